@@ -1,0 +1,45 @@
+"""The plain recipe: a multi-task network with the forward pass that HuggingFace's model has.
+
+`Wav2Vec2Model` with eager attention and gradient checkpointing. Its convolutions are frozen by
+`requires_grad_(False)` on their parameters, which lets autograd run through them all the same.
+"""
+
+import copy
+
+from torch import Tensor, nn
+from transformers import Wav2Vec2Model
+
+from w2v2_mt.core.padding import real_mask
+from w2v2_mt.core.units import frames_from_samples
+from w2v2_mt.models.networks import MultiTaskNetwork, SpeakerOutput, SpeechOutput
+
+
+class PlainMultiTaskNetwork(nn.Module):
+    """A wav2vec2 with copies of the heads of one of our networks; answers as that does."""
+
+    def __init__(self, *, wav2vec2: Wav2Vec2Model, heads_of: MultiTaskNetwork):
+        super().__init__()
+        self.wav2vec2 = wav2vec2
+        self.wav2vec2.set_attn_implementation("eager")
+        self.wav2vec2.gradient_checkpointing_enable()
+        self.wav2vec2.feature_extractor.requires_grad_(False)
+        self.speech_head = copy.deepcopy(heads_of.speech_head)
+        self.speaker_head = copy.deepcopy(heads_of.speaker_head)
+
+    def speech(self, waveforms: Tensor, num_samples: Tensor) -> SpeechOutput:
+        frames, num_frames = self._frames(waveforms, num_samples)
+        return SpeechOutput(logits=self.speech_head(frames), num_frames=num_frames)
+
+    def speaker(self, waveforms: Tensor, num_samples: Tensor) -> SpeakerOutput:
+        embeddings, logits = self.speaker_head(*self._frames(waveforms, num_samples))
+        return SpeakerOutput(embeddings=embeddings, logits=logits)
+
+    def _frames(self, waveforms: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
+        is_real = real_mask(num_samples, waveforms.shape[1])
+        attention_mask = None if is_real.all() else is_real.long()
+        frames = self.wav2vec2(waveforms, attention_mask=attention_mask).last_hidden_state
+        config = self.wav2vec2.config
+        num_frames = frames_from_samples(
+            num_samples, kernel_sizes=config.conv_kernel, strides=config.conv_stride
+        )
+        return frames, num_frames

@@ -1,0 +1,6 @@
+"""Fine-tune wav2vec2 for speech recognition; `--help` shows how."""
+
+from w2v2_mt.app.main import launch
+
+if __name__ == "__main__":
+    launch("train_speech")

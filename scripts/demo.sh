@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# A multi-task run on the CPU from nothing at all: a synthetic corpus, its shards, training, a table.
+# Arguments are settings of the run, such as ./scripts/demo.sh seed=3; each choice has its folder.
+# What is in the folder demo already is used again.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+for argument in "$@"; do
+    case "$argument" in
+        -*)
+            echo "Error: '$argument' is no setting; give settings such as seed=3, or nothing." >&2
+            exit 1
+            ;;
+    esac
+done
+
+./scripts/setup_dependencies.sh
+python=.venv/bin/python
+settings="$*"
+run="demo/run${settings:+_$(tr -c 'A-Za-z0-9.=_-' '_' <<<"${settings//+/}" | sed 's/_*$//')}"
+
+if [ ! -d demo/data ]; then
+    echo "Synthesising a corpus and preparing its shards in demo/data."
+    # It gets its name when it is complete.
+    unfinished="$PWD/demo/data.unfinished"
+    rm -rf "$unfinished"
+    $python -m w2v2_mt.data.synthetic "$unfinished" >/dev/null
+    DATA_FOLDER="$unfinished" ./scripts/data/librispeech/produce_librispeech_shards.sh
+    # More validation data than the usual 1 %: so few trials would choose a checkpoint by chance.
+    DATA_FOLDER="$unfinished" ./scripts/data/voxceleb/produce_vox1_train_val_test.sh \
+        --val_fraction 0.1 --num_val_trials 1000
+    mv "$unfinished" demo/data
+fi
+
+if [ -f "$run/metrics.json" ]; then
+    echo "This demo has run before: the result is that of $run (to train anew: rm -r '$run')."
+else
+    echo "Training and testing in $run; a line says how it stands after each validation."
+    DATA_FOLDER="$PWD/demo/data" LOG_FOLDER="$PWD/demo/logs" USE_WANDB=false \
+        $python run_mt_speech_speaker.py +experiment=demo data=mt_vox1_libri \
+        "hydra.run.dir='$run'" "$@"
+    echo "$SECONDS" >"$run/demo_duration_sec"
+fi
+exec $python scripts/demo_table.py "$run"

@@ -1,0 +1,57 @@
+"""The table at the end of the demo: how good the run of a folder is, and where to read more."""
+
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+METRICS = {
+    "test_wer_clean": ("word error rate, test-clean", "100 %"),
+    "test_wer_other": ("word error rate, test-other", "100 %"),
+    "test_eer_o": ("equal error rate, unseen speakers", "50 %"),
+}
+"""Name in metrics.json: what the table calls it, and its value for a network that knows nothing."""
+
+
+def demo_table(folder: Path) -> Table:
+    """The test results of a demo run. Raises ValueError where the run has none."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    missing = [name for name in METRICS if name not in metrics]
+    if missing:
+        raise ValueError(
+            f"{folder / 'metrics.json'} has no {missing[0]}; run the demo with eval_model=true."
+        )
+    table = Table("measured on voices not heard in training", title=f"Demo: {folder}")
+    table.add_column("result", justify="right")
+    table.add_column("untrained", justify="right")
+    for name, (words, untrained) in METRICS.items():
+        table.add_row(words, f"{100 * metrics[name]:.1f} %", untrained)
+    return table
+
+
+def duration(folder: Path) -> str:
+    """How long the demo took; the run may have gone on from an earlier one."""
+    path = folder / "demo_duration_sec"
+    if not path.is_file():
+        return "unknown"
+    minutes, seconds = divmod(int(path.read_text()), 60)
+    return f"{minutes} min {seconds:02d} s"
+
+
+def main(arguments: list[str]) -> int:
+    (folder,) = map(Path, arguments)
+    console = Console()
+    try:
+        console.print(demo_table(folder))
+    except ValueError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    console.print(f"Report: {folder / 'report' / 'index.html'}", soft_wrap=True)
+    console.print(f"Total time: {duration(folder)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,177 @@
+"""From checked settings to objects: the only place where a `_target_` becomes an instance."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, get_type_hints
+
+import pytorch_lightning as pl
+from hydra.utils import get_object
+
+from w2v2_mt.data.joint import JointData
+from w2v2_mt.data.librispeech import LibriSpeechData
+from w2v2_mt.data.tokenizer import LetterTokenizer
+from w2v2_mt.data.voxceleb import VoxCelebData
+from w2v2_mt.losses.aam_softmax import AamSoftmaxLoss
+from w2v2_mt.losses.cross_entropy import CrossEntropyLoss
+from w2v2_mt.losses.ctc import CtcLoss
+from w2v2_mt.losses.multi_task import MultiTaskLoss
+from w2v2_mt.models.networks import MultiTaskNetwork, SpeakerNetwork, SpeechNetwork
+from w2v2_mt.tasks.base import Optimisation
+from w2v2_mt.tasks.multi_task import MultiTask
+from w2v2_mt.tasks.speaker import SpeakerTask
+from w2v2_mt.tasks.speech import SpeechTask
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a Trainer needs, and what is remembered of the data in a checkpoint."""
+
+    task: pl.LightningModule
+    data: pl.LightningDataModule
+    dev_metric: str
+    num_speakers: int | None
+
+
+def instantiate(node: Config, **injected: Any) -> Any:
+    """Call what `_target_` names with the other keys of the node, nested nodes built first.
+
+    Hydra's own function wraps every error; here the sentence of a ValueError reaches the user as it
+    is.
+    """
+    arguments = {
+        name: instantiate(value) if isinstance(value, dict) and "_target_" in value else value
+        for name, value in node.items()
+        if name != "_target_"
+    }
+    return get_object(node["_target_"])(**{**arguments, **injected})
+
+
+def build_job(config: Config, config_name: str) -> Job:
+    """The task and the data of one of the three entry points.
+
+    Raises:
+        ValueError: shards, weights or a combination of settings are missing or impossible.
+    """
+    return _BUILDERS[config_name](config)
+
+
+def check_made(node: Config, setting: str, *kinds: type) -> None:
+    """Raises ValueError where what `_target_` of a setting makes is none of `kinds`."""
+    target = get_object(node["_target_"])
+    made = target if isinstance(target, type) else get_type_hints(target)["return"]
+    if not issubclass(made, kinds):
+        raise ValueError(
+            f"{setting} makes a {made.__name__}, but this command needs a "
+            f"{' or a '.join(kind.__name__ for kind in kinds)}; choose another option of its group."
+        )
+
+
+def check_classifier(config: Config, loss: Config) -> None:
+    """Raises ValueError where the speaker loss cannot read what the classifier gives."""
+    takes_cosines = get_object(loss["_target_"]) is AamSoftmaxLoss
+    if takes_cosines != config["network"]["use_cosine_linear"]:
+        raise ValueError(
+            f"network.use_cosine_linear={config['network']['use_cosine_linear']} does not fit the "
+            f"speaker loss {loss['_target_'].split('.')[-1]}; set it to {takes_cosines} or choose "
+            "another loss."
+        )
+
+
+def _speech_job(config: Config) -> Job:
+    check_made(config["data"], "data", LibriSpeechData)
+    check_made(config["network"], "network", SpeechNetwork)
+    check_made(config["optim"]["loss"], "optim/loss", CtcLoss)
+    tokenizer = instantiate(config["speech"]["tokenizer"])
+    task = SpeechTask(
+        network=instantiate(config["network"], num_letters=tokenizer.num_letters),
+        loss=instantiate(config["optim"]["loss"]),
+        tokenizer=tokenizer,
+        optimisation=_optimisation(config, monitor="val_wer_other"),
+    )
+    data = _speech_data(config, config["data"], tokenizer)
+    return Job(task=task, data=data, dev_metric="val_wer_other", num_speakers=None)
+
+
+def _speaker_job(config: Config) -> Job:
+    check_made(config["data"], "data", VoxCelebData)
+    check_made(config["network"], "network", SpeakerNetwork)
+    check_made(config["optim"]["loss"], "optim/loss", AamSoftmaxLoss, CrossEntropyLoss)
+    check_classifier(config, config["optim"]["loss"])
+    data = _speaker_data(config, config["data"])
+    task = SpeakerTask(
+        network=instantiate(config["network"], num_speakers=data.num_speakers),
+        loss=instantiate(config["optim"]["loss"]),
+        val_trials=data.val_trial_lists["val"],
+        test_trials=data.test_trial_lists,
+        optimisation=_optimisation(config, monitor="val_eer"),
+    )
+    return Job(task=task, data=data, dev_metric="val_eer", num_speakers=data.num_speakers)
+
+
+def _multi_task_job(config: Config) -> Job:
+    check_made(config["data"], "data", JointData)
+    check_made(config["network"], "network", MultiTaskNetwork)
+    check_made(config["optim"]["loss"], "optim/loss", MultiTaskLoss)
+    check_classifier(config, config["optim"]["loss"]["speaker_loss"])
+    tokenizer = instantiate(config["speech"]["tokenizer"])
+    speech = _speech_data(config, config["data"]["speech"], tokenizer)
+    speaker = _speaker_data(config, config["data"]["speaker"])
+    task = MultiTask(
+        network=instantiate(
+            config["network"],
+            num_letters=tokenizer.num_letters,
+            num_speakers=speaker.num_speakers,
+        ),
+        loss=instantiate(config["optim"]["loss"]),
+        tokenizer=tokenizer,
+        val_trials=speaker.val_trial_lists["val"],
+        test_trials=speaker.test_trial_lists,
+        optimisation=_optimisation(config, monitor="val_score"),
+    )
+    data = get_object(config["data"]["_target_"])(speech=speech, speaker=speaker)
+    return Job(task=task, data=data, dev_metric="val_score", num_speakers=speaker.num_speakers)
+
+
+def _speech_data(config: Config, node: Config, tokenizer: LetterTokenizer) -> LibriSpeechData:
+    return instantiate(
+        node,
+        loading=instantiate(config["speech"]["dataloader"]),
+        normaliser=instantiate(config["speech"]["pipeline"]["normaliser"]),
+        tokenizer=tokenizer,
+        seed=config["seed"],
+    )
+
+
+def _speaker_data(config: Config, node: Config) -> VoxCelebData:
+    return instantiate(
+        node,
+        loading=instantiate(config["speaker"]["dataloader"]),
+        selector_train=instantiate(config["speaker"]["pipeline"]["selector_train"]),
+        normaliser=instantiate(config["speaker"]["pipeline"]["normaliser"]),
+        seed=config["seed"],
+    )
+
+
+def _optimisation(config: Config, *, monitor: str) -> Optimisation:
+    trainer = config["trainer"]
+    steps_between = min(trainer["val_check_interval"], trainer["max_steps"])
+    return Optimisation(
+        algorithm=partial(_algorithm, config["optim"]["algo"]),
+        schedule=instantiate(config["optim"]["schedule"]),
+        num_steps=trainer["max_steps"],
+        monitor=monitor,
+        num_batches_between_validations=steps_between * trainer["accumulate_grad_batches"],
+    )
+
+
+def _algorithm(node: Config, parameters: Any) -> Any:
+    return instantiate(node, parameters=parameters)
+
+
+_BUILDERS = {
+    "train_speech": _speech_job,
+    "train_speaker": _speaker_job,
+    "train_mt_speaker_speech": _multi_task_job,
+}

@@ -1,0 +1,132 @@
+"""The way of a command: Hydra composes its settings, a check reads them, then the run begins.
+
+Nothing heavy is imported before the settings have passed, so a typo is answered at once.
+"""
+
+import itertools
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from w2v2_mt.app.environment import PROJECT_FOLDER, experiment_name, load_environment
+from w2v2_mt.app.schema import ROOTS, ConfigError, check_config
+
+_CONFIG_FOLDER = PROJECT_FOLDER / "config"
+
+# Also where a worker of a launcher imports this module to find `job`.
+load_environment()
+
+
+def _job_number() -> int | None:
+    if not HydraConfig.initialized():
+        return None
+    settings = HydraConfig.get()
+    return int(settings.job.num) if settings.mode == RunMode.MULTIRUN else None
+
+
+OmegaConf.register_new_resolver(
+    "experiment_name", lambda: experiment_name(_job_number()), replace=True
+)
+
+
+def launch(config_name: str) -> None:
+    """Run the command line of one entry point, `config/<config_name>.yaml`."""
+    arguments, flags = get_args_parser().parse_known_args()
+    asks_for_information = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
+    if not (flags or asks_for_information or arguments.shell_completion):
+        try:
+            check_jobs(config_name, arguments.overrides)
+        except ConfigError as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            sys.exit(1)
+    hydra.main(version_base="1.3", config_path=str(_CONFIG_FOLDER), config_name=config_name)(job)()
+
+
+def check_jobs(config_name: str, overrides: Sequence[str]) -> None:
+    """Compose and check every job of a command before the first of them starts or is submitted.
+
+    Raises:
+        ConfigError: a group, a key or a value is not allowed.
+    """
+    try:
+        with hydra.initialize_config_dir(str(_CONFIG_FOLDER), version_base="1.3"):
+            for job_overrides in expanded_jobs(overrides):
+                checked(hydra.compose(config_name, job_overrides), config_name)
+    except HydraException as error:
+        raise ConfigError(_first_sentence(error)) from error
+
+
+def expanded_jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
+    """The overrides of each job of a command; a value such as `1,2` makes two jobs."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    choices = [
+        [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+        if override.is_sweep_override()
+        else [str(override.input_line)]
+        for override in parsed
+        if not override.key_or_group.startswith("hydra")
+    ]
+    for combination in itertools.product(*choices):
+        yield list(combination)
+
+
+def _first_sentence(error: Exception) -> str:
+    """What Hydra says first, with where to look; the rest speaks of its inner workings."""
+    cause = f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else ""
+    first_line = str(error).splitlines()[0].rstrip(".")
+    return f"{first_line}{cause}; --cfg job shows every setting and --help every group."
+
+
+def job(config: DictConfig) -> float | None:
+    """One run: what Hydra calls for each set of values.
+
+    Returns:
+        The dev score of the best checkpoint, for a sweep to compare; None without training.
+    """
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    config_name = settings.job.config_name
+    assert config_name is not None
+    try:
+        resolved = checked(config, config_name)
+        from w2v2_mt.app.run import run
+
+        return run(
+            resolved,
+            config_name=config_name,
+            folder=folder,
+            overrides=list(settings.overrides.task),
+        )
+    except ValueError as error:
+        # Convention: a ValueError is addressed to the user; what led to it is kept on the side.
+        (folder / "error.txt").write_text(traceback.format_exc())
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        if settings.mode == RunMode.MULTIRUN:
+            raise  # A launcher must learn that this job failed, and may go on with the next.
+        sys.exit(1)
+
+
+def checked(config: DictConfig, config_name: str) -> dict[str, Any]:
+    """The settings as plain values.
+
+    Raises:
+        ConfigError: a key or a value is not allowed.
+    """
+    try:
+        resolved: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        first_line = str(error).splitlines()[0]
+        raise ConfigError(f"the settings cannot be put together: {first_line}.") from error
+    check_config(resolved, ROOTS[config_name])
+    return resolved

@@ -1,0 +1,85 @@
+"""The files by which a run explains itself from its folder."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+
+from w2v2_mt.app.environment import PROJECT_FOLDER
+from w2v2_mt.tasks.speaker_evaluation import ScoredTrials
+from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation, Transcript
+
+METRICS_FILE = "metrics.json"
+_PACKAGES = (
+    "torch torchaudio pytorch-lightning transformers hydra-core webdataset soundfile jiwer"
+).split()
+
+
+def code_version() -> str:
+    """The git commit, with `+changes` when files differ from it; `unknown` outside a checkout."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return f"{commit}+changes" if _git("status", "--porcelain", "-uno") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(PROJECT_FOLDER), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def write_setting(folder: Path, *, config: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Write `config.yaml`, `overrides` and `environment.json`: what is known before the run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (folder / "overrides").write_text("".join(f"{override}\n" for override in overrides))
+    device = f"cpu, {torch.get_num_threads()} threads"
+    if config["gpus"] and torch.cuda.is_available():
+        device = f"{config['gpus']} x {torch.cuda.get_device_name()}"
+    environment = {
+        "git_commit": code_version(),
+        "seed": config["seed"],
+        "device": device,
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+    }
+    (folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, float | int | str | None]) -> None:
+    """Write `metrics.json`, flat: metric name to number."""
+    (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+def write_test_outputs(folder: Path, task: pl.LightningModule) -> None:
+    """Write the transcripts and the scores that a task holds after its test."""
+    speech_evaluation = getattr(task, "speech_evaluation", None)
+    if isinstance(speech_evaluation, SpeechEvaluation):
+        for set_name, transcripts in speech_evaluation.transcripts.items():
+            _write_transcripts(folder / f"transcripts_{set_name}.tsv", transcripts)
+    for set_name, scored in getattr(task, "scored_trials", {}).items():
+        _write_scores(folder / f"scores_{set_name}.txt", scored)
+
+
+def _write_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:
+    rows = ["key\treference\thypothesis"]
+    rows += [f"{row.key}\t{row.reference}\t{row.hypothesis}" for row in transcripts]
+    path.write_text("\n".join(rows) + "\n")
+
+
+def _write_scores(path: Path, scored: ScoredTrials) -> None:
+    rows = [
+        f"{int(trial.same_speaker)} {score:.6f} {trial.left_key} {trial.right_key}"
+        for trial, score in zip(scored.trials, scored.scores, strict=True)
+    ]
+    path.write_text("\n".join(rows) + "\n")

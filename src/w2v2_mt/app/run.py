@@ -1,0 +1,157 @@
+"""One run: train, test the best checkpoint, record."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from w2v2_mt.app.build import Job, build_job, instantiate
+from w2v2_mt.app.callbacks import (
+    CHECKPOINT_FOLDER,
+    RECORD_KEY,
+    RunRecord,
+    ValidationLines,
+)
+from w2v2_mt.app.record import write_metrics, write_setting, write_test_outputs
+from w2v2_mt.app.report import write_report
+from w2v2_mt.app.tracking import build_loggers
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    config: dict[str, Any], *, config_name: str, folder: Path, overrides: Sequence[str]
+) -> float | None:
+    """Do what the settings say and leave everything worth knowing in `folder`.
+
+    Returns:
+        The dev metric of the best checkpoint, None when nothing was trained.
+
+    Raises:
+        ValueError: settings, data or weights do not allow the run.
+    """
+    if config["run_lr_range_test"]:
+        raise ValueError(
+            "run_lr_range_test=true is not available in this version; set it to false."
+        )
+    _quieten()
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    write_setting(folder, config=config, overrides=overrides)
+    log.info(f"{config['experiment_name']}: {folder}")
+
+    job = build_job(config, config_name)
+    if config["eval_model"]:
+        # Days before the test is the time to learn that its shards are missing.
+        job.data.test_dataloader()
+    record = {"config_name": config_name, "config": config, "num_speakers": job.num_speakers}
+    callbacks = [instantiate(node) for node in (config["callbacks"] or {}).values() if node]
+    last = folder / CHECKPOINT_FOLDER / "last.ckpt"
+    num_steps_done = _read_checkpoint(last)["global_step"] if last.exists() else 0
+    trainer = instantiate(
+        config["trainer"],
+        folder=folder,
+        loggers=build_loggers(config, folder, num_steps_done=num_steps_done),
+        callbacks=[*_placed(callbacks, folder), ValidationLines(), RunRecord(record)],
+    )
+
+    started_from = config["load_network_from_checkpoint"]
+    if started_from is not None:
+        _load_network(job.task, Path(started_from))
+    if config["fit_model"]:
+        if last.exists():
+            log.info(f"going on from step {num_steps_done} ({last})")
+        trainer.fit(job.task, job.data, ckpt_path=last if last.exists() else None)
+    best = _best_checkpoint(trainer) if config["fit_model"] else None
+    if config["eval_model"]:
+        _test(trainer, job, best if config["fit_model"] else started_from, folder)
+    write_report(folder)
+    if best is None:
+        return None
+    return float(_read_checkpoint(best)[RECORD_KEY]["metrics"][job.dev_metric])
+
+
+def _test(trainer: pl.Trainer, job: Job, checkpoint: str | None, folder: Path) -> None:
+    """Test a checkpoint, or the network as it is, and write down which and how well."""
+    dev_metrics: dict[str, float] = {}
+    step = trainer.global_step
+    if checkpoint is not None:
+        content = _read_checkpoint(checkpoint)
+        step = content["global_step"]
+        dev_metrics = {
+            name: value
+            for name, value in content[RECORD_KEY]["metrics"].items()
+            if name.startswith("val_")
+        }
+    log.info(f"testing the network of step {step} ({checkpoint or 'not saved'})")
+    trainer.test(job.task, job.data, ckpt_path=checkpoint, verbose=False)
+    test_metrics = {
+        name: float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith("test_")
+    }
+    write_test_outputs(folder, job.task)
+    write_metrics(
+        folder,
+        {
+            **dev_metrics,
+            **test_metrics,
+            "tested_checkpoint": None if checkpoint is None else str(checkpoint),
+            "tested_step": step,
+        },
+    )
+
+
+def _placed(callbacks: list[pl.Callback], folder: Path) -> list[pl.Callback]:
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            callback.dirpath = str(folder / CHECKPOINT_FOLDER)
+    return callbacks
+
+
+def _best_checkpoint(trainer: pl.Trainer) -> str | None:
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
+            return callback.best_model_path or None
+    return None
+
+
+def _read_checkpoint(path: str | Path) -> dict[str, Any]:
+    # Mapped, since most readers want a few numbers of a large file.
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+
+
+def _load_network(task: pl.LightningModule, path: Path) -> None:
+    if not path.is_file():
+        raise ValueError(
+            f"load_network_from_checkpoint={str(path)!r} is no file; name a checkpoint of this "
+            "project, such as <run folder>/checkpoints/best.ckpt."
+        )
+    try:
+        task.load_state_dict(_read_checkpoint(path)["state_dict"], strict=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the network of {path} is not the one that the settings describe ({error}); use the "
+            "settings in config.yaml beside it."
+        ) from error
+
+
+def _quieten() -> None:
+    """Silence what libraries say that no user of this project can act on."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*in eval mode at the start of training.*",  # A frozen trunk is meant to be.
+        ".*LeafSpec.*is deprecated.*",
+        ".*IterableDataset.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,79 @@
+"""The Lightning Trainer of a run, from the settings of the `trainer` config group."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.loggers import Logger
+
+from w2v2_mt.core.constraints import NonNegativeInt, PositiveFloat, PositiveInt
+
+Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
+
+
+def resolved_precision(
+    precision: Precision, *, on_gpu: bool
+) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
+    """`auto` is bf16 where a GPU has it, fp16 on other GPUs and 32 bit on a CPU."""
+    if precision != "auto":
+        return precision
+    if not on_gpu:
+        return "32-true"
+    # Older GPUs emulate bf16, more slowly than they compute fp16.
+    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if has_bf16 else "16-mixed"
+
+
+def build_trainer(
+    *,
+    max_steps: PositiveInt,
+    step_limit: PositiveInt | None,
+    val_check_interval: PositiveInt,
+    accumulate_grad_batches: PositiveInt,
+    log_every_n_steps: PositiveInt,
+    gradient_clip_val: PositiveFloat | None,
+    precision: Precision,
+    devices: NonNegativeInt,
+    enable_progress_bar: bool,
+    folder: Path,
+    loggers: Sequence[Logger],
+    callbacks: Sequence[pl.Callback],
+) -> pl.Trainer:
+    """A Trainer that counts optimiser steps, whatever the number of batches in one.
+
+    Raises:
+        ValueError: more GPUs are asked for than the machine has.
+    """
+    num_gpus = torch.cuda.device_count()
+    if devices > num_gpus:
+        raise ValueError(
+            f"gpus={devices}, but this machine has {num_gpus}; set gpus={num_gpus} or NUM_GPUS."
+        )
+    num_steps = max_steps if step_limit is None else min(max_steps, step_limit)
+    bar = [RichProgressBar()] if enable_progress_bar else []
+    return pl.Trainer(
+        default_root_dir=folder,
+        accelerator="gpu" if devices else "cpu",
+        devices=devices or 1,
+        precision=resolved_precision(precision, on_gpu=devices > 0),
+        max_steps=num_steps,
+        max_epochs=-1,
+        # The training stream never ends, so validations are counted in batches.
+        check_val_every_n_epoch=None,
+        val_check_interval=min(val_check_interval, num_steps) * accumulate_grad_batches,
+        # A check on part of the validation set would miss utterances that trials name.
+        num_sanity_val_steps=0,
+        accumulate_grad_batches=accumulate_grad_batches,
+        log_every_n_steps=log_every_n_steps,
+        gradient_clip_val=gradient_clip_val,
+        logger=list(loggers),
+        callbacks=[*callbacks, *bar],
+        enable_progress_bar=enable_progress_bar,
+        enable_model_summary=False,
+        enable_checkpointing=any(
+            isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks
+        ),
+    )

@@ -1,0 +1,39 @@
+"""LibriSpeech and VoxCeleb side by side: one batch of each for a training step."""
+
+from typing import Any
+
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from w2v2_mt.data.librispeech import LibriSpeechData
+from w2v2_mt.data.voxceleb import VoxCelebData
+
+
+class JointData(LightningDataModule):
+    """The data of a multi-task run.
+
+    A training step reads {"speech": SpeechBatch, "speaker": SpeakerBatch}; evaluation reads the
+    sets of speech, then those of speaker.
+    """
+
+    def __init__(self, *, speech: LibriSpeechData, speaker: VoxCelebData) -> None:
+        super().__init__()
+        self.speech = speech
+        self.speaker = speaker
+
+    def setup(self, stage: str) -> None:
+        # Lightning tells only this module about the trainer, which knows rank and world size.
+        self.speech.trainer = self.trainer
+        self.speaker.trainer = self.trainer
+
+    def train_dataloader(self) -> dict[str, DataLoader[Any]]:
+        return {
+            "speech": self.speech.train_dataloader(),
+            "speaker": self.speaker.train_dataloader(),
+        }
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        return [*self.speech.val_dataloader(), *self.speaker.val_dataloader()]
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        return [*self.speech.test_dataloader(), *self.speaker.test_dataloader()]

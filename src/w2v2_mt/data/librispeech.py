@@ -1,0 +1,98 @@
+"""LibriSpeech: its shards as batches for training, validation and test."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from w2v2_mt.core.batches import SpeechBatch
+from w2v2_mt.data.loading import (
+    SpeechLoading,
+    evaluation_loader,
+    rank_and_world_size,
+    training_loader,
+)
+from w2v2_mt.data.shards import find_shards
+from w2v2_mt.data.stages import AttachLetters, Decode, NormaliseWaveform, Stage
+from w2v2_mt.data.streams import EvaluationStream, TrainingStream
+from w2v2_mt.data.tokenizer import LetterTokenizer
+
+_PRODUCER = "scripts/data/librispeech/produce_librispeech_shards.sh"
+
+
+class LibriSpeechData(LightningDataModule):
+    """Whole utterances of LibriSpeech with their letters, as `SpeechBatch`.
+
+    `train_sets` are folders inside `shards_folder`; `val_sets` and `test_sets` map the name of a
+    set, as it stands in metrics, to such a folder. Folders without shards are a ValueError when
+    the dataloaders are made.
+    """
+
+    def __init__(
+        self,
+        *,
+        shards_folder: str,
+        train_sets: list[str],
+        val_sets: dict[str, str],
+        test_sets: dict[str, str],
+        loading: SpeechLoading,
+        normaliser: NormaliseWaveform,
+        tokenizer: LetterTokenizer,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.shards_folder = Path(shards_folder)
+        self.train_sets = list(train_sets)
+        self.val_sets = dict(val_sets)
+        self.test_sets = dict(test_sets)
+        self.loading = loading
+        self.normaliser = normaliser
+        self.tokenizer = tokenizer
+        self.seed = seed
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        rank, world_size = rank_and_world_size(self)
+        stream = TrainingStream(
+            shards=[shard for folder in self.train_sets for shard in self._shards(folder)],
+            shuffle_buffer_size=self.loading.max_queue_size,
+            stages=self._stages(),
+            batching=self.loading.training_batches,
+            collate=partial(SpeechBatch.collate, set_name="train"),
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        return training_loader(stream, self.loading)
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """One dataloader for each of `val_sets`, in their order."""
+        return self._evaluation_loaders(self.val_sets)
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """One dataloader for each of `test_sets`, in their order."""
+        return self._evaluation_loaders(self.test_sets)
+
+    def _evaluation_loaders(self, sets: dict[str, str]) -> list[DataLoader[Any]]:
+        rank, world_size = rank_and_world_size(self)
+        streams = [
+            EvaluationStream(
+                shards=self._shards(folder),
+                stages=self._stages(),
+                batching=self.loading.evaluation_batches,
+                collate=partial(SpeechBatch.collate, set_name=set_name),
+                only_keys=None,
+                max_num_utterances=self.loading.max_eval_utterances,
+                rank=rank,
+                world_size=world_size,
+            )
+            for set_name, folder in sets.items()
+        ]
+        return [evaluation_loader(stream, self.loading) for stream in streams]
+
+    def _stages(self) -> list[Stage]:
+        return [Decode(selector=None), self.normaliser, AttachLetters(tokenizer=self.tokenizer)]
+
+    def _shards(self, folder: str) -> list[Path]:
+        return find_shards(self.shards_folder / folder, producer=_PRODUCER)

@@ -1,0 +1,117 @@
+"""Loading: the settings of the dataloaders, and the dataloaders that streams are read through."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt
+from w2v2_mt.core.samples import SpeakerSample, SpeechSample
+from w2v2_mt.data.batching import (
+    dynamic_batches,
+    fixed_size_batches,
+    sorted_by_length,
+    waveform_length,
+)
+from w2v2_mt.data.streams import EvaluationStream, TrainingStream
+
+_NUM_BATCHES_SORTED_TOGETHER = 16
+"""Neighbours of about equal length save padding; more would only cost memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechLoading:
+    """How utterances of LibriSpeech become batches.
+
+    `train_max_num_samples` is the number of utterances times the longest one;
+    `max_queue_size` utterances are shuffled, and sorted by length, together.
+    """
+
+    train_max_num_samples: PositiveInt
+    max_queue_size: PositiveInt
+    val_batch_size: PositiveInt
+    num_workers: NonNegativeInt
+    pin_memory: bool
+    max_eval_utterances: PositiveInt | None
+
+    def training_batches(
+        self, samples: Iterable[SpeechSample], rng: Random
+    ) -> Iterator[list[SpeechSample]]:
+        return dynamic_batches(
+            samples,
+            max_num_samples=self.train_max_num_samples,
+            max_queue_size=self.max_queue_size,
+            length=waveform_length,
+            rng=rng,
+        )
+
+    def evaluation_batches(
+        self, samples: Iterable[SpeechSample], rng: Random
+    ) -> Iterator[list[SpeechSample]]:
+        return _batches_of_similar_lengths(samples, batch_size=self.val_batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerLoading:
+    """How utterances of VoxCeleb become batches; `shuffle_queue_size` are shuffled together."""
+
+    train_batch_size: PositiveInt
+    shuffle_queue_size: PositiveInt
+    val_batch_size: PositiveInt
+    num_workers: NonNegativeInt
+    pin_memory: bool
+    max_eval_trials: PositiveInt | None
+
+    def training_batches(
+        self, samples: Iterable[SpeakerSample], rng: Random
+    ) -> Iterator[list[SpeakerSample]]:
+        return fixed_size_batches(samples, batch_size=self.train_batch_size)
+
+    def evaluation_batches(
+        self, samples: Iterable[SpeakerSample], rng: Random
+    ) -> Iterator[list[SpeakerSample]]:
+        return _batches_of_similar_lengths(samples, batch_size=self.val_batch_size)
+
+
+def training_loader(
+    stream: TrainingStream, loading: SpeechLoading | SpeakerLoading
+) -> DataLoader[Any]:
+    """The batches of an endless stream; too few shards for its readers are a ValueError now."""
+    stream.check_num_readers(stream.world_size * max(1, loading.num_workers))
+    return _loader(stream, loading)
+
+
+def evaluation_loader(
+    stream: EvaluationStream, loading: SpeechLoading | SpeakerLoading
+) -> DataLoader[Any]:
+    """The batches of a finite stream."""
+    return _loader(stream, loading)
+
+
+def rank_and_world_size(data: LightningDataModule) -> tuple[int, int]:
+    """The number of this process and how many there are; 0 and 1 without a trainer."""
+    if data.trainer is None:
+        return 0, 1
+    return data.trainer.global_rank, data.trainer.world_size
+
+
+def _loader(
+    stream: TrainingStream | EvaluationStream, loading: SpeechLoading | SpeakerLoading
+) -> DataLoader[Any]:
+    return DataLoader(
+        stream,
+        batch_size=None,
+        num_workers=loading.num_workers,
+        pin_memory=loading.pin_memory and torch.cuda.is_available(),
+        persistent_workers=loading.num_workers > 0,
+    )
+
+
+def _batches_of_similar_lengths(samples: Iterable[Any], *, batch_size: int) -> Iterator[list[Any]]:
+    window_size = batch_size * _NUM_BATCHES_SORTED_TOGETHER
+    in_order = sorted_by_length(samples, window_size=window_size, length=waveform_length)
+    return fixed_size_batches(in_order, batch_size=batch_size)

@@ -1,0 +1,127 @@
+"""Archives: their members, read in place, in the order in which they lie there."""
+
+import gzip
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path, PurePosixPath
+
+UNIX_MODE_SHIFT = 16  # the upper half of a zip entry's external attributes is the Unix file mode
+ENCRYPTED_FLAG = 0x1
+DRAIN_BYTES = 1 << 20
+
+
+def tar_gz_members(
+    archive: Path, *, suffixes: tuple[str, ...], on_position: Callable[[int], object]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of the files that end in `suffixes`; one pass, nothing is unpacked.
+
+    `on_position` is told how many bytes of the archive have been read. Raises ValueError for an
+    unsafe member and for an archive that is damaged or ends early.
+    """
+    with open(archive, "rb") as compressed, gzip.GzipFile(fileobj=compressed) as stream:
+        try:
+            with tarfile.open(fileobj=stream, mode="r|") as members:
+                while (member := members.next()) is not None:
+                    # tarfile would remember every member.
+                    members.members.clear()  # type: ignore[attr-defined]
+                    _check_tar_member(archive, member)
+                    if not member.isfile() or not member.name.endswith(suffixes):
+                        continue
+                    content = members.extractfile(member)
+                    assert content is not None
+                    yield member.name, content.read()
+                    on_position(compressed.tell())
+                _read_to_the_end(members)
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(_damaged(archive, error)) from error
+        on_position(compressed.tell())
+
+
+def zip_member_names(archive: Path, *, suffixes: tuple[str, ...]) -> list[str]:
+    """The names of the files that end in `suffixes`, in the order in which they are stored.
+
+    Raises ValueError for an unsafe member and for an archive that is damaged or ends early.
+    """
+    with _opened_zip(archive) as members:
+        stored = sorted(members.infolist(), key=lambda member: member.header_offset)
+    for member in stored:
+        _check_zip_member(archive, member)
+    return [
+        member.filename
+        for member in stored
+        if not member.is_dir() and member.filename.endswith(suffixes)
+    ]
+
+
+def zip_contents(archive: Path, *, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of the named members, in the order of `names`.
+
+    Raises ValueError for a member that cannot be read.
+    """
+    with _opened_zip(archive) as members:
+        for name in names:
+            try:
+                content = members.read(name)
+            except (
+                zipfile.BadZipFile,
+                zlib.error,
+                EOFError,
+                NotImplementedError,
+            ) as error:
+                raise ValueError(_damaged(archive, error)) from error
+            yield name, content
+
+
+def _read_to_the_end(members: tarfile.TarFile) -> None:
+    # The checksum stands at the very end, behind what tarfile asks for, and tarfile takes a broken
+    # header for the end of the archive, behind which there are only zeros.
+    assert members.fileobj is not None
+    while rest := members.fileobj.read(DRAIN_BYTES):
+        if any(rest):
+            raise tarfile.ReadError("the header of a member cannot be read")
+
+
+def _opened_zip(archive: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(archive)
+    except zipfile.BadZipFile as error:
+        raise ValueError(_damaged(archive, error)) from error
+
+
+def _damaged(archive: Path, error: Exception) -> str:
+    return f"{archive} is damaged or incomplete ({error}); download it again."
+
+
+def _check_tar_member(archive: Path, member: tarfile.TarInfo) -> None:
+    _check_name(archive, member.name)
+    if not (member.isfile() or member.isdir()):
+        raise ValueError(_unsafe(archive, member.name))
+
+
+def _check_zip_member(archive: Path, member: zipfile.ZipInfo) -> None:
+    # zipfile cuts a name at a null byte, so the name as stored is what has to be safe.
+    _check_name(archive, member.orig_filename)
+    if stat.S_ISLNK(member.external_attr >> UNIX_MODE_SHIFT):
+        raise ValueError(_unsafe(archive, member.filename))
+    if member.flag_bits & ENCRYPTED_FLAG:
+        raise ValueError(
+            f"{archive} holds the encrypted member {member.filename!r}; only plain zip archives "
+            "can be read, so pack it again without a password."
+        )
+
+
+def _check_name(archive: Path, name: str) -> None:
+    is_absolute = name.startswith("/") or re.match(r"[A-Za-z]:", name) is not None
+    if is_absolute or "\\" in name or "\0" in name or ".." in PurePosixPath(name).parts:
+        raise ValueError(_unsafe(archive, name))
+
+
+def _unsafe(archive: Path, name: str) -> str:
+    return (
+        f"{archive} holds the unsafe member {name!r}; only files and folders with relative paths "
+        "and without '..' are read, so use the official archive."
+    )

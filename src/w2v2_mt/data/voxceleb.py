@@ -1,0 +1,148 @@
+"""VoxCeleb: its shards as batches for training, validation and test, and its trials."""
+
+import json
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from w2v2_mt.core.batches import SpeakerBatch
+from w2v2_mt.core.trials import Trial
+from w2v2_mt.data.loading import (
+    SpeakerLoading,
+    evaluation_loader,
+    rank_and_world_size,
+    training_loader,
+)
+from w2v2_mt.data.shards import find_shards
+from w2v2_mt.data.stages import AttachSpeaker, ChunkSelector, Decode, NormaliseWaveform, Stage
+from w2v2_mt.data.streams import EvaluationStream, TrainingStream
+from w2v2_mt.data.trials import keys_of_trials, limited_trials, read_trials
+
+_PRODUCER = (
+    "scripts/data/voxceleb/produce_vox1_train_val_test.sh "
+    "(VoxCeleb2: produce_vox2_train_val_test3.sh)"
+)
+_VAL = "val"
+
+
+class VoxCelebData(LightningDataModule):
+    """Chunks for training, whole utterances for evaluation, as `SpeakerBatch`.
+
+    Folders and trial lists are relative to `shards_folder`, or absolute. `test_sets` and
+    `test_trials` map the name of a test, as it stands in metrics, to its folder and its trials;
+    the trials of the validation set are tested too, as "val". Missing shards and trial lists are a
+    ValueError when the dataloaders are made.
+    """
+
+    def __init__(
+        self,
+        *,
+        shards_folder: str,
+        train_set: str,
+        val_set: str,
+        val_trials: str,
+        test_sets: dict[str, str],
+        test_trials: dict[str, str],
+        loading: SpeakerLoading,
+        selector_train: ChunkSelector,
+        normaliser: NormaliseWaveform,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if set(test_sets) != set(test_trials) or _VAL in test_sets:
+            raise ValueError(
+                f"test_sets names {sorted(test_sets)} and test_trials {sorted(test_trials)}: "
+                f"give both the same names, other than {_VAL!r}"
+            )
+        self.shards_folder = Path(shards_folder)
+        self.train_set = train_set
+        self.val_set = val_set
+        self.val_trials = val_trials
+        self.test_sets = dict(test_sets)
+        self.test_trials = dict(test_trials)
+        self.loading = loading
+        self.selector_train = selector_train
+        self.normaliser = normaliser
+        self.seed = seed
+
+    @cached_property
+    def num_speakers(self) -> int:
+        """The number of speakers of the training set, from its meta.json."""
+        path = self.shards_folder / self.train_set / "meta.json"
+        if not path.is_file():
+            raise ValueError(f"there is no {path}: run {_PRODUCER} or set DATA_FOLDER")
+        num_speakers = json.loads(path.read_text(encoding="utf-8")).get("num_speakers")
+        if num_speakers is None:
+            raise ValueError(f"{path} has no num_speakers: run {_PRODUCER} again")
+        return num_speakers
+
+    @cached_property
+    def val_trial_lists(self) -> dict[str, list[Trial]]:
+        """The trials of validation, as "val"."""
+        return {_VAL: self._trials(self.val_trials)}
+
+    @cached_property
+    def test_trial_lists(self) -> dict[str, list[Trial]]:
+        """The trials of each test set by its name, and those of validation as "val"."""
+        tests = {name: self._trials(path) for name, path in self.test_trials.items()}
+        return tests | self.val_trial_lists
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        rank, world_size = rank_and_world_size(self)
+        stream = TrainingStream(
+            shards=self._shards(self.train_set),
+            shuffle_buffer_size=self.loading.shuffle_queue_size,
+            stages=self._stages(selector=self.selector_train, is_training=True),
+            batching=self.loading.training_batches,
+            collate=partial(SpeakerBatch.collate, set_name="train"),
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        return training_loader(stream, self.loading)
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """One dataloader over the validation set; with `max_eval_trials`, what its trials name."""
+        named_keys = keys_of_trials(self.val_trial_lists[_VAL])
+        only_keys = None if self.loading.max_eval_trials is None else named_keys
+        return [self._evaluation_loader([self.val_set], set_name=_VAL, only_keys=only_keys)]
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """One dataloader, set name "test": each utterance of `test_trial_lists` once.
+
+        The lists share utterances, and so do their folders.
+        """
+        trials = (trial for trials in self.test_trial_lists.values() for trial in trials)
+        folders = list(dict.fromkeys([*self.test_sets.values(), self.val_set]))
+        return [self._evaluation_loader(folders, set_name="test", only_keys=keys_of_trials(trials))]
+
+    def _evaluation_loader(
+        self, folders: list[str], *, set_name: str, only_keys: frozenset[str] | None
+    ) -> DataLoader[Any]:
+        rank, world_size = rank_and_world_size(self)
+        stream = EvaluationStream(
+            shards=[shard for folder in folders for shard in self._shards(folder)],
+            stages=self._stages(selector=None, is_training=False),
+            batching=self.loading.evaluation_batches,
+            collate=partial(SpeakerBatch.collate, set_name=set_name),
+            only_keys=only_keys,
+            max_num_utterances=None,
+            rank=rank,
+            world_size=world_size,
+        )
+        return evaluation_loader(stream, self.loading)
+
+    def _stages(self, *, selector: ChunkSelector | None, is_training: bool) -> list[Stage]:
+        return [Decode(selector=selector), self.normaliser, AttachSpeaker(is_training=is_training)]
+
+    def _shards(self, folder: str) -> list[Path]:
+        return find_shards(self.shards_folder / folder, producer=_PRODUCER)
+
+    def _trials(self, path: str) -> list[Trial]:
+        trials = read_trials(self.shards_folder / path, producer=_PRODUCER)
+        if self.loading.max_eval_trials is None:
+            return trials
+        return limited_trials(trials, self.loading.max_eval_trials)

@@ -1,0 +1,176 @@
+"""How much each task counts in the loss of a multi-task run: one class per method.
+
+Every class turns the losses of a step, by task, into weights without gradient, by task. None of
+them reads a number back from the device.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from w2v2_mt.core.constraints import PositiveFloat, PositiveInt, Probability
+
+ScaleMethod = Literal["static", "min", "max", "dwa"]
+
+SMALLEST_LOSS = 1e-7
+"""Losses below it count as it in a ratio, so that a loss of zero has a finite weight."""
+
+
+class EqualWeighting(nn.Module):
+    """The same weight for each task; they sum to 1."""
+
+    def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
+        return {
+            name: torch.full_like(_value(loss), 1 / len(losses)) for name, loss in losses.items()
+        }
+
+
+class StaticWeighting(nn.Module):
+    """A fixed weight for each task, by its name.
+
+    Raises ValueError when the losses belong to other tasks than the weights.
+    """
+
+    def __init__(self, *, weights: dict[str, float]):
+        super().__init__()
+        self.weights = dict(weights)
+
+    def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
+        _check_tasks(losses, self.weights)
+        return {
+            name: torch.full_like(_value(loss), self.weights[name]) for name, loss in losses.items()
+        }
+
+
+class MinWeighting(nn.Module):
+    """w_i = min_j(L_j) / L_i: every weighted loss is as large as the smallest loss."""
+
+    def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
+        values = _ratio_values(losses, list(losses))
+        return dict(zip(losses, values.min() / values, strict=True))
+
+
+class MaxWeighting(nn.Module):
+    """w_i = max_j(L_j) / L_i: every weighted loss is as large as the largest loss."""
+
+    def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
+        values = _ratio_values(losses, list(losses))
+        return dict(zip(losses, values.max() / values, strict=True))
+
+
+class DynamicWeightAverage(nn.Module):
+    """More weight for the task whose loss falls more slowly: weight_sum * softmax(r / temperature).
+
+    The last `window` losses of each task are remembered, the present one among them. r is the mean
+    of the newer half of those over the mean of the older half; of an odd number the middle one is
+    in neither half; r is 1 until two losses are known. In eval mode nothing new is remembered.
+
+    Raises ValueError when the losses belong to other tasks than `task_names`.
+    Source: arXiv 1803.10704, eq. 7, with steps in place of epochs.
+    """
+
+    loss_window: Tensor
+    num_seen: Tensor
+
+    def __init__(
+        self,
+        *,
+        task_names: Sequence[str],
+        weight_sum: PositiveFloat,
+        temperature: PositiveFloat,
+        window: PositiveInt,
+    ):
+        super().__init__()
+        if window < 2:
+            raise ValueError(
+                f"window is {window}, but a newer and an older half need at least 2 losses; use "
+                "for example 20."
+            )
+        self.task_names = list(task_names)
+        self.weight_sum = weight_sum
+        self.temperature = temperature
+        self.window = window
+        # A ring: the loss of step t lies in column t modulo window.
+        self.register_buffer("loss_window", torch.zeros(len(self.task_names), window))
+        self.register_buffer("num_seen", torch.tensor(0))
+
+    def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
+        _check_tasks(losses, self.task_names)
+        if self.training:
+            self._remember(_ratio_values(losses, self.task_names))
+        weights = self.weight_sum * torch.softmax(self._ratios() / self.temperature, dim=0)
+        return dict(zip(self.task_names, weights, strict=True))
+
+    def _remember(self, values: Float[Tensor, " tasks"]) -> None:
+        column = (self.num_seen % self.window).reshape(1)
+        self.loss_window.index_copy_(1, column, values[:, None])
+        self.num_seen += 1
+
+    def _ratios(self) -> Float[Tensor, " tasks"]:
+        num_known = self.num_seen.clamp(max=self.window)
+        half = num_known // 2
+        columns = torch.arange(self.window, device=self.loss_window.device)
+        ages = (self.num_seen - 1 - columns) % self.window  # 0 is the newest; [window]
+
+        is_newer = ages < half
+        is_older = ages >= num_known - half  # columns not yet filled as well: they hold zeros
+        newer = torch.where(is_newer, self.loss_window, 0).sum(dim=1)
+        older = torch.where(is_older, self.loss_window, 0).sum(dim=1)
+        return torch.where(half > 0, newer / older.clamp(min=SMALLEST_LOSS), 1)
+
+
+def build_weighting(
+    *,
+    scale_method: str | None,
+    static_speech_weight: Probability,
+    dwa_weight_sum: PositiveFloat,
+    dwa_temperature: PositiveFloat,
+    dwa_window: PositiveInt,
+) -> nn.Module:
+    """The weighting of the tasks "speech" and "speaker" by its ScaleMethod; None: equal weights.
+
+    Raises ValueError for an unknown method.
+    """
+    if scale_method is None:
+        return EqualWeighting()
+    if scale_method == "static":
+        return StaticWeighting(
+            weights={"speech": static_speech_weight, "speaker": 1 - static_speech_weight}
+        )
+    if scale_method == "min":
+        return MinWeighting()
+    if scale_method == "max":
+        return MaxWeighting()
+    if scale_method == "dwa":
+        return DynamicWeightAverage(
+            task_names=["speech", "speaker"],
+            weight_sum=dwa_weight_sum,
+            temperature=dwa_temperature,
+            window=dwa_window,
+        )
+    raise ValueError(
+        f"scale_method is '{scale_method}', but the methods are static, min, max and dwa; choose "
+        "one of them, or null for equal weights."
+    )
+
+
+def _value(loss: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    return loss.detach().float()
+
+
+def _ratio_values(
+    losses: dict[str, Float[Tensor, ""]], task_names: Sequence[str]
+) -> Float[Tensor, " tasks"]:
+    values = torch.stack([_value(losses[name]) for name in task_names])
+    return values.clamp(min=SMALLEST_LOSS)
+
+
+def _check_tasks(losses: dict[str, Float[Tensor, ""]], task_names: Collection[str]) -> None:
+    if set(losses) != set(task_names):
+        raise ValueError(
+            f"there are losses of {sorted(losses)}, but weights of {sorted(task_names)}; name the "
+            "same tasks in both."
+        )

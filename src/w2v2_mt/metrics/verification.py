@@ -1,0 +1,159 @@
+"""Speaker verification: scores of trials, and the error rates of scores."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from w2v2_mt.core.trials import Trial
+
+TRIALS_PER_BLOCK = 4096
+
+
+def equal_error_rate(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
+    """The error rate, as a fraction, where misses and false alarms are equally frequent.
+
+    A trial is accepted when its score is at least the threshold; label 1 means same speaker. The
+    ROC is linear between the operating points of neighbouring scores, so that the point exists.
+
+    Returns the rate and its threshold. Raises ValueError for input that has no such rate.
+    """
+    thresholds, miss_rates, false_alarm_rates = _operating_points(scores, labels)
+
+    # The gap falls strictly from 1 (accept nothing) to -1 (accept everything).
+    gaps = miss_rates - false_alarm_rates
+    after = int(np.argmax(gaps <= 0))
+    before = after - 1
+    way = gaps[before] / (gaps[before] - gaps[after])
+
+    rate = (1 - way) * false_alarm_rates[before] + way * false_alarm_rates[after]
+    if before == 0:  # "accept nothing" has no finite threshold to start from
+        return float(rate), float(thresholds[after])
+    return float(rate), float((1 - way) * thresholds[before] + way * thresholds[after])
+
+
+def min_dcf(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    p_target: float = 0.05,
+    c_miss: float = 1.0,
+    c_fa: float = 1.0,
+) -> tuple[float, float]:
+    """The least detection cost over all thresholds, relative to the best answer without scores.
+
+    1 means no better than to accept or to reject every trial, whichever is cheaper.
+
+    Returns the cost and its threshold, which is infinite when rejecting every trial is cheapest.
+    Raises ValueError for input that has no such cost. Source: NIST SRE 2016 evaluation plan.
+    """
+    if not 0 < p_target < 1:
+        raise ValueError(
+            f"p_target is {p_target}, but the prior of a trial with one speaker lies between 0 "
+            "and 1, both excluded; use for example 0.05."
+        )
+    for name, cost in (("c_miss", c_miss), ("c_fa", c_fa)):
+        if not 0 < cost < np.inf:
+            raise ValueError(f"{name} is {cost}, but a cost is finite and above 0; use 1.")
+
+    thresholds, miss_rates, false_alarm_rates = _operating_points(scores, labels)
+    miss_weight, false_alarm_weight = c_miss * p_target, c_fa * (1 - p_target)
+    costs = miss_weight * miss_rates + false_alarm_weight * false_alarm_rates
+    best = int(np.argmin(costs))
+    cost_without_scores = min(miss_weight, false_alarm_weight)
+    return float(costs[best] / cost_without_scores), float(thresholds[best])
+
+
+def trial_scores(
+    embeddings: dict[str, Float[Tensor, " dim"]], trials: Sequence[Trial]
+) -> Float[np.ndarray, " trials"]:
+    """The cosine of the two embeddings of each trial, in float32.
+
+    Works through the trials in blocks, so that the memory it takes does not grow with their pairs.
+
+    Raises ValueError for a trial with an utterance that has no embedding.
+    """
+    missing = {
+        key: None
+        for trial in trials
+        for key in (trial.left_key, trial.right_key)
+        if key not in embeddings
+    }
+    if missing:
+        raise ValueError(
+            f"utterance '{next(iter(missing))}' of a trial has no embedding (so do {len(missing)} "
+            "utterance(s) in all); embed every utterance of the trial list before scoring it."
+        )
+
+    scores = np.empty(len(trials), dtype=np.float32)
+    for start in range(0, len(trials), TRIALS_PER_BLOCK):
+        block = trials[start : start + TRIALS_PER_BLOCK]
+        left = torch.stack([embeddings[trial.left_key] for trial in block])
+        right = torch.stack([embeddings[trial.right_key] for trial in block])
+        cosines = torch.cosine_similarity(left.float(), right.float(), dim=1)  # [block]
+        scores[start : start + len(block)] = cosines.detach().cpu().numpy()
+    return scores
+
+
+def _operating_points(
+    scores: ArrayLike, labels: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Threshold, miss rate and false-alarm rate: first of accepting nothing, then per score."""
+    score_array, is_target = _checked(scores, labels)
+
+    order = np.argsort(-score_array, kind="stable")
+    score_array, is_target = score_array[order], is_target[order]
+
+    # Equal scores are accepted together: a point stands at the last of each run of them.
+    ends = np.append(np.flatnonzero(np.diff(score_array)), len(score_array) - 1)
+    accepted_targets = np.cumsum(is_target)[ends]
+    accepted_impostors = ends + 1 - accepted_targets
+
+    miss_rates = 1 - np.append(0, accepted_targets) / accepted_targets[-1]
+    false_alarm_rates = np.append(0, accepted_impostors) / accepted_impostors[-1]
+    return np.append(np.inf, score_array[ends]), miss_rates, false_alarm_rates
+
+
+def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    score_array = np.asarray(scores, dtype=np.float64)
+    label_array = np.asarray(labels, dtype=np.float64)
+
+    if score_array.ndim != 1 or label_array.ndim != 1:
+        raise ValueError(
+            f"scores have shape {score_array.shape} and labels {label_array.shape}, but both are "
+            "one-dimensional; pass one score and one label per trial."
+        )
+    if len(score_array) != len(label_array):
+        raise ValueError(
+            f"there are {len(score_array)} scores and {len(label_array)} labels, but every trial "
+            "has one of each; pass both in the same order."
+        )
+    if len(score_array) == 0:
+        raise ValueError(
+            "there are no scores, but an error rate needs trials; pass at least one trial with "
+            "the same speaker and one with different speakers."
+        )
+    finite = np.isfinite(score_array)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise ValueError(
+            f"score number {first} is {score_array[first]}, but scores are finite; look for NaN "
+            "or infinite values in the embeddings."
+        )
+    allowed = (label_array == 0) | (label_array == 1)
+    if not allowed.all():
+        first = int(np.argmin(allowed))
+        raise ValueError(
+            f"label number {first} is {label_array[first]:g}, but a label is 1 (same speaker) or "
+            "0 (different speakers); recode the labels."
+        )
+    is_target = label_array == 1
+    for present, name in ((is_target.any(), "same speaker"), (not is_target.all(), "different")):
+        if not present:
+            raise ValueError(
+                f"none of the {len(label_array)} trials has the label {name}, but an error rate "
+                "needs both labels; pass trials of both kinds."
+            )
+    return score_array, is_target

@@ -1,0 +1,140 @@
+"""The pretrained front end: waveforms to projected frames, 20 ms apart.
+
+HuggingFace's modules and weights, with a forward of ours that knows the length of each utterance,
+so that padding never changes a real frame.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import Wav2Vec2Model
+from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2GroupNormConvLayer
+
+from w2v2_mt.core.padding import is_known_unpadded, real_mask
+from w2v2_mt.core.units import SAMPLE_RATE_HZ, frames_from_samples
+
+
+def masked_group_norm(
+    frames: Float[Tensor, "batch channels time"],
+    norm: nn.GroupNorm,
+    num_frames: Int[Tensor, " batch"],
+) -> Float[Tensor, "batch channels time"]:
+    """Normalise each channel over the real frames of its utterance only.
+
+    The first convolution of a "base" wav2vec2 has one group per channel: its statistics run over
+    time and would otherwise count the padding. Source: arXiv 1803.08494, eq. 2, with S_i cut to
+    real frames.
+    """
+    assert norm.num_groups == norm.num_channels
+    time = frames.shape[-1]
+    if is_known_unpadded(num_frames, time):
+        return norm(frames)
+    with torch.autocast(frames.device.type, enabled=False):
+        is_real = real_mask(num_frames, time)[:, None, :]
+        count = num_frames.clamp(min=1)[:, None, None]
+        # In place where it can be: at this length, memory costs more than arithmetic.
+        values = torch.where(is_real, frames.float(), 0)
+        centred = values.sub_(values.sum(dim=-1, keepdim=True) / count).mul_(is_real)
+        variance = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() / count
+        scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
+        return torch.addcmul(norm.bias[:, None], centred, scale).to(frames.dtype)
+
+
+class Backbone(nn.Module):
+    """Seven convolutions, layer norm and projection of a wav2vec2.
+
+    Args:
+        wav2vec2: where the modules come from; they are shared, not copied.
+        freeze_convolutions: run the convolutions without gradient and in eval mode, always.
+        use_gradient_checkpointing: recompute trained convolutions in the backward pass.
+    """
+
+    def __init__(
+        self,
+        wav2vec2: Wav2Vec2Model,
+        *,
+        freeze_convolutions: bool,
+        use_gradient_checkpointing: bool,
+    ):
+        super().__init__()
+        self.convolutions = wav2vec2.feature_extractor.conv_layers
+        self.projection = wav2vec2.feature_projection
+        self.freeze_convolutions = freeze_convolutions
+        self.use_gradient_checkpointing = use_gradient_checkpointing
+        self.kernel_sizes = tuple(wav2vec2.config.conv_kernel)
+        self.strides = tuple(wav2vec2.config.conv_stride)
+        if freeze_convolutions:
+            self.convolutions.requires_grad_(False)
+            self.convolutions.eval()
+
+    @property
+    def out_dim(self) -> int:
+        return self.projection.projection.out_features
+
+    def train(self, mode: bool = True) -> "Backbone":
+        super().train(mode)
+        if self.freeze_convolutions:
+            self.convolutions.eval()
+        return self
+
+    def num_frames(self, num_samples: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        return frames_from_samples(
+            num_samples, kernel_sizes=self.kernel_sizes, strides=self.strides
+        )
+
+    def forward(
+        self, waveforms: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch time dim"], Int[Tensor, " batch"]]:
+        """Projected frames and how many of each row are real; the others hold arbitrary values.
+
+        Raises:
+            ValueError: the longest waveform is too short for a single frame.
+        """
+        longest = waveforms.shape[1]
+        if frames_from_samples(longest, kernel_sizes=self.kernel_sizes, strides=self.strides) == 0:
+            raise ValueError(
+                f"the longest waveform of the batch has {longest} samples, too few for one frame; "
+                f"give at least {self._receptive_field()} samples "
+                f"({1000 * self._receptive_field() / SAMPLE_RATE_HZ:.0f} ms)."
+            )
+        gradient = torch.is_grad_enabled() and not self.freeze_convolutions
+        with torch.set_grad_enabled(gradient):
+            frames = self._convolve(waveforms, num_samples)
+        frames, _ = self.projection(frames.transpose(1, 2))  # [batch, time, dim]
+        return frames, self.num_frames(num_samples)
+
+    def _convolve(
+        self, waveforms: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch channels time"]:
+        frames = waveforms[:, None]
+        for index, layer in enumerate(self.convolutions):
+            length = frames_from_samples(
+                num_samples,
+                kernel_sizes=self.kernel_sizes[: index + 1],
+                strides=self.strides[: index + 1],
+            )
+            if self.use_gradient_checkpointing and torch.is_grad_enabled():
+                frames = checkpoint(_convolve_once, layer, frames, length, use_reentrant=False)
+            else:
+                frames = _convolve_once(layer, frames, length)
+        return frames
+
+    def _receptive_field(self) -> int:
+        field = 1
+        for kernel_size, stride in zip(
+            reversed(self.kernel_sizes), reversed(self.strides), strict=True
+        ):
+            field = (field - 1) * stride + kernel_size
+        return field
+
+
+def _convolve_once(
+    layer: nn.Module,
+    frames: Float[Tensor, "batch channels_in time_in"],
+    length: Int[Tensor, " batch"],
+) -> Float[Tensor, "batch channels_out time_out"]:
+    if not isinstance(layer, Wav2Vec2GroupNormConvLayer):
+        return layer(frames)
+    frames = masked_group_norm(layer.conv(frames), layer.layer_norm, length)
+    return layer.activation(frames)

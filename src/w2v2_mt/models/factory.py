@@ -1,0 +1,264 @@
+"""Networks from the flat settings of the `network` config group."""
+
+from typing import Literal
+
+from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt
+from w2v2_mt.models.backbone import Backbone
+from w2v2_mt.models.encoder import ClassToken, Encoder
+from w2v2_mt.models.heads import SpeakerHead, SpeechHead
+from w2v2_mt.models.linear import use_onednn
+from w2v2_mt.models.networks import (
+    LetterGuidedPooling,
+    MultiTaskNetwork,
+    SpeakerNetwork,
+    SpeechNetwork,
+)
+from w2v2_mt.models.pooling import PoolingName, build_pooling
+from w2v2_mt.models.regularisation import Regularisation
+from w2v2_mt.models.spec_augment import SpecAugment
+from w2v2_mt.models.trunk import FreezeSchedule, Trunk
+from w2v2_mt.models.wav2vec2 import load_letter_head, load_wav2vec2
+
+_CLASS_TOKENS: dict[str, bool] = {"first+cls": False, "first+cls+learnable": True}
+"""Poolings that read a class token, and whether it is trained."""
+
+_GUIDABLE_POOLINGS = ("mean", "mean+std")
+
+
+def _trunk(
+    *,
+    wav2vec_huggingface_id: str,
+    reset_weights: bool,
+    wav2vec_initially_frozen: bool,
+    num_frozen_steps: int | None,
+    completely_freeze_feature_extractor: bool,
+    use_gradient_checkpointing: bool,
+    regularisation: Regularisation,
+    stat_pooling_type: str | None,
+    num_shared_transformers: int | None,
+) -> Trunk:
+    """`num_shared_transformers` None means a plain encoder without branches."""
+    wav2vec2 = load_wav2vec2(
+        wav2vec_huggingface_id, reset_weights=reset_weights, regularisation=regularisation
+    )
+    use_onednn(wav2vec2)
+    class_token = None
+    if stat_pooling_type in _CLASS_TOKENS:
+        class_token = ClassToken(
+            wav2vec2.config.hidden_size, learnable=_CLASS_TOKENS[stat_pooling_type]
+        )
+    return Trunk(
+        backbone=Backbone(
+            wav2vec2,
+            freeze_convolutions=completely_freeze_feature_extractor,
+            use_gradient_checkpointing=use_gradient_checkpointing,
+        ),
+        spec_augment=SpecAugment(
+            regularisation=regularisation,
+            masked_frame=wav2vec2.masked_spec_embed if regularisation.mask_time_prob > 0 else None,
+        ),
+        encoder=Encoder(
+            wav2vec2,
+            class_token=class_token,
+            branch_names=() if num_shared_transformers is None else ("speech", "speaker"),
+            num_shared_layers=num_shared_transformers or 0,
+            use_gradient_checkpointing=use_gradient_checkpointing,
+        ),
+        freeze_schedule=FreezeSchedule(
+            initially_frozen=wav2vec_initially_frozen, num_frozen_steps=num_frozen_steps
+        ),
+    )
+
+
+def _speech_head(
+    *, dim: int, num_letters: int, regularisation: Regularisation, huggingface_id: str | None
+) -> SpeechHead:
+    head = SpeechHead(dim=dim, num_letters=num_letters, dropout=regularisation.final_dropout)
+    if huggingface_id is not None:
+        pretrained = load_letter_head(huggingface_id)
+        if pretrained.weight.shape != head.linear.weight.shape:
+            raise ValueError(
+                f"network.speech_head_huggingface_id={huggingface_id!r} maps "
+                f"{pretrained.in_features} dimensions to {pretrained.out_features} letters, this "
+                f"network needs {dim} to {num_letters}; choose a matching model or null."
+            )
+        head.linear.load_state_dict(pretrained.state_dict())
+    return head
+
+
+def _speaker_head(
+    *,
+    dim: int,
+    num_speakers: int,
+    regularisation: Regularisation,
+    stat_pooling_type: PoolingName,
+    use_cosine_linear: bool,
+) -> SpeakerHead:
+    return SpeakerHead(
+        pooling=build_pooling(stat_pooling_type, dim),
+        num_speakers=num_speakers,
+        classifier="cosine" if use_cosine_linear else "linear",
+        dropout=regularisation.final_dropout,
+    )
+
+
+def speech_network(
+    *,
+    wav2vec_huggingface_id: str,
+    reset_weights: bool,
+    wav2vec_initially_frozen: bool,
+    num_frozen_steps: NonNegativeInt | None,
+    completely_freeze_feature_extractor: bool,
+    use_gradient_checkpointing: bool,
+    regularisation: Regularisation,
+    speech_head_huggingface_id: str | None,
+    num_letters: int,
+) -> SpeechNetwork:
+    """A wav2vec2 with a letter head."""
+    trunk = _trunk(
+        wav2vec_huggingface_id=wav2vec_huggingface_id,
+        reset_weights=reset_weights,
+        wav2vec_initially_frozen=wav2vec_initially_frozen,
+        num_frozen_steps=num_frozen_steps,
+        completely_freeze_feature_extractor=completely_freeze_feature_extractor,
+        use_gradient_checkpointing=use_gradient_checkpointing,
+        regularisation=regularisation,
+        stat_pooling_type=None,
+        num_shared_transformers=None,
+    )
+    head = _speech_head(
+        dim=trunk.out_dim,
+        num_letters=num_letters,
+        regularisation=regularisation,
+        huggingface_id=speech_head_huggingface_id,
+    )
+    return SpeechNetwork(trunk=trunk, head=head)
+
+
+def speaker_network(
+    *,
+    wav2vec_huggingface_id: str,
+    reset_weights: bool,
+    wav2vec_initially_frozen: bool,
+    num_frozen_steps: NonNegativeInt | None,
+    completely_freeze_feature_extractor: bool,
+    use_gradient_checkpointing: bool,
+    regularisation: Regularisation,
+    stat_pooling_type: PoolingName,
+    use_cosine_linear: bool,
+    explicit_num_speakers: PositiveInt | None,
+    random_permutation_mode: Literal["before", "after"] | None,
+    num_speakers: int,
+) -> SpeakerNetwork:
+    """A wav2vec2 with pooling and a speaker classifier.
+
+    `explicit_num_speakers` overrides the `num_speakers` that the training data has.
+    """
+    if random_permutation_mode is not None:
+        raise ValueError(
+            f"network.random_permutation_mode={random_permutation_mode!r} is not available in this "
+            "version; set it to null."
+        )
+    trunk = _trunk(
+        wav2vec_huggingface_id=wav2vec_huggingface_id,
+        reset_weights=reset_weights,
+        wav2vec_initially_frozen=wav2vec_initially_frozen,
+        num_frozen_steps=num_frozen_steps,
+        completely_freeze_feature_extractor=completely_freeze_feature_extractor,
+        use_gradient_checkpointing=use_gradient_checkpointing,
+        regularisation=regularisation,
+        stat_pooling_type=stat_pooling_type,
+        num_shared_transformers=None,
+    )
+    head = _speaker_head(
+        dim=trunk.out_dim,
+        num_speakers=_num_classes(explicit_num_speakers, num_speakers),
+        regularisation=regularisation,
+        stat_pooling_type=stat_pooling_type,
+        use_cosine_linear=use_cosine_linear,
+    )
+    return SpeakerNetwork(trunk=trunk, head=head)
+
+
+def multi_task_network(
+    *,
+    wav2vec_huggingface_id: str,
+    reset_weights: bool,
+    wav2vec_initially_frozen: bool,
+    num_frozen_steps: NonNegativeInt | None,
+    completely_freeze_feature_extractor: bool,
+    use_gradient_checkpointing: bool,
+    regularisation: Regularisation,
+    stat_pooling_type: PoolingName,
+    use_cosine_linear: bool,
+    explicit_num_speakers: PositiveInt | None,
+    speech_head_huggingface_id: str | None,
+    use_multi_branch_encoder: bool,
+    num_shared_transformers: NonNegativeInt,
+    num_speaker_dimensions: PositiveInt | None,
+    enable_ctc_pool_speaker_embedding: bool,
+    enable_ctc_pool_no_grad: bool,
+    ctc_pool_on_blank_embeddings: bool,
+    ctc_blank_idx: NonNegativeInt,
+    num_letters: int,
+    num_speakers: int,
+) -> MultiTaskNetwork:
+    """A wav2vec2 with both heads; sharing is plain, branched, split, letter-guided, or all."""
+    if enable_ctc_pool_speaker_embedding and stat_pooling_type not in _GUIDABLE_POOLINGS:
+        raise ValueError(
+            f"network.stat_pooling_type={stat_pooling_type!r} cannot be guided by letters; choose "
+            f"one of {list(_GUIDABLE_POOLINGS)} or set "
+            "network.enable_ctc_pool_speaker_embedding=false."
+        )
+    trunk = _trunk(
+        wav2vec_huggingface_id=wav2vec_huggingface_id,
+        reset_weights=reset_weights,
+        wav2vec_initially_frozen=wav2vec_initially_frozen,
+        num_frozen_steps=num_frozen_steps,
+        completely_freeze_feature_extractor=completely_freeze_feature_extractor,
+        use_gradient_checkpointing=use_gradient_checkpointing,
+        regularisation=regularisation,
+        stat_pooling_type=stat_pooling_type,
+        num_shared_transformers=num_shared_transformers if use_multi_branch_encoder else None,
+    )
+    if num_speaker_dimensions is not None and num_speaker_dimensions >= trunk.out_dim:
+        raise ValueError(
+            f"network.num_speaker_dimensions={num_speaker_dimensions} leaves no dimension for "
+            f"speech; choose 1 to {trunk.out_dim - 1} for this encoder, or null for no split."
+        )
+    speech_dim = trunk.out_dim - (num_speaker_dimensions or 0)
+    return MultiTaskNetwork(
+        trunk=trunk,
+        speech_head=_speech_head(
+            dim=speech_dim,
+            num_letters=num_letters,
+            regularisation=regularisation,
+            huggingface_id=speech_head_huggingface_id,
+        ),
+        speaker_head=_speaker_head(
+            dim=num_speaker_dimensions or trunk.out_dim,
+            num_speakers=_num_classes(explicit_num_speakers, num_speakers),
+            regularisation=regularisation,
+            stat_pooling_type=stat_pooling_type,
+            use_cosine_linear=use_cosine_linear,
+        ),
+        num_speaker_dimensions=num_speaker_dimensions,
+        letter_guided_pooling=LetterGuidedPooling(
+            blank_index=ctc_blank_idx,
+            pool_blanks=ctc_pool_on_blank_embeddings,
+            without_gradient=enable_ctc_pool_no_grad,
+        )
+        if enable_ctc_pool_speaker_embedding
+        else None,
+    )
+
+
+def _num_classes(explicit_num_speakers: int | None, num_speakers: int) -> int:
+    if explicit_num_speakers is None:
+        return num_speakers
+    if explicit_num_speakers < num_speakers:
+        raise ValueError(
+            f"network.explicit_num_speakers={explicit_num_speakers} is less than the "
+            f"{num_speakers} speakers of the training data; raise it or set it to null."
+        )
+    return explicit_num_speakers

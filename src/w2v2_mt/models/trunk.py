@@ -1,0 +1,88 @@
+"""The part of a network that comes pretrained and that tasks share: backbone and encoder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from w2v2_mt.models.backbone import Backbone
+from w2v2_mt.models.encoder import Encoder
+from w2v2_mt.models.spec_augment import SpecAugment
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezeSchedule:
+    """When the trunk stands still: for the first `num_frozen_steps` optimiser steps.
+
+    `num_frozen_steps` None means for ever; `initially_frozen` False means never.
+    """
+
+    initially_frozen: bool
+    num_frozen_steps: int | None
+
+    def is_frozen(self, step: int) -> bool:
+        if not self.initially_frozen:
+            return False
+        return self.num_frozen_steps is None or step < self.num_frozen_steps
+
+
+class Trunk(nn.Module):
+    """Waveforms to one sequence of frames per task.
+
+    While frozen it runs without gradient and in eval mode; its parameters keep `requires_grad`, so
+    that a wrapper that looks once, such as DDP, still knows them when they thaw.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        spec_augment: SpecAugment,
+        encoder: Encoder,
+        freeze_schedule: FreezeSchedule,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.spec_augment = spec_augment
+        self.encoder = encoder
+        self.freeze_schedule = freeze_schedule
+        self.is_frozen = freeze_schedule.is_frozen(0)
+        self.train()
+
+    @property
+    def out_dim(self) -> int:
+        return self.backbone.out_dim
+
+    @property
+    def num_class_tokens(self) -> int:
+        return self.encoder.num_class_tokens
+
+    def update_freezing(self, *, step: int) -> None:
+        """Freeze or thaw for the optimiser step with this number, the first being 0."""
+        is_frozen = self.freeze_schedule.is_frozen(step)
+        if is_frozen != self.is_frozen:
+            self.is_frozen = is_frozen
+            self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Trunk":
+        super().train(mode)
+        if self.is_frozen:
+            # Only what it holds: `self.training` keeps what the outside asked for.
+            for part in self.children():
+                part.eval()
+        return self
+
+    def forward(
+        self,
+        waveforms: Float[Tensor, "batch samples"],
+        num_samples: Int[Tensor, " batch"],
+        *,
+        tasks: Sequence[str],
+    ) -> tuple[dict[str, Float[Tensor, "batch time dim"]], Int[Tensor, " batch"]]:
+        """Frames for each of `tasks` (class token first, if any) and the number of real ones."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
+            frames, num_frames = self.backbone(waveforms, num_samples)
+            frames = self.spec_augment(frames, num_frames)
+            return self.encoder(frames, num_frames, tasks=tasks)

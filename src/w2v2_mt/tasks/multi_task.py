@@ -1,0 +1,126 @@
+"""The multi-task job: letters and speakers from one trunk, a batch of each at every step."""
+
+from collections.abc import Sequence
+from statistics import mean
+from typing import Any, TypedDict
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
+from w2v2_mt.core.trials import Trial
+from w2v2_mt.data.tokenizer import LetterTokenizer
+from w2v2_mt.losses.multi_task import MultiTaskLoss
+from w2v2_mt.models.networks import MultiTaskNetwork
+from w2v2_mt.tasks.base import Optimisation, is_logging_step
+from w2v2_mt.tasks.speaker import (
+    TrialLists,
+    accuracy,
+    speaker_test_metrics,
+    speaker_validation_metrics,
+)
+from w2v2_mt.tasks.speaker_evaluation import ScoredTrials, SpeakerEvaluation
+from w2v2_mt.tasks.speech import speech_diagnostics, speech_loss
+from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
+
+
+class MultiTaskBatch(TypedDict):
+    """One batch of each task."""
+
+    speech: SpeechBatch
+    speaker: SpeakerBatch
+
+
+class MultiTask(pl.LightningModule):
+    """Wires a multi-task network to its losses, their weights, its metrics and the log."""
+
+    def __init__(
+        self,
+        *,
+        network: MultiTaskNetwork,
+        loss: MultiTaskLoss,
+        tokenizer: LetterTokenizer,
+        val_trials: Sequence[Trial],
+        test_trials: TrialLists,
+        optimisation: Optimisation,
+    ):
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.val_trials = val_trials
+        self.test_trials = test_trials
+        self.optimisation = optimisation
+        self.speech_evaluation = SpeechEvaluation(tokenizer)
+        self.speaker_evaluation = SpeakerEvaluation(loss.speaker_loss)
+        self.scored_trials: dict[str, ScoredTrials] = {}
+
+    def configure_optimizers(self) -> Any:
+        return self.optimisation.configure(self)
+
+    def on_train_batch_start(self, batch: MultiTaskBatch, batch_idx: int) -> None:
+        self.network.trunk.update_freezing(step=self.global_step)
+
+    def training_step(self, batch: MultiTaskBatch, batch_idx: int) -> Tensor:
+        speech, speaker = batch["speech"], batch["speaker"]
+        letters = self.network.speech(speech.waveforms, speech.num_samples)
+        speakers = self.network.speaker(speaker.waveforms, speaker.num_samples)
+        result = self.loss(
+            letters.logits,
+            letters.num_frames,
+            speech.letters,
+            speech.num_letters,
+            speakers.logits,
+            speaker.speaker_indices,
+        )
+        self.log("train_loss", result.loss, prog_bar=True, batch_size=1)
+        for task, loss in result.losses.items():
+            self.log(f"train_{task}_loss", loss, prog_bar=True, batch_size=1)
+            self.log(f"train_{task}_loss_weight", result.weights[task], batch_size=1)
+        self.log("train_acc", accuracy(speakers, speaker), batch_size=1)
+        if speakers.num_without_selection is not None:
+            self.log(
+                "train_num_without_selection", speakers.num_without_selection.float(), batch_size=1
+            )
+        if is_logging_step(self):
+            diagnostics = speech_diagnostics(self.speech_evaluation, letters, speech)
+            diagnostics["train_num_unalignable"] = result.num_unalignable.float()
+            self.log_dict(diagnostics, batch_size=1)
+        return result.loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.speech_evaluation.reset()
+        self.speaker_evaluation.reset()
+
+    def validation_step(
+        self, batch: SpeechBatch | SpeakerBatch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if isinstance(batch, SpeechBatch):
+            letters = self.network.speech(batch.waveforms, batch.num_samples)
+            loss = speech_loss(self.loss.ctc_loss, letters, batch).loss
+            self.speech_evaluation.add(batch, letters, loss)
+        else:
+            speakers = self.network.speaker(batch.waveforms, batch.num_samples)
+            self.speaker_evaluation.add(batch, speakers)
+
+    def on_validation_epoch_end(self) -> None:
+        rates, losses = self.speech_evaluation.word_error_rates(), self.speech_evaluation.losses()
+        speaker_metrics = speaker_validation_metrics(self.speaker_evaluation, self.val_trials)
+        self.log_dict({f"val_loss_speech_{name}": loss for name, loss in losses.items()})
+        self.log_dict({f"val_wer_{name}": rate for name, rate in rates.items()})
+        self.log_dict(speaker_metrics)
+        score = 0.5 * mean(rates.values()) + 0.5 * speaker_metrics["val_eer"]
+        self.log("val_score", score, prog_bar=True)
+
+    def on_test_epoch_start(self) -> None:
+        self.on_validation_epoch_start()
+
+    def test_step(
+        self, batch: SpeechBatch | SpeakerBatch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.validation_step(batch, batch_idx, dataloader_idx)
+
+    def on_test_epoch_end(self) -> None:
+        rates = self.speech_evaluation.word_error_rates()
+        self.log_dict({f"test_wer_{name}": rate for name, rate in rates.items()})
+        self.scored_trials = self.speaker_evaluation.score_all(self.test_trials)
+        self.log_dict(speaker_test_metrics(self.scored_trials))

@@ -1,0 +1,72 @@
+"""What is known of speaker recognition after a pass over evaluation sets."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from w2v2_mt.core.batches import UNKNOWN_SPEAKER_INDEX, SpeakerBatch
+from w2v2_mt.core.trials import Trial
+from w2v2_mt.metrics.verification import equal_error_rate, min_dcf, trial_scores
+from w2v2_mt.models.networks import SpeakerOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredTrials:
+    """A trial list with the score of each trial."""
+
+    trials: Sequence[Trial]
+    scores: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.array([trial.same_speaker for trial in self.trials], dtype=int)
+
+    def equal_error_rate(self) -> float:
+        return equal_error_rate(self.scores, self.labels)[0]
+
+    def min_dcf(self, p_target: float) -> float:
+        return min_dcf(self.scores, self.labels, p_target=p_target)[0]
+
+
+class SpeakerEvaluation:
+    """Collects embeddings, losses and hits of the classifier, a batch at a time.
+
+    Losses and hits are over the utterances of training speakers only.
+    """
+
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor]):
+        self.loss = loss
+        self.reset()
+
+    def reset(self) -> None:
+        self.embeddings: dict[str, Tensor] = {}
+        self._summed_loss = 0.0
+        self._num_hits = 0
+        self._num_classified = 0
+
+    def add(self, batch: SpeakerBatch, output: SpeakerOutput) -> None:
+        self.embeddings.update(zip(batch.keys, output.embeddings.float().cpu(), strict=True))
+        known = batch.speaker_indices != UNKNOWN_SPEAKER_INDEX
+        indices, logits = batch.speaker_indices[known], output.logits[known]
+        if len(indices) > 0:
+            self._summed_loss += float(self.loss(logits, indices)) * len(indices)
+            self._num_hits += int((logits.argmax(dim=-1) == indices).sum())
+            self._num_classified += len(indices)
+
+    def score(self, trials: Sequence[Trial]) -> ScoredTrials:
+        """Raises ValueError where an utterance of a trial was not embedded."""
+        return ScoredTrials(trials=trials, scores=trial_scores(self.embeddings, trials))
+
+    def score_all(self, trial_lists: Mapping[str, Sequence[Trial]]) -> dict[str, ScoredTrials]:
+        return {name: self.score(trials) for name, trials in trial_lists.items()}
+
+    def classification(self) -> dict[str, float]:
+        """Mean loss and accuracy over training speakers; empty where there were none."""
+        if self._num_classified == 0:
+            return {}
+        return {
+            "loss": self._summed_loss / self._num_classified,
+            "accuracy": self._num_hits / self._num_classified,
+        }

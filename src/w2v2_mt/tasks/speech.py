@@ -1,0 +1,91 @@
+"""The speech task: letters from waveforms, trained with CTC, judged by word error rate."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from w2v2_mt.core.batches import SpeechBatch
+from w2v2_mt.core.padding import real_mask
+from w2v2_mt.data.tokenizer import LetterTokenizer
+from w2v2_mt.losses.ctc import CtcLoss, CtcResult
+from w2v2_mt.metrics.word_error_rate import word_error_rate
+from w2v2_mt.models.networks import SpeechNetwork, SpeechOutput
+from w2v2_mt.tasks.base import Optimisation, is_logging_step
+from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
+
+
+class SpeechTask(pl.LightningModule):
+    """Wires a speech network to its loss, its metrics and the log."""
+
+    def __init__(
+        self,
+        *,
+        network: SpeechNetwork,
+        loss: CtcLoss,
+        tokenizer: LetterTokenizer,
+        optimisation: Optimisation,
+    ):
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.optimisation = optimisation
+        self.speech_evaluation = SpeechEvaluation(tokenizer)
+
+    def configure_optimizers(self) -> Any:
+        return self.optimisation.configure(self.network)
+
+    def on_train_batch_start(self, batch: SpeechBatch, batch_idx: int) -> None:
+        self.network.trunk.update_freezing(step=self.global_step)
+
+    def training_step(self, batch: SpeechBatch, batch_idx: int) -> Tensor:
+        output = self.network(batch.waveforms, batch.num_samples)
+        result = speech_loss(self.loss, output, batch)
+        self.log("train_loss", result.loss, prog_bar=True, batch_size=len(batch))
+        if is_logging_step(self):
+            diagnostics = speech_diagnostics(self.speech_evaluation, output, batch)
+            diagnostics["train_num_unalignable"] = result.num_unalignable.float()
+            self.log_dict(diagnostics, batch_size=len(batch))
+        return result.loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.speech_evaluation.reset()
+
+    def validation_step(self, batch: SpeechBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        output = self.network(batch.waveforms, batch.num_samples)
+        self.speech_evaluation.add(batch, output, speech_loss(self.loss, output, batch).loss)
+
+    def on_validation_epoch_end(self) -> None:
+        rates, losses = self.speech_evaluation.word_error_rates(), self.speech_evaluation.losses()
+        self.log_dict({f"val_loss_{name}": loss for name, loss in losses.items()})
+        self.log_dict({f"val_wer_{name}": rate for name, rate in rates.items()}, prog_bar=True)
+
+    def on_test_epoch_start(self) -> None:
+        self.speech_evaluation.reset()
+
+    def test_step(self, batch: SpeechBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.validation_step(batch, batch_idx, dataloader_idx)
+
+    def on_test_epoch_end(self) -> None:
+        rates = self.speech_evaluation.word_error_rates()
+        self.log_dict({f"test_wer_{name}": rate for name, rate in rates.items()})
+
+
+def speech_loss(loss: CtcLoss, output: SpeechOutput, batch: SpeechBatch) -> CtcResult:
+    """CTC of the letters of a batch."""
+    return loss(output.logits, output.num_frames, batch.letters, batch.num_letters)
+
+
+def speech_diagnostics(
+    evaluation: SpeechEvaluation, output: SpeechOutput, batch: SpeechBatch
+) -> dict[str, Tensor | float]:
+    """What a training step tells of its speech batch, apart from its loss.
+
+    The share of blank frames shows a network that has not begun to emit letters.
+    """
+    real = real_mask(output.num_frames, output.logits.shape[1])
+    blank = (output.logits.argmax(dim=-1) == evaluation.tokenizer.blank_index) & real
+    return {
+        "train_wer": word_error_rate(batch.transcriptions, evaluation.decode(output)),
+        "train_blank_share": blank.sum() / real.sum(),
+    }

@@ -1,0 +1,66 @@
+"""What is known of speech recognition after a pass over evaluation sets."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from w2v2_mt.core.batches import SpeechBatch
+from w2v2_mt.data.tokenizer import LetterTokenizer
+from w2v2_mt.metrics.word_error_rate import word_error_rate
+from w2v2_mt.models.networks import SpeechOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcript:
+    """What was said in an utterance and what was recognised."""
+
+    key: str
+    reference: str
+    hypothesis: str
+
+
+class SpeechEvaluation:
+    """Collects transcripts and losses, a batch at a time, apart for each set."""
+
+    def __init__(self, tokenizer: LetterTokenizer):
+        self.tokenizer = tokenizer
+        self.transcripts: dict[str, list[Transcript]] = {}
+        self._summed_losses: dict[str, float] = {}
+
+    def reset(self) -> None:
+        self.transcripts = {}
+        self._summed_losses = {}
+
+    def decode(self, output: SpeechOutput) -> list[str]:
+        """The best letter of each real frame, collapsed to text."""
+        return self.tokenizer.decode_batch(
+            output.logits.argmax(dim=-1).cpu(), output.num_frames.cpu()
+        )
+
+    def add(self, batch: SpeechBatch, output: SpeechOutput, loss: Tensor) -> None:
+        hypotheses = self.decode(output)
+        self.transcripts.setdefault(batch.set_name, []).extend(
+            Transcript(key=key, reference=reference, hypothesis=hypothesis)
+            for key, reference, hypothesis in zip(
+                batch.keys, batch.transcriptions, hypotheses, strict=True
+            )
+        )
+        summed = self._summed_losses.get(batch.set_name, 0.0)
+        self._summed_losses[batch.set_name] = summed + float(loss) * len(batch)
+
+    def word_error_rates(self) -> dict[str, float]:
+        """Word error rate by set name, over all utterances of a set."""
+        return {
+            set_name: word_error_rate(
+                [transcript.reference for transcript in transcripts],
+                [transcript.hypothesis for transcript in transcripts],
+            )
+            for set_name, transcripts in self.transcripts.items()
+        }
+
+    def losses(self) -> dict[str, float]:
+        """Mean loss of an utterance by set name."""
+        return {
+            set_name: summed / len(self.transcripts[set_name])
+            for set_name, summed in self._summed_losses.items()
+        }

@@ -1,0 +1,193 @@
+import copy
+import json
+import shutil
+
+import pytest
+import torch
+
+from w2v2_mt.app.build import build_job, instantiate
+from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
+from w2v2_mt.data.tokenizer import LetterTokenizer
+from w2v2_mt.losses.multi_task import MultiTaskLoss
+from w2v2_mt.optim.schedules import ReduceOnPlateau
+from w2v2_mt.tasks.multi_task import MultiTask
+from w2v2_mt.tasks.speaker import SpeakerTask
+from w2v2_mt.tasks.speech import SpeechTask
+
+CTC = {"_target_": "w2v2_mt.losses.ctc.CtcLoss", "blank_index": 0}
+AAM = {"_target_": "w2v2_mt.losses.aam_softmax.AamSoftmaxLoss", "margin": 0.2, "scale": 30.0}
+MULTI_TASK_LOSS = {
+    "_target_": "w2v2_mt.losses.multi_task.MultiTaskLoss",
+    "ctc_loss": CTC,
+    "speaker_loss": AAM,
+    "scale_method": None,
+    "static_speech_weight": 0.5,
+    "dwa_weight_sum": 1.0,
+    "dwa_temperature": 2.0,
+    "dwa_window": 100,
+}
+
+
+def test_nested_nodes_are_built_first_and_the_settings_stay_as_they_are():
+    settings = copy.deepcopy(MULTI_TASK_LOSS)
+    loss = instantiate(settings)
+    assert isinstance(loss, MultiTaskLoss)
+    assert (loss.ctc_loss.blank_index, loss.speaker_loss.margin) == (0, 0.2)
+    assert settings == MULTI_TASK_LOSS
+
+
+def test_what_code_passes_comes_before_what_a_setting_says():
+    assert instantiate(CTC, blank_index=3).blank_index == 3
+
+
+def test_a_block_without_a_target_is_passed_on_as_it_is():
+    assert instantiate({"_target_": "builtins.dict", "a": {"b": [1]}}) == {"a": {"b": [1]}}
+
+
+def test_the_sentence_of_an_error_reaches_the_user_as_it_is():
+    with pytest.raises(ValueError, match=r"^margin is 2, but the margin is an angle from 0 to pi"):
+        instantiate({**MULTI_TASK_LOSS, "speaker_loss": {**AAM, "margin": 2}})
+
+
+@pytest.mark.parametrize(
+    ("config_name", "task_class", "dev_metric", "num_speakers"),
+    [
+        ("train_speech", SpeechTask, "val_wer_other", None),
+        ("train_speaker", SpeakerTask, "val_eer", 4),
+        ("train_mt_speaker_speech", MultiTask, "val_score", 4),
+    ],
+)
+def test_each_entry_point_has_its_task_and_its_dev_metric(
+    small_config, config_name, task_class, dev_metric, num_speakers
+):
+    job = build_job(small_config(config_name), config_name)
+    assert type(job.task) is task_class
+    assert (job.dev_metric, job.num_speakers) == (dev_metric, num_speakers)
+
+
+def test_the_classes_of_a_network_are_those_of_the_data(small_config):
+    job = build_job(small_config("train_mt_speaker_speech"), "train_mt_speaker_speech")
+    network = job.task.network
+    assert network.speaker_head.num_speakers == job.data.speaker.num_speakers == 4
+    num_letters = LetterTokenizer(vocabulary_path=None).num_letters
+    assert network.speech_head.linear.out_features == num_letters == 32
+    batch = next(iter(job.data.train_dataloader()["speaker"]))
+    assert isinstance(batch, SpeakerBatch)
+    assert set(batch.speaker_indices.tolist()) <= set(range(4))
+
+
+def test_the_settings_of_the_loaders_reach_the_batches(small_config):
+    name = "train_mt_speaker_speech"
+    job = build_job(small_config(name, "speaker.dataloader.train_batch_size=3"), name)
+    loaders = job.data.train_dataloader()
+    speech, speaker = next(iter(loaders["speech"])), next(iter(loaders["speaker"]))
+    assert len(speaker) == 3
+    assert speaker.waveforms.shape[1] <= 8_000  # half a second
+    assert isinstance(speech, SpeechBatch)
+    assert speech.waveforms.numel() <= 60_000
+
+
+def test_the_optimiser_and_its_schedule_are_those_of_the_settings(small_config):
+    overrides = ["optim/algo=sgd", "optim.algo.lr=0.5", "optim/schedule=tri_stage"]
+    config = small_config("train_speech", *overrides, "trainer.max_steps=1000")
+    job = build_job(config, "train_speech")
+    configured = job.task.configure_optimizers()
+    optimiser = configured["optimizer"]
+    assert isinstance(optimiser, torch.optim.SGD)
+    assert optimiser.defaults["momentum"] == 0.9
+    factor = configured["lr_scheduler"]["scheduler"].lr_lambdas[0]
+    # Up over 100 of the 1000 steps, then constant for 400.
+    assert [factor(step) for step in (100, 300, 499)] == pytest.approx([1, 1, 1])
+    assert factor(0) == pytest.approx(5e-6 / 0.5)
+    assert factor(1000) == pytest.approx(5e-6 / 0.5)
+
+
+@pytest.mark.parametrize(
+    ("config_name", "dev_metric"),
+    [
+        ("train_speech", "val_wer_other"),
+        ("train_speaker", "val_eer"),
+        ("train_mt_speaker_speech", "val_score"),
+    ],
+)
+def test_reduce_on_plateau_follows_the_dev_metric_at_each_validation(
+    small_config, config_name, dev_metric
+):
+    config = small_config(
+        config_name,
+        "optim/schedule=reduce_on_plateau",
+        "trainer.max_steps=100",
+        "trainer.val_check_interval=10",
+        "trainer.accumulate_grad_batches=3",
+    )
+    optimisation = build_job(config, config_name).task.optimisation
+    assert isinstance(optimisation.schedule, ReduceOnPlateau)
+    assert optimisation.monitor == dev_metric
+    assert optimisation.num_batches_between_validations == 30
+
+
+def test_one_seed_in_the_settings_decides_what_is_read(small_config):
+    def keys(*overrides: str) -> list[list[str]]:
+        name = "train_mt_speaker_speech"
+        loaders = build_job(small_config(name, *overrides), name).data.train_dataloader()
+        return [next(iter(loaders[task])).keys for task in ("speech", "speaker")]
+
+    assert keys() == keys() == keys("seed=42133724")
+    assert keys() != keys("seed=1")
+
+
+@pytest.mark.parametrize(
+    ("config_name", "missing", "sentence"),
+    [
+        (
+            "train_speaker",
+            "vox2_shards/train/meta.json",
+            "there is no .*vox2_shards/train/meta.json: run .* or set DATA_FOLDER",
+        ),
+        (
+            "train_mt_speaker_speech",
+            "vox2_shards/val/val_trials.txt",
+            "val_trials.txt.*: run .* or set DATA_FOLDER",
+        ),
+        (
+            "train_mt_speaker_speech",
+            "vox2_shards_hard/test/test_trials.txt",
+            "vox2_shards_hard/test/test_trials.txt.*: run .* or set DATA_FOLDER",
+        ),
+    ],
+)
+def test_missing_data_is_told_in_a_sentence(
+    small_config, data_folder, tmp_path, config_name, missing, sentence
+):
+    shutil.copytree(data_folder, tmp_path / "data")
+    (tmp_path / "data" / missing).unlink()
+    config = small_config(config_name, f"data_folder={tmp_path / 'data'}")
+    with pytest.raises(ValueError, match=sentence) as error:
+        build_job(config, config_name)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_fewer_classes_than_speakers_are_refused(small_config, data_folder):
+    num_speakers = json.loads((data_folder / "vox2_shards/train/meta.json").read_text())
+    assert num_speakers["num_speakers"] == 4
+    config = small_config("train_speaker", "network.explicit_num_speakers=3")
+    with pytest.raises(ValueError, match="explicit_num_speakers=3 is less than the 4 speakers"):
+        build_job(config, "train_speaker")
+
+
+@pytest.mark.parametrize(
+    ("config_name", "override", "sentence"),
+    [
+        ("train_speech", "data=voxceleb1", "data makes a VoxCelebData, .* needs a LibriSpeechData"),
+        ("train_speech", "network=mt_wav2vec2", "network makes a MultiTaskNetwork"),
+        ("train_speech", "optim/loss=aam_softmax", "optim/loss makes a AamSoftmaxLoss"),
+        ("train_speaker", "optim/loss=ctc", "needs a AamSoftmaxLoss or a CrossEntropyLoss"),
+        ("train_speaker", "optim/loss=cross_entropy", "set it to False or choose another loss"),
+        ("train_mt_speaker_speech", "data=librispeech", "data makes a LibriSpeechData"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused_before_anything_is_built(
+    config_name, override, sentence, small_config
+):
+    with pytest.raises(ValueError, match=sentence):
+        build_job(small_config(config_name, override), config_name)

@@ -1,0 +1,108 @@
+import json
+import subprocess
+from importlib import metadata
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+
+from w2v2_mt.app import record
+from w2v2_mt.app.record import code_version, write_metrics, write_setting, write_test_outputs
+from w2v2_mt.core.trials import Trial
+from w2v2_mt.data.tokenizer import LetterTokenizer
+from w2v2_mt.tasks.speaker_evaluation import ScoredTrials
+from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation, Transcript
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A git repository of one commit as the project, and a function that calls git in it."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    monkeypatch.setattr(record, "PROJECT_FOLDER", folder)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init")
+    (folder / "code.py").write_text("1\n")
+    git("add", "code.py")
+    git("commit", "-m", "one")
+    return folder, git
+
+
+def test_the_code_version_is_the_commit(checkout):
+    folder, git = checkout
+    (folder / "not_tracked.txt").write_text("does not count")
+    assert code_version() == git("rev-parse", "HEAD")
+
+
+def test_changed_files_are_told_beside_the_commit(checkout):
+    folder, git = checkout
+    (folder / "code.py").write_text("2\n")
+    assert code_version() == git("rev-parse", "HEAD") + "+changes"
+
+
+def test_outside_of_a_checkout_the_version_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "PROJECT_FOLDER", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert code_version() == "unknown"
+
+
+def test_without_git_the_version_is_unknown(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert code_version() == "unknown"
+
+
+def test_the_setting_of_a_run_is_written_in_full(tmp_path):
+    config = {"seed": 5, "gpus": 0, "optim": {"algo": {"lr": 1e-05}}, "tag": ["a", "b"]}
+    folder = tmp_path / "new" / "folder"
+    write_setting(folder, config=config, overrides=["+experiment=x", "optim.algo.lr=1E-5"])
+    assert yaml.safe_load((folder / "config.yaml").read_text()) == config
+    assert (folder / "overrides").read_text() == "+experiment=x\noptim.algo.lr=1E-5\n"
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["seed"] == 5
+    assert environment["git_commit"] == code_version()
+    assert environment["device"] == f"cpu, {torch.get_num_threads()} threads"
+    assert environment["packages"]["torch"] == metadata.version("torch")
+    assert environment.keys() == {
+        "git_commit", "seed", "device", "host", "platform", "python", "packages",
+    }  # fmt: skip
+
+
+def test_metrics_are_one_flat_object(tmp_path):
+    metrics = {"test_eer_o": 0.25, "tested_checkpoint": None, "tested_step": 3}
+    write_metrics(tmp_path, metrics)
+    text = (tmp_path / "metrics.json").read_text()
+    assert json.loads(text) == metrics
+    assert text.endswith("}\n")
+
+
+def test_transcripts_and_scores_are_written_by_set(tmp_path):
+    task = pl.LightningModule()
+    task.speech_evaluation = SpeechEvaluation(LetterTokenizer(vocabulary_path=None))
+    task.speech_evaluation.transcripts = {
+        "clean": [
+            Transcript(key="84/1/0", reference="A FOX", hypothesis="A FOX'"),
+            Transcript(key="84/1/1", reference="TEA", hypothesis=""),
+        ]
+    }
+    trials = [Trial(True, "id1/v/1", "id1/v/2"), Trial(False, "id1/v/1", "id2/v/1")]
+    task.scored_trials = {"o": ScoredTrials(trials=trials, scores=np.array([0.75, -1 / 3]))}
+    write_test_outputs(tmp_path, task)
+    assert {path.name for path in tmp_path.iterdir()} == {"transcripts_clean.tsv", "scores_o.txt"}
+    assert (tmp_path / "transcripts_clean.tsv").read_text() == (
+        "key\treference\thypothesis\n84/1/0\tA FOX\tA FOX'\n84/1/1\tTEA\t\n"
+    )
+    assert (tmp_path / "scores_o.txt").read_text() == (
+        "1 0.750000 id1/v/1 id1/v/2\n0 -0.333333 id1/v/1 id2/v/1\n"
+    )
+
+
+def test_a_task_of_its_own_kind_leaves_no_files(tmp_path):
+    write_test_outputs(tmp_path, pl.LightningModule())
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,218 @@
+import csv
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from w2v2_mt.app.callbacks import RECORD_KEY
+from w2v2_mt.app.run import run
+
+NAME = "train_mt_speaker_speech"
+
+
+@pytest.fixture
+def start(small_config, tmp_path):
+    """Starts a multi-task run of a few steps in a folder; returns what the run returns."""
+
+    def start_run(folder: Path, *overrides: str, config_name: str = NAME) -> float | None:
+        config = small_config(config_name, *overrides)
+        return run(config, config_name=config_name, folder=folder, overrides=overrides)
+
+    return start_run
+
+
+def metrics_of(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def logged(folder: Path, name: str) -> dict[int, float]:
+    """The values of one column of metrics.csv by step."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {int(row["step"]): float(row[name]) for row in rows if row.get(name)}
+
+
+def checkpoint_of(folder: Path, name: str) -> dict:
+    return torch.load(folder / "checkpoints" / name, weights_only=True)
+
+
+def test_a_run_leaves_everything_that_explains_it(start, tmp_path):
+    folder = tmp_path / "run"
+    score = start(folder, "tag=[a,b]")
+    assert {path.name for path in folder.iterdir()} == {
+        "checkpoints", "config.yaml", "environment.json", "metrics.csv", "metrics.json",
+        "overrides", "report", "scores_e.txt", "scores_h.txt", "scores_o.txt", "scores_val.txt",
+        "tensorboard", "transcripts_clean.tsv", "transcripts_other.tsv",
+    }  # fmt: skip
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    metrics = metrics_of(folder)
+    assert metrics["tested_checkpoint"] == str(folder / "checkpoints" / "best.ckpt")
+    assert metrics["tested_step"] == 2
+    numbers = [value for name, value in metrics.items() if name != "tested_checkpoint"]
+    assert all(math.isfinite(value) for value in numbers)
+    word_error_rate = (metrics["val_wer_clean"] + metrics["val_wer_other"]) / 2
+    assert (
+        score == metrics["val_score"] == pytest.approx((word_error_rate + metrics["val_eer"]) / 2)
+    )
+    assert (folder / "overrides").read_text() == "tag=[a,b]\n"
+    transcripts = (folder / "transcripts_other.tsv").read_text().splitlines()
+    assert len(transcripts) == 1 + 6
+
+
+def test_a_checkpoint_tells_how_its_network_was_made(start, tmp_path):
+    start(tmp_path / "run")
+    record = checkpoint_of(tmp_path / "run", "best.ckpt")[RECORD_KEY]
+    assert record["config_name"] == NAME
+    assert record["num_speakers"] == 4
+    assert record["config"] == yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert record["metrics"]["val_eer"] == metrics_of(tmp_path / "run")["val_eer"]
+
+
+@pytest.mark.parametrize(
+    ("config_name", "dev_metric"), [("train_speech", "val_wer_other"), ("train_speaker", "val_eer")]
+)
+def test_a_run_of_one_task_returns_its_dev_metric(start, tmp_path, config_name, dev_metric):
+    score = start(tmp_path, config_name=config_name)
+    assert score == metrics_of(tmp_path)[dev_metric]
+
+
+def test_the_seed_decides_the_losses(start, tmp_path):
+    names = ["train_speech_loss", "train_speaker_loss"]
+
+    def losses(folder: str, *overrides: str) -> list[dict[int, float]]:
+        start(tmp_path / folder, "eval_model=false", *overrides)
+        return [logged(tmp_path / folder, name) for name in names]
+
+    first = losses("first", "seed=1")
+    assert [len(values) for values in first] == [2, 2]
+    assert losses("same", "seed=1") == first
+    other = losses("other", "seed=2")
+    assert all(mine[0] != theirs[0] for mine, theirs in zip(first, other, strict=True))
+
+
+def test_the_checkpoint_with_the_lowest_dev_score_is_tested(start, tmp_path, monkeypatch):
+    # Four validations, of which the second is the best and the last as good, then two tests.
+    rates = iter([0.8, 0.3, 0.5, 0.3, 0.6, 0.7])
+    monkeypatch.setattr("w2v2_mt.tasks.speech_evaluation.word_error_rate", lambda *_: next(rates))
+    score = start(
+        tmp_path,
+        "trainer.max_steps=4",
+        "trainer.val_check_interval=1",
+        "~data.val_sets.clean",
+        config_name="train_speech",
+    )
+    metrics = metrics_of(tmp_path)
+    assert score == metrics["val_wer_other"] == pytest.approx(0.3)
+    assert (metrics["test_wer_clean"], metrics["test_wer_other"]) == pytest.approx((0.6, 0.7))
+    assert metrics["tested_step"] == 2
+    assert checkpoint_of(tmp_path, "best.ckpt")["global_step"] == 2
+    assert checkpoint_of(tmp_path, "last.ckpt")["global_step"] == 4
+
+
+def test_a_checkpoint_is_tested_without_training(start, tmp_path):
+    start(tmp_path / "trained", "optim.algo.lr=0.01", "optim/schedule=constant")
+    checkpoint = tmp_path / "trained" / "checkpoints" / "best.ckpt"
+    score = start(
+        tmp_path / "tested",
+        "fit_model=false",
+        f"load_network_from_checkpoint={checkpoint}",
+        "seed=5",
+    )
+    assert score is None
+    assert metrics_of(tmp_path / "tested") == metrics_of(tmp_path / "trained")
+    assert not (tmp_path / "tested" / "checkpoints").exists()
+
+    start(tmp_path / "untrained", "fit_model=false", "seed=5")
+    scores = [
+        (tmp_path / folder / "scores_o.txt").read_text()
+        for folder in ("trained", "tested", "untrained")
+    ]
+    assert scores[0] == scores[1] != scores[2]
+    untrained = metrics_of(tmp_path / "untrained")
+    assert (untrained["tested_checkpoint"], untrained["tested_step"]) == (None, 0)
+
+
+def test_a_run_that_starts_from_a_checkpoint_tests_what_it_trained(start, tmp_path):
+    start(tmp_path / "first", "eval_model=false")
+    start(
+        tmp_path / "second",
+        f"load_network_from_checkpoint={tmp_path / 'first' / 'checkpoints' / 'best.ckpt'}",
+        "callbacks=none",
+        "trainer.max_steps=3",
+        "trainer.val_check_interval=3",
+    )
+    metrics = metrics_of(tmp_path / "second")
+    assert (metrics["tested_checkpoint"], metrics["tested_step"]) == (None, 3)
+
+
+def test_a_run_in_its_old_folder_goes_on_instead_of_starting_again(start, tmp_path, capsys):
+    steps = ["trainer.val_check_interval=1", "optim/schedule=constant", "optim.algo.lr=0.001"]
+    start(tmp_path, "trainer.max_steps=2", *steps)
+    first_losses = logged(tmp_path, "train_loss")
+    best = metrics_of(tmp_path)["val_score"]
+    capsys.readouterr()
+
+    start(tmp_path, "trainer.max_steps=4", *steps)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    assert [line.split(":")[0] for line in lines] == ["step 3", "step 4"]
+    last = checkpoint_of(tmp_path, "last.ckpt")
+    assert last["global_step"] == 4
+    assert {int(state["step"]) for state in last["optimizer_states"][0]["state"].values()} == {4}
+    # What was best before counts on.
+    assert metrics_of(tmp_path)["val_score"] <= best
+    losses = logged(tmp_path, "train_loss")
+    assert sorted(losses) == [0, 1, 2, 3]
+    assert {step: losses[step] for step in (0, 1)} == first_losses
+
+
+def test_a_run_that_was_finished_is_only_tested_again(start, tmp_path, capsys):
+    start(tmp_path)
+    metrics = metrics_of(tmp_path)
+    capsys.readouterr()
+    start(tmp_path)
+    assert "step 2:" not in capsys.readouterr().out
+    assert metrics_of(tmp_path) == metrics
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["run_lr_range_test=true"], "run_lr_range_test=true is not available in this version"),
+        (["load_network_from_checkpoint=/no/file"], "'/no/file' is no file; name a checkpoint of"),
+        (["gpus=1000"], "gpus=1000, but this machine has"),
+        (["network.wav2vec_huggingface_id=tiny", "network.reset_weights=false"], "without weights"),
+        (["network.num_speaker_dimensions=32"], "choose 1 to 31 for this encoder"),
+        (["num_workers=3"], "shards .* cannot be dealt out to 3 readers"),
+    ],
+)
+def test_what_does_not_allow_a_run_is_told_in_a_sentence(start, tmp_path, overrides, sentence):
+    with pytest.raises(ValueError, match=sentence) as error:
+        start(tmp_path, *overrides)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_the_network_of_another_setting_is_refused(start, tmp_path):
+    start(tmp_path / "first", "eval_model=false")
+    checkpoint = tmp_path / "first" / "checkpoints" / "best.ckpt"
+    with pytest.raises(ValueError, match="is not the one that the settings describe") as error:
+        start(
+            tmp_path / "second",
+            "fit_model=false",
+            f"load_network_from_checkpoint={checkpoint}",
+            "network.use_multi_branch_encoder=true",
+            "network.num_shared_transformers=1",
+        )
+    assert str(checkpoint) in str(error.value)
+
+
+def test_missing_test_shards_are_told_before_training(start, data_folder, tmp_path, capsys):
+    shutil.copytree(data_folder, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / "librispeech_shards" / "test_other")
+    with pytest.raises(ValueError, match="no shards match .* in .*test_other: run scripts/data"):
+        start(tmp_path / "run", f"data_folder={tmp_path / 'data'}")
+    assert "step" not in capsys.readouterr().out
+    assert not (tmp_path / "run" / "checkpoints").exists()

@@ -1,0 +1,96 @@
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from w2v2_mt.app.callbacks import last_checkpoint
+from w2v2_mt.app.trainer import build_trainer, resolved_precision
+
+
+class Counting(pl.LightningModule):
+    """Fits one weight, and notes after how many steps and batches it was validated."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+        self.num_batches = 0
+        self.validated_at: list[tuple[int, int]] = []
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+    def training_step(self, batch, batch_idx):
+        self.num_batches += 1
+        return self.layer(batch).sum()
+
+    def validation_step(self, batch, batch_idx):
+        self.validated_at.append((self.global_step, self.num_batches))
+
+
+def small_trainer(folder, **changes):
+    settings = {
+        "max_steps": 6,
+        "step_limit": None,
+        "val_check_interval": 2,
+        "accumulate_grad_batches": 1,
+        "log_every_n_steps": 1,
+        "gradient_clip_val": None,
+        "precision": "auto",
+        "devices": 0,
+        "enable_progress_bar": False,
+        "folder": folder,
+        "loggers": [],
+        "callbacks": [],
+    }
+    return build_trainer(**settings | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "validated_at"),
+    [
+        ({}, [(2, 2), (4, 4), (6, 6)]),
+        ({"accumulate_grad_batches": 3}, [(2, 6), (4, 12), (6, 18)]),
+        ({"val_check_interval": 5_000}, [(6, 6)]),
+        ({"step_limit": 3}, [(2, 2)]),
+        ({"step_limit": 3, "val_check_interval": 5_000}, [(3, 3)]),
+        ({"step_limit": 100}, [(2, 2), (4, 4), (6, 6)]),
+    ],
+)
+def test_training_and_validations_are_counted_in_optimiser_steps(tmp_path, changes, validated_at):
+    task = Counting()
+    train, val = DataLoader(torch.ones(100, 1)), DataLoader(torch.ones(1, 1))
+    trainer = small_trainer(tmp_path, **changes)
+    trainer.fit(task, train_dataloaders=train, val_dataloaders=val)
+    assert task.validated_at == validated_at
+    assert trainer.global_step == min(6, changes.get("step_limit") or 6)
+
+
+def test_no_checkpoint_is_written_unless_a_callback_asks_for_it(tmp_path):
+    assert small_trainer(tmp_path).checkpoint_callbacks == []
+    callback = last_checkpoint()
+    assert small_trainer(tmp_path, callbacks=[callback]).checkpoint_callbacks == [callback]
+
+
+def test_more_gpus_than_there_are_is_an_error_that_says_how_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match=r"^gpus=3, but this machine has 1; set gpus=1 or NUM_"):
+        small_trainer(tmp_path, devices=3)
+
+
+@pytest.mark.parametrize(
+    ("precision", "on_gpu", "has_bf16", "resolved"),
+    [
+        ("auto", False, True, "32-true"),
+        ("auto", True, True, "bf16-mixed"),
+        ("auto", True, False, "16-mixed"),
+        ("16-mixed", True, True, "16-mixed"),
+        ("bf16-mixed", False, False, "bf16-mixed"),
+    ],
+)
+def test_auto_precision_is_what_the_device_has(monkeypatch, precision, on_gpu, has_bf16, resolved):
+    def is_bf16_supported(including_emulation: bool = True) -> bool:
+        return has_bf16 or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+    assert resolved_precision(precision, on_gpu=on_gpu) == resolved

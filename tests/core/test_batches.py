@@ -1,0 +1,46 @@
+import torch
+
+from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
+from w2v2_mt.core.samples import SpeakerSample, SpeechSample
+
+
+def speaker_sample(key, num_samples, index):
+    return SpeakerSample(
+        key=key, waveform=torch.ones(num_samples), speaker_id=f"id{key}", speaker_index=index
+    )
+
+
+def test_a_speech_batch_keeps_the_lengths_of_waveforms_and_letters():
+    samples = [
+        SpeechSample(
+            key=key,
+            waveform=torch.ones(num_samples),
+            transcription=text,
+            letters=torch.tensor([7] * len(text)),
+        )
+        for key, num_samples, text in (("a", 5, "HI"), ("b", 3, "YOU"))
+    ]
+    batch = SpeechBatch.collate(samples, set_name="clean")
+    assert len(batch) == 2
+    assert batch.set_name == "clean"
+    assert batch.num_samples.tolist() == [5, 3]
+    assert batch.waveforms.sum(dim=1).tolist() == [5.0, 3.0]
+    assert batch.num_letters.tolist() == [2, 3]
+    assert batch.letters.tolist() == [[7, 7, 0], [7, 7, 7]]
+    assert batch.transcriptions == ["HI", "YOU"]
+
+
+def test_a_speaker_outside_the_training_set_has_index_minus_one():
+    batch = SpeakerBatch.collate(
+        [speaker_sample("a", 2, 4), speaker_sample("b", 2, None)], set_name="val"
+    )
+    assert batch.speaker_indices.tolist() == [4, -1]
+
+
+def test_moving_a_batch_moves_every_tensor_and_nothing_else():
+    batch = SpeakerBatch.collate([speaker_sample("a", 2, 4)], set_name="val")
+    moved = batch.to("meta")
+    assert moved.waveforms.device.type == moved.num_samples.device.type == "meta"
+    assert moved.speaker_indices.device.type == "meta"
+    assert moved.keys == ["a"]
+    assert batch.waveforms.device.type == "cpu"

@@ -1,0 +1,24 @@
+import torch
+
+from w2v2_mt.core.padding import is_known_unpadded, pad_sequences, real_mask
+
+
+def test_a_mask_is_true_where_an_element_is_real():
+    mask = real_mask(torch.tensor([0, 1, 3]), 3)
+    assert mask.tolist() == [[False] * 3, [True, False, False], [True] * 3]
+
+
+def test_sequences_are_padded_behind_and_keep_their_lengths():
+    padded, lengths = pad_sequences([torch.tensor([1.0, 2.0]), torch.tensor([3.0])])
+    assert padded.tolist() == [[1.0, 2.0], [3.0, 0.0]]
+    assert lengths.tolist() == [2, 1]
+
+
+def test_only_full_rows_are_known_to_be_unpadded():
+    assert is_known_unpadded(torch.tensor([3, 3]), 3)
+    assert not is_known_unpadded(torch.tensor([3, 2]), 3)
+
+
+def test_lengths_on_a_device_are_never_asked_for():
+    lengths = torch.tensor([3, 3], device="meta")  # Reading a value would be an error.
+    assert not is_known_unpadded(lengths, 3)

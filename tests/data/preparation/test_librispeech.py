@@ -1,0 +1,185 @@
+import io
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.data.preparation.archive_files import (
+    file_contents,
+    librispeech_members,
+    noise,
+    without,
+    write_tar_gz,
+)
+from tests.data.shard_files import encoded_audio
+from w2v2_mt.data.preparation.librispeech import main
+from w2v2_mt.data.shards import find_shards, read_shard
+
+PROJECT = Path(__file__).resolve().parents[3]
+CHAPTERS = {
+    ("84", "121123"): {"0000": "GO DO YOU HEAR", "0001": "BUT IN LESS THAN FIVE MINUTES"},
+    ("84", "121550"): {"0007": "IT'S FIVE"},
+    ("1462", "170138"): {f"{number:04d}": "YES" for number in range(9)},
+}
+MEMBERS = librispeech_members("dev-clean", chapters=CHAPTERS)
+
+
+def write_dev_clean(data_folder: Path, members: list[tuple[str, bytes]]) -> Path:
+    return write_tar_gz(data_folder / "librispeech" / "dev-clean.tar.gz", members)
+
+
+def run(data_folder: Path, *arguments: str) -> int:
+    return main(["--data_folder", str(data_folder), *arguments])
+
+
+def samples_of(folder: Path) -> dict[str, tuple[dict, np.ndarray]]:
+    return {
+        sample.key: (sample.facts, soundfile.read(io.BytesIO(sample.audio), dtype="int16")[0])
+        for shard in find_shards(folder, producer="x")
+        for sample in read_shard(shard)
+    }
+
+
+def error_of(data_folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert run(data_folder, *arguments) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    shards = data_folder / "librispeech_shards"
+    assert not shards.exists() or not list(shards.iterdir())
+    return errors[0]
+
+
+@pytest.mark.parametrize("transcript_first", [False, True])
+def test_every_utterance_reaches_a_shard_bit_by_bit(tmp_path: Path, transcript_first: bool) -> None:
+    members = librispeech_members("dev-clean", chapters=CHAPTERS, transcript_first=transcript_first)
+    write_dev_clean(tmp_path, members)
+    assert run(tmp_path) == 0
+    shards = tmp_path / "librispeech_shards" / "dev_clean"
+    assert [shard.name for shard in find_shards(shards, producer="x")] == [
+        f"dev_clean-shard-{index:06d}.tar" for index in range(8)
+    ]
+    samples = samples_of(shards)
+    assert len(samples) == 12
+    for seed, ((reader, chapter), utterances) in enumerate(CHAPTERS.items()):
+        for index, (number, words) in enumerate(utterances.items()):
+            facts, waveform = samples[f"{reader}/{chapter}/{number}"]
+            np.testing.assert_array_equal(waveform, noise(100 * seed + index))
+            assert facts == {
+                "key": f"{reader}/{chapter}/{number}",
+                "reader_id": reader,
+                "chapter_id": chapter,
+                "utterance_id": number,
+                "num_frames": 1600,
+                "sampling_rate": 16_000,
+                "transcription": words,
+            }
+    meta = json.loads((shards / "meta.json").read_text())
+    assert (meta["num_utterances"], meta["num_speakers"], meta["num_shards"]) == (12, 2, 8)
+
+
+def test_a_transcript_may_stand_between_the_audio_of_two_chapters(tmp_path: Path) -> None:
+    by_name = sorted(MEMBERS, key=lambda member: member[0][::-1])
+    write_dev_clean(tmp_path, by_name)
+    assert run(tmp_path) == 0
+    assert len(samples_of(tmp_path / "librispeech_shards" / "dev_clean")) == 12
+
+
+def test_missing_archives_are_named_and_the_vocabulary_is_copied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dev_clean(tmp_path, MEMBERS)
+    assert run(tmp_path) == 0
+    assert (
+        "Not prepared, because the archive is missing: train-clean-100, train-clean-360, "
+        "train-other-500, dev-other, test-clean, test-other." in capsys.readouterr().out
+    )
+    shards = tmp_path / "librispeech_shards"
+    assert sorted(path.name for path in shards.iterdir()) == ["dev_clean", "vocabulary.json"]
+    vocabulary = json.loads((shards / "vocabulary.json").read_text())
+    assert list(vocabulary.values()) == list(range(32))
+    assert list(vocabulary)[:5] == ["<pad>", "<s>", "</s>", "<unk>", "|"]
+
+
+def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
+    write_dev_clean(tmp_path, MEMBERS)
+    contents = []
+    for arguments in ([], [], ["--seed", "2"]):
+        assert run(tmp_path, *arguments) == 0
+        contents.append(file_contents(tmp_path / "librispeech_shards"))
+    assert contents[0] == contents[1]
+    assert contents[0] != contents[2]
+
+
+def test_a_failed_run_leaves_the_shards_of_the_one_before(tmp_path: Path) -> None:
+    archive = write_dev_clean(tmp_path, MEMBERS)
+    assert run(tmp_path) == 0
+    before = file_contents(tmp_path / "librispeech_shards")
+    archive.write_bytes(archive.read_bytes()[:-50])
+    assert run(tmp_path) == 1
+    assert file_contents(tmp_path / "librispeech_shards") == before
+
+
+def test_no_archive_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "holds none of the archives train-clean-100.tar.gz" in error_of(tmp_path, capsys)
+
+
+def test_an_archive_that_was_asked_for_must_exist(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dev_clean(tmp_path, MEMBERS)
+    error = error_of(tmp_path, capsys, "--subsets", "dev-clean", "test-other")
+    assert "does not hold test-other.tar.gz" in error
+
+
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        (
+            without(MEMBERS, "121550.trans.txt"),
+            "has no transcription for LibriSpeech/dev-clean/84/",
+        ),
+        (without(MEMBERS, "-0007.flac"), "has no audio for 84-121550-0007"),
+        (librispeech_members("dev-other", chapters=CHAPTERS), "holds LibriSpeech/dev-other/84/"),
+        (librispeech_members("dev-clean", chapters={("1", "2"): {"0": "no"}}), "character 'n'"),
+        ([("LibriSpeech/dev-clean/1/2/1-3-0.flac", b"")], "must be LibriSpeech/dev-clean/<reader>"),
+        ([("LibriSpeech/README.TXT", b"")], "dev_clean holds no utterance"),
+        (
+            [
+                ("LibriSpeech/dev-clean/1/2/1-2.trans.txt", b"1-2-0 YES"),
+                (
+                    "LibriSpeech/dev-clean/1/2/1-2-0.flac",
+                    encoded_audio(noise(0), format="FLAC", sample_rate_hz=8000),
+                ),
+            ],
+            "dev-clean.tar.gz: LibriSpeech/dev-clean/1/2/1-2-0.flac is sampled at 8000 Hz",
+        ),
+    ],
+    ids=["transcript", "audio", "subset", "letters", "layout", "empty", "rate"],
+)
+def test_what_is_wrong_with_an_archive_is_one_sentence(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    members: list[tuple[str, bytes]],
+    complaint: str,
+) -> None:
+    write_dev_clean(tmp_path, members)
+    assert complaint in error_of(tmp_path, capsys)
+
+
+def test_the_script_prepares_what_lies_in_the_data_folder(tmp_path: Path) -> None:
+    write_dev_clean(tmp_path, MEMBERS)
+    finished = subprocess.run(
+        [PROJECT / "scripts/data/librispeech/produce_librispeech_shards.sh", "--seed", "3"],
+        env={**os.environ, "DATA_FOLDER": "."},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "dev_clean" in finished.stdout
+    meta = json.loads((tmp_path / "librispeech_shards" / "dev_clean" / "meta.json").read_text())
+    assert meta["seed"] == 3

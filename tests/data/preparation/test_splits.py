@@ -1,0 +1,139 @@
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from w2v2_mt.data.preparation.meta import Sex
+from w2v2_mt.data.preparation.splits import Split, check_no_leakage, split_utterances
+from w2v2_mt.data.preparation.utterance_names import UtteranceName
+
+
+def corpus(num_videos: dict[str, int], *, num_per_video: int = 3) -> list[UtteranceName]:
+    return [
+        UtteranceName(speaker, f"video{video}", f"{number:05d}")
+        for speaker, videos in num_videos.items()
+        for video in range(videos)
+        for number in range(num_per_video)
+    ]
+
+
+def alternating_sexes(speakers: list[str]) -> dict[str, Sex]:
+    return {speaker: "f" if index % 2 else "m" for index, speaker in enumerate(speakers)}
+
+
+def split(names: list[UtteranceName], **changes) -> Split:
+    options = {
+        "test": [],
+        "sexes": alternating_sexes(sorted({name.speaker_id for name in names})),
+        "val_fraction": 0.01,
+        "val_split_mode": "equal",
+        "seed": 1,
+    }
+    return split_utterances(names, **(options | changes))
+
+
+SPEAKERS = [f"id{number:05d}" for number in range(300)]
+
+
+def test_a_large_corpus_gives_one_per_cent_in_pairs_of_whole_videos() -> None:
+    names = corpus(dict.fromkeys(SPEAKERS, 20), num_per_video=5)
+    result = split(names)
+    assert len(names) == 30_000
+    assert len(result.val) == 300
+    assert result.train_speakers == SPEAKERS
+    assert set(result.train) | set(result.val) == set(names)
+    num_videos = Counter(speaker for speaker, _ in {name.video for name in result.val})
+    assert set(num_videos.values()) == {2}
+    sexes = alternating_sexes(SPEAKERS)
+    assert Counter(sexes[speaker] for speaker in num_videos) == {"f": 15, "m": 15}
+
+
+def test_a_small_corpus_gives_two_videos_of_two_speakers_of_each_sex() -> None:
+    names = corpus(dict.fromkeys(SPEAKERS[:10], 3))
+    result = split(names)
+    sexes = alternating_sexes(SPEAKERS)
+    videos = {name.video for name in result.val}
+    assert Counter(sexes[speaker] for speaker, _ in videos) == {"f": 4, "m": 4}
+    assert len({speaker for speaker, _ in videos}) == 4
+
+
+def test_a_speaker_with_two_videos_gives_one_and_a_speaker_with_one_gives_none() -> None:
+    names = corpus({"id1": 2, "id2": 2, "id3": 1, "id4": 1})
+    result = split(names, val_fraction=0.9)
+    assert {name.speaker_id for name in result.val} == {"id1", "id2"}
+    assert len({name.video for name in result.val}) == 2
+    assert result.train_speakers == ["id1", "id2", "id3", "id4"]
+
+
+def test_different_speakers_validate_as_a_whole() -> None:
+    names = corpus(dict.fromkeys(SPEAKERS[:10], 3))
+    result = split(names, val_split_mode="different", val_fraction=0.5)
+    val_speakers = {name.speaker_id for name in result.val}
+    assert len(result.val) == 45
+    assert val_speakers.isdisjoint(result.train_speakers)
+    assert len(val_speakers) + len(result.train_speakers) == 10
+
+
+def test_all_utterances_of_a_speaker_of_the_test_are_kept_from_training() -> None:
+    names = corpus(dict.fromkeys(SPEAKERS[:10], 3))
+    tested = [name for name in names if name.speaker_id == SPEAKERS[4]][:2]
+    result = split(names, test=tested)
+    assert result.test == tested
+    assert SPEAKERS[4] not in {name.speaker_id for name in result.train + result.val}
+
+
+def test_the_seed_and_not_the_order_decides() -> None:
+    names = corpus(dict.fromkeys(SPEAKERS[:30], 5))
+    assert split(names) == split(names[::-1])
+    assert split(names) != split(names, seed=2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    num_videos=st.lists(st.integers(1, 5), min_size=4, max_size=12),
+    val_fraction=st.floats(0.01, 0.9),
+    seed=st.integers(),
+)
+def test_equal_validation_takes_whole_videos_and_leaves_every_speaker_in_training(
+    num_videos: list[int], val_fraction: float, seed: int
+) -> None:
+    names = corpus({**dict(zip(SPEAKERS, num_videos, strict=False)), "id9": 3, "id10": 2})
+    result = split(names, val_fraction=val_fraction, seed=seed)
+    assert sorted(result.train + result.val) == sorted(names)
+    assert {name.video for name in result.val}.isdisjoint(name.video for name in result.train)
+    assert result.train_speakers == sorted({name.speaker_id for name in names})
+
+
+@pytest.mark.parametrize("val_fraction", [0, 1, -0.1, 2])
+def test_a_fraction_outside_the_unit_interval_is_refused(val_fraction: float) -> None:
+    with pytest.raises(ValueError, match="val_fraction is .* must be above 0 and below 1"):
+        split(corpus({"id1": 3}), val_fraction=val_fraction)
+
+
+@pytest.mark.parametrize(
+    ("mode", "num_videos"), [("equal", {"id1": 1, "id2": 1}), ("different", {"id1": 4})]
+)
+def test_too_few_videos_or_speakers_are_refused(mode: str, num_videos: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="too few to leave utterances for validation"):
+        split(corpus(num_videos), val_split_mode=mode)
+
+
+def test_a_speaker_without_a_sex_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="meta file does not name the speaker id2"):
+        split(corpus({"id1": 3, "id2": 3}), sexes={"id1": "m"})
+
+
+def test_leakage_is_found() -> None:
+    names = corpus({"id1": 2, "id2": 1, "id3": 1})
+    clean = Split(train=names[:3], val=names[3:6], test=names[9:])
+    check_no_leakage(clean, val_split_mode="equal")
+    with pytest.raises(ValueError, match="train and val share id1 .0 utterances and 1 speakers"):
+        check_no_leakage(clean, val_split_mode="different")
+    with pytest.raises(ValueError, match="train and val share id1/video0/00002"):
+        check_no_leakage(replace(clean, val=names[2:6]), val_split_mode="equal")
+    with pytest.raises(ValueError, match="val and test share id1 "):
+        check_no_leakage(replace(clean, train=names[6:9], test=names[:3]), val_split_mode="equal")
+    with pytest.raises(ValueError, match="train and test share id3"):
+        check_no_leakage(replace(clean, train=names[:3] + names[10:]), val_split_mode="equal")

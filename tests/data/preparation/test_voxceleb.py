@@ -1,0 +1,214 @@
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.data.preparation.archive_files import (
+    file_contents,
+    noise,
+    write_voxceleb,
+    write_zip,
+)
+from tests.data.shard_files import encoded_audio
+from w2v2_mt.data.preparation.voxceleb import main
+from w2v2_mt.data.shards import find_shards, read_shard
+from w2v2_mt.data.trials import keys_of_trials, read_trials
+
+PROJECT = Path(__file__).resolve().parents[3]
+SPEAKERS = {f"id1000{number}": "fm"[number % 2] for number in range(1, 7)}
+TEST_SPEAKERS = {"id10270": "f", "id10271": "m"}
+SETS = ("train", "val", "test")
+
+
+@pytest.fixture
+def data_folder(tmp_path: Path) -> Path:
+    write_voxceleb(tmp_path, dev_speakers=SPEAKERS, test_speakers=TEST_SPEAKERS)
+    return tmp_path
+
+
+def run(data_folder: Path, *arguments: str) -> int:
+    return main(["--data_folder", str(data_folder), *arguments])
+
+
+def facts_of(data_folder: Path) -> dict[str, dict[str, dict]]:
+    return {
+        name: {
+            sample.key: sample.facts
+            for shard in find_shards(data_folder / "vox1_shards" / name, producer="x")
+            for sample in read_shard(shard)
+        }
+        for name in SETS
+    }
+
+
+def error_of(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    assert run(data_folder) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert not (data_folder / "vox1_shards").exists()
+    return errors[0]
+
+
+def test_files_speakers_and_facts_reach_the_right_set(data_folder: Path) -> None:
+    assert run(data_folder) == 0
+    facts = facts_of(data_folder)
+    sizes = {name: len(keys) for name, keys in facts.items()}
+    # 4 videos of 3 files each; two files of the test speakers are in no trial.
+    assert sizes["test"] == 2 * 12 - 2
+    assert sizes["train"] + sizes["val"] == 6 * 12
+    assert {fact["speaker_id"] for fact in facts["train"].values()} == set(SPEAKERS)
+    assert {fact["speaker_id"] for fact in facts["test"].values()} == set(TEST_SPEAKERS)
+    assert not set(facts["train"]) & set(facts["val"])
+    for name in SETS:
+        for key, fact in facts[name].items():
+            speaker, video, number = key.split("/")
+            assert fact == {
+                "key": key,
+                "speaker_id": speaker,
+                "video_id": video,
+                "utterance_id": number,
+                "speaker_id_idx": None if name == "test" else sorted(SPEAKERS).index(speaker),
+                "num_frames": 1600,
+                "sampling_rate": 16_000,
+            }
+
+
+def test_meta_and_shard_names_describe_each_set(data_folder: Path) -> None:
+    assert run(data_folder) == 0
+    for name, num_speakers in (("train", 6), ("val", 4), ("test", 2)):
+        folder = data_folder / "vox1_shards" / name
+        meta = json.loads((folder / "meta.json").read_text())
+        shards = [shard.name for shard in find_shards(folder, producer="x")]
+        assert shards == [f"{name}_shard_{index:06d}.tar" for index in range(8)]
+        assert meta["num_shards"] == 8
+        assert meta["num_utterances"] == len(facts_of(data_folder)[name])
+        assert meta["num_speakers"] == num_speakers
+        assert meta.get("speakers") == (sorted(SPEAKERS) if name == "train" else None)
+
+
+def test_trials_are_over_the_utterances_of_their_set(
+    data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(data_folder) == 0
+    assert "cannot supply 5000 trials" in capsys.readouterr().out
+    facts = facts_of(data_folder)
+    for name in ("val", "test"):
+        path = data_folder / "vox1_shards" / name / f"{name}_trials.txt"
+        assert ".wav" not in path.read_text()
+        trials = read_trials(path, producer="x")
+        assert keys_of_trials(trials) == set(facts[name])
+    original = read_trials(data_folder / "voxceleb_meta" / "veri_test2.txt", producer="x")
+    assert trials == original
+
+
+def test_different_speakers_validate_without_an_index(data_folder: Path) -> None:
+    assert run(data_folder, "--val_split_mode", "different", "--num_val_trials", "10") == 0
+    facts = facts_of(data_folder)
+    val_speakers = {fact["speaker_id"] for fact in facts["val"].values()}
+    train_speakers = {fact["speaker_id"] for fact in facts["train"].values()}
+    assert val_speakers | train_speakers == set(SPEAKERS)
+    assert not val_speakers & train_speakers
+    assert {fact["speaker_id_idx"] for fact in facts["val"].values()} == {None}
+    indices = {fact["speaker_id_idx"] for fact in facts["train"].values()}
+    assert indices == set(range(len(train_speakers)))
+    trials = read_trials(data_folder / "vox1_shards" / "val" / "val_trials.txt", producer="x")
+    assert len(trials) == 10
+
+
+def test_the_same_seed_writes_the_same_bytes(data_folder: Path) -> None:
+    contents = []
+    for arguments in ([], [], ["--seed", "2"]):
+        assert run(data_folder, *arguments) == 0
+        contents.append(file_contents(data_folder / "vox1_shards"))
+    assert contents[0] == contents[1]
+    assert contents[0] != contents[2]
+
+
+def test_a_test_speaker_in_the_dev_archive_is_kept_from_training(data_folder: Path) -> None:
+    archives = data_folder / "voxceleb_archives"
+    write_zip(
+        archives / "vox1_test_wav.zip", [("wav/id10270/moved/00001.wav", encoded_audio(noise(0)))]
+    )
+    trial_list = data_folder / "voxceleb_meta" / "veri_test2.txt"
+    trial_list.write_text("0 id10270/moved/00001.wav id10001/video_0/00001.wav\n")
+    assert run(data_folder) == 0
+    facts = facts_of(data_folder)
+    assert set(facts["test"]) == {"id10270/moved/00001", "id10001/video_0/00001"}
+    for name in ("train", "val"):
+        assert "id10001" not in {fact["speaker_id"] for fact in facts[name].values()}
+
+
+@pytest.mark.parametrize(
+    ("missing", "complaint"),
+    [
+        ("voxceleb_archives/vox1_dev_wav.zip", "there is no archive"),
+        ("voxceleb_meta/vox1_meta.csv", "there is no meta file"),
+        ("voxceleb_meta/veri_test2.txt", "there is no trial list"),
+    ],
+)
+def test_a_missing_file_is_one_sentence(
+    data_folder: Path, capsys: pytest.CaptureFixture[str], missing: str, complaint: str
+) -> None:
+    (data_folder / missing).unlink()
+    error = error_of(data_folder, capsys)
+    assert complaint in error
+    assert missing in error
+
+
+def test_a_truncated_archive_is_one_sentence(
+    data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = data_folder / "voxceleb_archives" / "vox1_test_wav.zip"
+    archive.write_bytes(archive.read_bytes()[:-200])
+    assert "vox1_test_wav.zip is damaged or incomplete" in error_of(data_folder, capsys)
+
+
+def test_a_trial_without_a_file_is_one_sentence(
+    data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open(data_folder / "voxceleb_meta" / "veri_test2.txt", "a") as trial_list:
+        trial_list.write("1 id10270/video_0/00001.wav id10270/video_9/00001.wav\n")
+    error = error_of(data_folder, capsys)
+    assert "names id10270/video_9/00001, which no archive holds" in error
+
+
+def test_a_file_in_both_archives_is_one_sentence(
+    data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archives = data_folder / "voxceleb_archives"
+    (archives / "vox1_test_wav.zip").write_bytes((archives / "vox1_dev_wav.zip").read_bytes())
+    trial_list = data_folder / "voxceleb_meta" / "veri_test2.txt"
+    trial_list.write_text("0 id10001/video_0/00001.wav id10002/video_0/00001.wav\n")
+    error = error_of(data_folder, capsys)
+    assert "vox1_dev_wav.zip holds the utterance id10001/video_0/00001 as well" in error
+
+
+def test_bad_audio_is_named_with_its_archive(
+    data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_zip(
+        data_folder / "voxceleb_archives" / "vox1_dev_wav.zip",
+        [
+            (f"wav/{speaker}/video_{video}/00001.wav", encoded_audio(noise(0), sample_rate_hz=8000))
+            for speaker in SPEAKERS
+            for video in range(3)
+        ],
+    )
+    error = error_of(data_folder, capsys)
+    assert "vox1_dev_wav.zip: wav/id10001/video_" in error
+    assert "is sampled at 8000 Hz" in error
+
+
+def test_the_script_prepares_what_lies_in_the_data_folder(data_folder: Path) -> None:
+    finished = subprocess.run(
+        [PROJECT / "scripts/data/voxceleb/produce_vox1_train_val_test.sh", "--seed", "3"],
+        env={**os.environ, "DATA_FOLDER": str(data_folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "22 test trials." in finished.stdout
+    meta = json.loads((data_folder / "vox1_shards" / "val" / "meta.json").read_text())
+    assert meta["seed"] == 3

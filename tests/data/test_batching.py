@@ -1,0 +1,151 @@
+from itertools import count, islice
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from w2v2_mt.core.samples import SpeakerSample
+from w2v2_mt.data.batching import (
+    dynamic_batches,
+    fixed_size_batches,
+    shuffled,
+    sorted_by_length,
+    waveform_length,
+)
+
+
+def _dynamic(lengths: object, *, max_num_samples: int, max_queue_size: int, seed: int = 0) -> list:
+    """Batches of plain lengths."""
+    return dynamic_batches(  # type: ignore[return-value]
+        lengths,
+        max_num_samples=max_num_samples,
+        max_queue_size=max_queue_size,
+        length=int,
+        rng=Random(seed),
+    )
+
+
+def _librispeech_like_lengths(rng: Random, num_utterances: int) -> list[int]:
+    """Most utterances last 12 to 16 s, a quarter anything from 1.5 s on, a few up to 24 s."""
+    durations_sec = [
+        rng.triangular(10, 17, 15) if rng.random() < 0.75 else rng.uniform(1.5, 13)
+        for _ in range(num_utterances)
+    ]
+    durations_sec[:: num_utterances // 20] = [rng.uniform(17, 24.5) for _ in range(20)]
+    return [round(16_000 * duration) for duration in durations_sec]
+
+
+def test_the_length_of_a_sample_is_that_of_its_waveform() -> None:
+    sample = SpeakerSample(key="a", waveform=torch.zeros(7), speaker_id="x", speaker_index=0)
+    assert waveform_length(sample) == 7
+
+
+@pytest.mark.parametrize("buffer_size", [1, 2, 10, 100, 1000])
+def test_shuffling_loses_and_repeats_nothing(buffer_size: int) -> None:
+    output = list(shuffled(range(100), buffer_size=buffer_size, rng=Random(1)))
+    assert sorted(output) == list(range(100))
+    assert (output == list(range(100))) == (buffer_size == 1)
+
+
+def test_shuffling_is_drawn_from_the_generator() -> None:
+    first, again, other = (
+        list(shuffled(range(50), buffer_size=20, rng=Random(seed))) for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_shuffling_holds_no_more_than_its_buffer() -> None:
+    num_read = count()
+    samples = (next(num_read) for _ in range(100))
+    stream = shuffled(samples, buffer_size=7, rng=Random(0))
+    next(stream)
+    assert next(num_read) == 8
+
+
+def test_windows_are_sorted_from_long_to_short() -> None:
+    output = list(sorted_by_length([3, 1, 2, 9, 7, 8, 4], window_size=3, length=int))
+    assert output == [3, 2, 1, 9, 8, 7, 4]
+
+
+def test_fixed_size_batches_keep_the_order_and_the_rest() -> None:
+    assert list(fixed_size_batches(range(7), batch_size=3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(fixed_size_batches([], batch_size=3)) == []
+
+
+@given(
+    lengths=st.lists(st.integers(1, 50), max_size=80),
+    max_num_samples=st.integers(50, 300),
+    max_queue_size=st.integers(1, 30),
+    seed=st.integers(0, 3),
+)
+def test_dynamic_batches_fit_and_lose_nothing(
+    lengths: list[int], max_num_samples: int, max_queue_size: int, seed: int
+) -> None:
+    batches = list(
+        _dynamic(lengths, max_num_samples=max_num_samples, max_queue_size=max_queue_size, seed=seed)
+    )
+    assert all(len(batch) * max(batch) <= max_num_samples for batch in batches)
+    assert sorted(length for batch in batches for length in batch) == sorted(lengths)
+
+
+def test_a_queue_is_cut_by_hand_as_expected() -> None:
+    batches = list(_dynamic([2, 10, 9, 3, 4, 5], max_num_samples=20, max_queue_size=10))
+    # 2 x 10; 4 x 5 would fit with 3 and 2 behind them
+    assert sorted(sorted(batch) for batch in batches) == [[2, 3, 4, 5], [9, 10]]
+
+
+def test_batches_come_in_a_drawn_order() -> None:
+    def first_lengths(seed: int) -> list[int]:
+        return [
+            batch[0]
+            for batch in _dynamic(
+                range(10, 200), max_num_samples=400, max_queue_size=500, seed=seed
+            )
+        ]
+
+    assert first_lengths(1) == first_lengths(1)
+    assert first_lengths(1) != first_lengths(2)
+    assert first_lengths(1) != sorted(first_lengths(1), reverse=True)
+
+
+def test_padding_is_at_most_5_per_cent_on_durations_like_those_of_librispeech() -> None:
+    lengths = _librispeech_like_lengths(Random(5), 8_000)
+    batches = list(_dynamic(lengths, max_num_samples=3_200_000, max_queue_size=400))
+    padded = sum(len(batch) * max(batch) for batch in batches)
+    assert 1 - sum(lengths) / padded <= 0.05
+    # ... and the batches are full: a seventh of the room at most is left over.
+    assert padded / (len(batches) * 3_200_000) > 6 / 7
+
+
+def test_no_sample_waits_for_long_in_an_endless_stream() -> None:
+    rng = Random(0)
+    lengths = ((rng.randint(100, 1000), number) for number in count())
+    num_batches, num_read = 2_000, 0
+    seen = set()
+    batches = dynamic_batches(
+        lengths, max_num_samples=10_000, max_queue_size=100, length=lambda s: s[0], rng=Random(1)
+    )
+    for batch in islice(batches, num_batches):
+        seen.update(number for _, number in batch)
+        num_read += len(batch)
+    # Whatever came in is out again, up to what three queues hold.
+    assert set(range(num_read - 300)) <= seen
+
+
+def test_a_queue_smaller_than_a_batch_goes_on() -> None:
+    batches = list(islice(_dynamic((1 for _ in count()), max_num_samples=100, max_queue_size=5), 3))
+    assert batches == [[1] * 5] * 3
+
+
+def test_a_sample_that_fits_no_batch_is_named_with_the_option() -> None:
+    sample = SpeakerSample(key="84/1/2", waveform=torch.zeros(21), speaker_id="x", speaker_index=0)
+    batches = dynamic_batches(
+        [sample], max_num_samples=20, max_queue_size=5, length=waveform_length, rng=Random(0)
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"84/1/2 has 21 samples.*\(20\): raise speech\.dataloader\.train_max_num_samples",
+    ):
+        next(batches)

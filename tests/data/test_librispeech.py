@@ -1,0 +1,118 @@
+from collections.abc import Callable
+from itertools import islice
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from w2v2_mt.core.batches import SpeechBatch
+from w2v2_mt.data.librispeech import LibriSpeechData
+from w2v2_mt.data.tokenizer import LetterTokenizer
+
+Make = Callable[..., LibriSpeechData]
+
+
+def _keys(batches: list[SpeechBatch]) -> list[str]:
+    return [key for batch in batches for key in batch.keys]
+
+
+def _epoch(data: LibriSpeechData, num_utterances: int) -> list[SpeechBatch]:
+    """The first batches, up to this many utterances."""
+    batches: list[SpeechBatch] = []
+    for batch in data.train_dataloader():
+        if sum(map(len, batches)) >= num_utterances:
+            return batches
+        batches.append(batch)
+    raise AssertionError("training data ended")
+
+
+def test_training_reads_all_its_sets_within_the_limit_of_a_batch(librispeech: Make) -> None:
+    batches = _epoch(librispeech(), 48)
+    readers = {key.split("/")[0] for key in _keys(batches)}
+    assert readers == {"84", "85", "104", "105"}
+    for batch in batches:
+        assert batch.set_name == "train"
+        assert batch.waveforms.numel() <= 120_000
+        assert batch.waveforms.shape == (len(batch), int(batch.num_samples.max()))
+
+
+def test_a_batch_holds_normalised_waveforms_and_their_letters(librispeech: Make) -> None:
+    tokenizer = LetterTokenizer(vocabulary_path=None)
+    batch = next(iter(librispeech().train_dataloader()))
+    for row, transcription in enumerate(batch.transcriptions):
+        waveform = batch.waveforms[row, : batch.num_samples[row]]
+        assert abs(waveform.mean()) < 1e-4
+        assert abs(waveform.std(correction=0) - 1) < 1e-3
+        assert (batch.waveforms[row, batch.num_samples[row] :] == 0).all()
+        letters = batch.letters[row, : batch.num_letters[row]]
+        assert torch.equal(letters, tokenizer.encode(transcription))
+        # Each letter of the test files lasts 80 ms.
+        assert batch.num_samples[row] == len(transcription) * 1280
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_training_is_the_same_for_a_seed(librispeech: Make, num_workers: int) -> None:
+    def first(seed: int) -> list[SpeechBatch]:
+        data = librispeech(seed=seed, num_workers=num_workers)
+        return list(islice(data.train_dataloader(), 6))
+
+    for one, two in zip(first(1), first(1), strict=True):
+        assert one.keys == two.keys
+        assert torch.equal(one.waveforms, two.waveforms)
+    assert _keys(first(1)) != _keys(first(2))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_evaluation_reads_each_utterance_of_each_set_once(
+    librispeech: Make, num_workers: int
+) -> None:
+    data = librispeech(num_workers=num_workers)
+    for loaders in (data.val_dataloader(), data.test_dataloader()):
+        batches = [list(loader) for loader in loaders]
+        assert [{batch.set_name for batch in own} for own in batches] == [{"clean"}, {"other"}]
+        for own in batches:
+            assert len(_keys(own)) == len(set(_keys(own))) == 12
+            assert max(map(len, own)) == 4
+
+
+def test_utterances_of_similar_length_are_evaluated_together(librispeech: Make) -> None:
+    batches = list(librispeech().val_dataloader()[0])
+    lengths = torch.cat([batch.num_samples for batch in batches])
+    assert torch.equal(lengths, lengths.sort(descending=True).values)
+
+
+def test_a_limit_shortens_evaluation_but_not_training(librispeech: Make) -> None:
+    data = librispeech(max_eval_utterances=5)
+    sizes = [len(_keys(list(loader))) for loader in data.val_dataloader() + data.test_dataloader()]
+    assert sizes == [5, 5, 5, 5]
+    assert len(set(_keys(_epoch(data, 72)))) == 24
+
+
+def test_processes_share_out_training_and_evaluation(librispeech: Make) -> None:
+    train, val = [], []
+    for rank in range(2):
+        data = librispeech()
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
+        batches = _epoch(data, 24)
+        train.append(set(_keys(batches)))
+        val.append(_keys(list(data.val_dataloader()[1])))
+    assert train[0] != train[1]
+    assert len(val[0]) == len(val[1]) == 6
+    assert len({*val[0], *val[1]}) == 12
+
+
+@pytest.mark.parametrize("phase", ["train", "val", "test"])
+def test_missing_shards_are_an_error_before_anything_is_read(librispeech: Make, phase: str) -> None:
+    gone = {"other": "nowhere"} if phase != "train" else ["train_clean_100", "nowhere"]
+    data = librispeech(**{f"{phase}_sets": gone})
+    with pytest.raises(
+        ValueError,
+        match=r"no shards match .*nowhere: run scripts/data/librispeech/"
+        r"produce_librispeech_shards\.sh or set DATA_FOLDER",
+    ):
+        getattr(data, f"{phase}_dataloader")()
+
+
+def test_too_many_workers_are_an_error_before_anything_is_read(librispeech: Make) -> None:
+    with pytest.raises(ValueError, match=r"4 shards in .* cannot be dealt out to 5 readers"):
+        librispeech(num_workers=5).train_dataloader()

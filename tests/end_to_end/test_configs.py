@@ -1,0 +1,104 @@
+"""Every file below config/ is composed, in each entry point where it is of use."""
+
+from fnmatch import fnmatch
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import open_dict
+
+from w2v2_mt.app.environment import PROJECT_FOLDER
+from w2v2_mt.app.main import checked
+from w2v2_mt.app.schema import ROOTS
+
+CONFIG_FOLDER = PROJECT_FOLDER / "config"
+FILES = sorted(
+    str(path.relative_to(CONFIG_FOLDER).with_suffix("")) for path in CONFIG_FOLDER.rglob("*.yaml")
+)
+NUM_FILES = 54
+
+SPEECH, SPEAKER, BOTH = "train_speech", "train_speaker", "train_mt_speaker_speech"
+ENTRY_POINTS = {
+    "train_speech": [SPEECH],
+    "train_speaker": [SPEAKER],
+    "train_mt_*": [BOTH],
+    "data/librispeech": [SPEECH],
+    "data/voxceleb*": [SPEAKER],
+    "experiment/baseline_speech": [SPEECH],
+    "experiment/baseline_speaker_*": [SPEAKER],
+    "experiment/*": [BOTH],
+    "optim/loss/ctc": [SPEECH],
+    "optim/loss/aam_softmax": [SPEAKER],
+    "optim/loss/cross_entropy": [SPEAKER],
+    "speech/pipeline/base_wav": [SPEECH, BOTH],
+    "speech/*": [SPEECH, BOTH],
+    "speaker/*": [SPEAKER, BOTH],
+    "*/mt_*": [BOTH],
+    "*/speech_*": [SPEECH],
+    "*/speaker_*": [SPEAKER],
+    "*": [SPEECH, SPEAKER, BOTH],
+}
+"""Where a file is of use: the first pattern that fits."""
+
+PARTS = {"base", "network/wav2vec2", "hydra/hydra_logging/plain", "hydra/job_logging/plain"}
+"""What other files include, and no command line chooses."""
+
+GROUPS = {
+    "experiment": "baseline_speech baseline_speaker_mean baseline_speaker_first+cls "
+    "multi_task_2heads_vanilla",
+    "callbacks": "none speech_default speaker_default mt_default speech_early_stopping "
+    "speaker_early_stopping mt_early_stopping",
+    "data": "librispeech voxceleb1 voxceleb2 mt_vox1_libri mt_vox2_libri",
+    "network": "speech_wav2vec2_fc speaker_wav2vec2_fc mt_wav2vec2",
+    "network/regularisation": "wav2vec2_none wav2vec2_default_asr",
+    "optim/algo": "adam sgd",
+    "optim/loss": "ctc cross_entropy aam_softmax mt_speech_speaker_loss",
+    "optim/schedule": "constant tri_stage exp_decay one_cycle cyclic reduce_on_plateau",
+    "speech/dataloader": "speech",
+    "speech/pipeline": "base_wav",
+    "speech/tokenizer": "default",
+    "speaker/dataloader": "speaker",
+    "speaker/pipeline": "base_wav_chunked",
+    "trainer": "trainer debug_trainer",
+    "hydra/launcher": "slurm slurm_11vram slurm_24vram slurm_snellius",
+}
+"""Options that published commands, and commands of users, may name."""
+
+
+def entry_points(file: str) -> list[str]:
+    return next(names for pattern, names in ENTRY_POINTS.items() if fnmatch(file, pattern))
+
+
+def choice(file: str) -> list[str]:
+    """How a command line chooses a file; nothing for what it gets in any case."""
+    group, _, option = file.rpartition("/")
+    if not group or file in PARTS:
+        return []
+    return [f"{'+' if group in ('experiment', 'debug', 'size') else ''}{group}={option}"]
+
+
+def test_all_files_are_known():
+    assert len(FILES) == NUM_FILES
+    assert set(FILES) >= PARTS | set(ROOTS)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_no_option_is_missing(group):
+    assert {f"{group}/{option}" for option in GROUPS[group].split()} <= set(FILES)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_composes_to_settings_that_pass_the_check(file):
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        for name in entry_points(file):
+            defaults = loader.compute_defaults_list(name, choice(file), RunMode.RUN).defaults
+            assert file in {default.config_path for default in defaults}, name
+            config = hydra.compose(name, choice(file), return_hydra_config=True)
+            if file.startswith("hydra/launcher/"):
+                launcher = hydra.utils.instantiate(config.hydra.launcher)
+                assert type(launcher).__name__ == "SlurmLauncher"
+            with open_dict(config):
+                del config["hydra"]
+            checked(config, name)

@@ -1,0 +1,99 @@
+import hydra
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf, open_dict
+
+from tests.end_to_end.readme_commands import (
+    PROJECT_FOLDER,
+    Command,
+    experiment_commands,
+    readme_commands,
+)
+from w2v2_mt.app.main import checked, expanded_jobs
+
+NUM_PUBLISHED = 25
+"""Sweeps by which the experiments were published, single jobs among them."""
+
+MARKDOWN = """
+In a sentence, `python run_speech.py +experiment=a` is no block.
+```bash
+python run_speech.py -m +experiment=a \\
+optim.algo.lr=1E-6,1E-5  \\
+hydra/launcher=slurm tag=[x,y]
+```
+```
+$ cp .env.example .env
+python run_speech.py --cfg job
+python run_speech.py +experiment=b
+python run_speech.py +experiment=c
+```
+"""
+
+
+def _keys_and_values(overrides: list[str]) -> list[tuple[str, object]]:
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    return [(override.key_or_group, override.value()) for override in parsed]
+
+
+def test_commands_are_found_in_fenced_blocks_and_joined_at_backslashes():
+    assert [command.text for command in experiment_commands(MARKDOWN)] == [
+        "python run_speech.py -m +experiment=a optim.algo.lr=1E-6,1E-5 "
+        "hydra/launcher=slurm tag=[x,y]",
+        "python run_speech.py +experiment=b",
+        "python run_speech.py +experiment=c",
+    ]
+
+
+def test_a_sweep_is_taken_apart_into_jobs_and_a_list_is_one_value():
+    sweep, single, _ = experiment_commands(MARKDOWN)
+    launched = ["hydra/launcher=slurm", "tag=[x,y]"]
+    assert sweep.jobs == [
+        ["+experiment=a", "optim.algo.lr=1e-06", *launched],
+        ["+experiment=a", "optim.algo.lr=1e-05", *launched],
+    ]
+    assert sweep.local_arguments == ["-m", "+experiment=a", "optim.algo.lr=1E-6,1E-5", "tag=[x,y]"]
+    assert single.jobs == [["+experiment=b"]]
+
+
+def test_the_readme_has_every_published_sweep():
+    sweeps = [command for command in readme_commands() if command.is_sweep]
+    assert len(set(sweeps)) == len(sweeps) == NUM_PUBLISHED
+    num_jobs = {
+        script: sum(len(command.jobs) for command in sweeps if command.script == script)
+        for script in sorted({command.script for command in sweeps})
+    }
+    assert num_jobs == {"run_mt_speech_speaker.py": 128, "run_speaker.py": 56, "run_speech.py": 28}
+
+
+def test_no_command_of_the_original_is_missing_or_changed(shared_folder):
+    original = experiment_commands((shared_folder / "spec" / "original_readme.md").read_text())
+    assert len(set(original)) == NUM_PUBLISHED
+    assert set(original) <= set(readme_commands())
+
+
+@pytest.mark.parametrize("command", readme_commands(), ids=str)
+def test_every_job_of_a_command_composes_with_what_was_typed(command: Command):
+    with hydra.initialize_config_dir(str(PROJECT_FOLDER / "config"), version_base="1.3"):
+        for overrides in command.jobs:
+            config = hydra.compose(command.config_name, overrides, return_hydra_config=True)
+            choices = config.hydra.runtime.choices
+            typed = _keys_and_values(overrides)
+            for key, value in typed:
+                arrived = choices[key] if key in choices else OmegaConf.select(config, key)
+                assert arrived == value, key
+            if "hydra/launcher" in dict(typed):
+                launcher = hydra.utils.instantiate(config.hydra.launcher)
+                assert type(launcher).__name__ == "SlurmLauncher"
+            with open_dict(config):
+                del config["hydra"]
+            checked(config, command.config_name)
+
+
+@pytest.mark.parametrize("command", readme_commands(), ids=str)
+def test_a_command_is_checked_as_the_jobs_that_the_sweeper_starts(command: Command):
+    started = [
+        [setting for setting in _keys_and_values(job) if not setting[0].startswith("hydra/")]
+        for job in command.jobs
+    ]
+    checked_jobs = [_keys_and_values(job) for job in expanded_jobs(command.overrides)]
+    assert checked_jobs == started

@@ -1,0 +1,133 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from w2v2_mt.losses.aam_softmax import AamSoftmaxLoss
+
+MARGINS = [0.0, 0.1, 0.2, 0.5, 1.0, math.pi / 2]
+
+
+def loss_by_formula(cosines, label, margin, scale):
+    """One utterance, with angles, in the numbers of Python."""
+    angle = math.acos(cosines[label])
+    if angle + margin <= math.pi:
+        target = math.cos(angle + margin)
+    else:
+        target = math.cos(angle) - margin * math.sin(margin)
+    logits = [scale * cosine for cosine in cosines]
+    logits[label] = scale * target
+    largest = max(logits)
+    return largest + math.log(sum(math.exp(logit - largest) for logit in logits)) - logits[label]
+
+
+def target_logits(cosines, margin):
+    """The logit of the true class: the loss of two classes is softplus(other - target)."""
+    others = torch.zeros_like(cosines)
+    losses = torch.stack([
+        AamSoftmaxLoss(margin=margin, scale=1.0)(row[None], torch.tensor([0]))
+        for row in torch.stack([cosines, others], dim=1)
+    ])  # fmt: skip
+    return -losses.expm1().log()
+
+
+@pytest.mark.parametrize("margin", MARGINS)
+def test_it_agrees_with_the_formula_everywhere(margin):
+    for cosine in torch.linspace(-1, 1, 201, dtype=torch.float64).tolist():
+        cosines = [0.3, cosine, -0.2]
+        loss = AamSoftmaxLoss(margin=margin, scale=8.0)(torch.tensor([cosines]), torch.tensor([1]))
+        expected = loss_by_formula(torch.tensor(cosines).tolist(), 1, margin, 8.0)
+        assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_the_batch_is_averaged():
+    loss = AamSoftmaxLoss(margin=0.2, scale=30.0)
+    cosines = torch.rand(4, 6, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    labels = torch.tensor([0, 3, 5, 3])
+    alone = [loss(cosines[i : i + 1], labels[i : i + 1]) for i in range(4)]
+    torch.testing.assert_close(loss(cosines, labels), torch.stack(alone).mean())
+
+
+def test_without_a_margin_it_is_cross_entropy_of_scaled_cosines():
+    cosines = torch.rand(8, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    cosines[0, 0], cosines[1, 1] = 1.0, -1.0
+    labels = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2])
+    loss = AamSoftmaxLoss(margin=0.0, scale=30.0)(cosines, labels)
+    torch.testing.assert_close(loss, F.cross_entropy(30 * cosines, labels))
+
+
+@pytest.mark.parametrize("margin", MARGINS)
+def test_a_larger_angle_always_means_a_smaller_target_logit(margin):
+    angles = torch.linspace(0, math.pi, 721, dtype=torch.float64)
+    logits = target_logits(angles.cos(), margin)
+    assert (logits.diff() < 0).all()
+
+
+@pytest.mark.parametrize("margin", MARGINS)
+def test_the_gradient_agrees_with_finite_differences(margin):
+    # Away from the poles, and from the angle at which the continuation begins.
+    angles = torch.linspace(0.05, math.pi - 0.05, 16, dtype=torch.float64)
+    angles = angles[(angles + margin - math.pi).abs() > 1e-3]
+    cosines = torch.stack([angles.cos(), 0.1 * angles, -0.2 * angles], dim=1).requires_grad_()
+    labels = torch.zeros(len(angles), dtype=torch.long)
+    loss = AamSoftmaxLoss(margin=margin, scale=5.0)
+    assert torch.autograd.gradcheck(lambda values: loss(values, labels), cosines)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("margin", MARGINS)
+def test_value_and_gradient_are_finite_up_to_both_poles(dtype, margin):
+    poles = torch.tensor([-1, 1], dtype=dtype)
+    beside = torch.nextafter(poles.float(), torch.zeros(2)).to(dtype)
+    targets = torch.cat([poles, beside, 1.001 * poles, torch.linspace(-1, 1, 41).to(dtype)])
+    cosines = torch.stack([targets, targets, -targets], dim=1).requires_grad_()
+    loss = AamSoftmaxLoss(margin=margin, scale=64.0)(
+        cosines, torch.zeros(len(targets), dtype=torch.long)
+    )
+    loss.backward()
+    assert loss.isfinite()
+    assert cosines.grad.isfinite().all()
+
+
+def test_at_a_cosine_of_one_the_target_is_still_pulled_up():
+    cosines = torch.tensor([[1.0, 1.0]], requires_grad=True)
+    AamSoftmaxLoss(margin=0.2, scale=30.0)(cosines, torch.tensor([0])).backward()
+    assert cosines.grad[0, 0] < 0 < cosines.grad[0, 1]
+
+
+def test_a_scaled_gradient_at_a_pole_fits_into_16_bits():
+    cosines = torch.tensor([[1.0, 1.0]], dtype=torch.float16, requires_grad=True)
+    loss = AamSoftmaxLoss(margin=0.2, scale=30.0)(cosines, torch.tensor([0]))
+    (64 * loss).backward()
+    assert cosines.grad.isfinite().all()
+
+
+def test_autocast_does_not_lower_the_precision():
+    loss = AamSoftmaxLoss(margin=0.2, scale=30.0)
+    cosines = torch.rand(8, 50, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    labels = torch.arange(8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under_autocast = loss(cosines, labels)
+    assert under_autocast.dtype == torch.float32
+    torch.testing.assert_close(under_autocast, loss(cosines, labels), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_cosines_give_the_loss_of_float32(dtype):
+    loss = AamSoftmaxLoss(margin=0.2, scale=30.0)
+    cosines = (torch.rand(8, 50, generator=torch.Generator().manual_seed(0)) * 2 - 1).to(dtype)
+    labels = torch.arange(8)
+    assert torch.equal(loss(cosines, labels), loss(cosines.float(), labels))
+
+
+@pytest.mark.parametrize("margin", [-0.1, 1.6, math.nan])
+def test_a_margin_that_is_no_angle_below_a_right_one_is_refused(margin):
+    with pytest.raises(ValueError, match=f"margin is {margin}"):
+        AamSoftmaxLoss(margin=margin, scale=30.0)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.inf])
+def test_a_scale_that_is_not_positive_is_refused(scale):
+    with pytest.raises(ValueError, match=f"scale is {scale}"):
+        AamSoftmaxLoss(margin=0.2, scale=scale)

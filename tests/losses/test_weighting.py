@@ -1,0 +1,195 @@
+import math
+
+import pytest
+import torch
+
+from w2v2_mt.losses.weighting import (
+    DynamicWeightAverage,
+    EqualWeighting,
+    MaxWeighting,
+    MinWeighting,
+    StaticWeighting,
+    build_weighting,
+)
+
+DWA_SETTINGS = {"dwa_weight_sum": 2.0, "dwa_temperature": 0.5, "dwa_window": 4}
+
+
+def step_losses(speech, speaker):
+    return {
+        "speech": torch.tensor(speech, requires_grad=True),
+        "speaker": torch.tensor(speaker, requires_grad=True),
+    }
+
+
+def numbers(weights):
+    return {name: weight.item() for name, weight in weights.items()}
+
+
+def dynamic_weights(history, *, weight_sum=2.0, temperature=1.0, window):
+    weighting = DynamicWeightAverage(
+        task_names=["speech", "speaker"],
+        weight_sum=weight_sum,
+        temperature=temperature,
+        window=window,
+    )
+    for speech, speaker in history:
+        weights = weighting(step_losses(speech, speaker))
+    return numbers(weights)
+
+
+def softmaxed(ratio_speech, ratio_speaker, *, weight_sum=2.0, temperature=1.0):
+    speech = math.exp(ratio_speech / temperature)
+    speaker = math.exp(ratio_speaker / temperature)
+    return {
+        "speech": pytest.approx(weight_sum * speech / (speech + speaker), rel=1e-5),
+        "speaker": pytest.approx(weight_sum * speaker / (speech + speaker), rel=1e-5),
+    }
+
+
+def test_equal_weights_sum_to_one():
+    assert numbers(EqualWeighting()(step_losses(7.0, 1.0))) == {"speech": 0.5, "speaker": 0.5}
+
+
+def test_static_weights_ignore_the_losses():
+    weighting = StaticWeighting(weights={"speaker": 0.25, "speech": 0.75})
+    assert numbers(weighting(step_losses(7.0, 1.0))) == {"speech": 0.75, "speaker": 0.25}
+
+
+def test_min_weighting_scales_all_losses_to_the_smallest():
+    assert numbers(MinWeighting()(step_losses(8.0, 2.0))) == {"speech": 0.25, "speaker": 1}
+
+
+def test_max_weighting_scales_all_losses_to_the_largest():
+    assert numbers(MaxWeighting()(step_losses(8.0, 2.0))) == {"speech": 1, "speaker": 4}
+
+
+@pytest.mark.parametrize("weighting", [MinWeighting(), MaxWeighting()])
+@pytest.mark.parametrize(("speech", "speaker"), [(0.0, 2.0), (2.0, 0.0), (0.0, 0.0)])
+def test_a_loss_of_zero_has_a_finite_weight(weighting, speech, speaker):
+    weights = numbers(weighting(step_losses(speech, speaker)))
+    assert all(math.isfinite(weight) and weight >= 0 for weight in weights.values())
+    if speech == speaker:
+        assert weights == {"speech": 1, "speaker": 1}
+
+
+def test_dynamic_weights_are_equal_until_two_losses_are_known():
+    assert dynamic_weights([(8.0, 1.0)], window=4) == {"speech": 1, "speaker": 1}
+
+
+def test_the_task_whose_loss_falls_more_slowly_weighs_more():
+    weights = dynamic_weights([(8.0, 1.0), (4.0, 0.9)], window=4)
+    assert weights == softmaxed(4 / 8, 0.9 / 1)
+    assert weights["speaker"] > weights["speech"]
+
+
+def test_the_middle_of_three_losses_is_in_neither_half():
+    weights = dynamic_weights([(8.0, 1.0), (100.0, 50.0), (4.0, 3.0)], window=4)
+    assert weights == softmaxed(4 / 8, 3 / 1)
+
+
+def test_halves_of_a_full_window_are_averaged():
+    history = [(8.0, 1.0), (4.0, 2.0), (2.0, 3.0), (1.0, 3.0)]
+    assert dynamic_weights(history, window=4) == softmaxed(3 / 12, 6 / 3)
+
+
+def test_the_oldest_loss_leaves_a_full_window():
+    history = [(1000.0, 0.1), (500.0, 0.1), (8.0, 1.0), (4.0, 2.0), (2.0, 3.0), (1.0, 3.0)]
+    assert dynamic_weights(history, window=4) == dynamic_weights(history[2:], window=4)
+
+
+def test_an_odd_window_leaves_out_its_middle():
+    history = [(9.0, 9.0), (8.0, 1.0), (4.0, 2.0), (77.0, 5.0), (2.0, 3.0), (1.0, 3.0)]
+    assert dynamic_weights(history, window=5) == softmaxed(3 / 12, 6 / 3)
+
+
+def test_temperature_and_sum_of_the_weights():
+    history = [(8.0, 1.0), (4.0, 0.9)]
+    weights = dynamic_weights(history, weight_sum=3.0, temperature=0.25, window=2)
+    assert weights == softmaxed(0.5, 0.9, weight_sum=3.0, temperature=0.25)
+    assert sum(weights.values()) == pytest.approx(3)
+
+
+def test_losses_of_zero_keep_dynamic_weights_finite():
+    assert dynamic_weights([(0.0, 0.0), (0.0, 0.0)], window=2) == {"speech": 1, "speaker": 1}
+    assert dynamic_weights([(0.0, 1.0), (5.0, 1.0)], window=2) == {"speech": 2, "speaker": 0}
+
+
+def test_the_order_of_the_losses_does_not_matter_to_dynamic_weights():
+    weighting = build_weighting(scale_method="dwa", static_speech_weight=0.5, **DWA_SETTINGS)
+    weighting(step_losses(8.0, 1.0))
+    reordered = dict(reversed(step_losses(4.0, 0.9).items()))
+    assert numbers(weighting(reordered)) == softmaxed(0.5, 0.9, temperature=0.5)
+
+
+def test_the_window_goes_on_from_a_state_dict():
+    history = [(float(8 - i), float(1 + i % 3)) for i in range(7)]
+    settings = {"task_names": ["speech", "speaker"], "weight_sum": 2.0, "temperature": 1.0}
+    uninterrupted = DynamicWeightAverage(**settings, window=4)
+    before, after = (DynamicWeightAverage(**settings, window=4) for _ in range(2))
+    for pair in history[:5]:
+        uninterrupted(step_losses(*pair))
+        before(step_losses(*pair))
+    after.load_state_dict(before.state_dict())
+    for pair in history[5:]:
+        losses = step_losses(*pair)
+        assert numbers(after(losses)) == numbers(uninterrupted(losses))
+
+
+def test_nothing_is_remembered_in_eval_mode():
+    weighting = build_weighting(scale_method="dwa", static_speech_weight=0.5, **DWA_SETTINGS)
+    weighting(step_losses(8.0, 1.0))
+    expected = numbers(weighting(step_losses(4.0, 0.9)))
+    weighting.eval()
+    assert numbers(weighting(step_losses(100.0, 0.001))) == expected
+    weighting.train()
+    assert weighting.num_seen.item() == 2
+
+
+@pytest.mark.parametrize("scale_method", [None, "static", "min", "max", "dwa"])
+def test_weights_have_no_gradient_and_read_no_number_back(scale_method):
+    weighting = build_weighting(
+        scale_method=scale_method, static_speech_weight=0.3, **DWA_SETTINGS
+    ).to("meta")  # tensors without numbers: reading one is an error
+    for _ in range(3):
+        losses = {
+            name: torch.zeros((), device="meta", requires_grad=True)
+            for name in ("speech", "speaker")
+        }
+        weights = weighting(losses)
+    assert list(weights) == ["speech", "speaker"]
+    assert all(not weight.requires_grad and weight.shape == () for weight in weights.values())
+
+
+@pytest.mark.parametrize(
+    ("scale_method", "expected"),
+    [
+        (None, {"speech": 0.5, "speaker": 0.5}),
+        ("static", {"speech": 0.25, "speaker": 0.75}),
+        ("min", {"speech": 0.5, "speaker": 1}),
+        ("max", {"speech": 1, "speaker": 2}),
+        ("dwa", {"speech": 1, "speaker": 1}),
+    ],
+)
+def test_a_method_is_built_by_its_name(scale_method, expected):
+    weighting = build_weighting(
+        scale_method=scale_method, static_speech_weight=0.25, **DWA_SETTINGS
+    )
+    assert numbers(weighting(step_losses(4.0, 2.0))) == expected
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="scale_method is 'average', but the methods are static"):
+        build_weighting(scale_method="average", static_speech_weight=0.5, **DWA_SETTINGS)
+
+
+@pytest.mark.parametrize("scale_method", ["static", "dwa"])
+def test_losses_of_other_tasks_are_refused(scale_method):
+    weighting = build_weighting(scale_method=scale_method, static_speech_weight=0.5, **DWA_SETTINGS)
+    with pytest.raises(ValueError, match=r"losses of \['asr', 'speaker'\], but weights of"):
+        weighting({"asr": torch.tensor(1.0), "speaker": torch.tensor(1.0)})
+
+
+def test_a_window_without_two_halves_is_refused():
+    with pytest.raises(ValueError, match="window is 1"):
+        dynamic_weights([], window=1)

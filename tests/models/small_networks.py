@@ -1,0 +1,98 @@
+"""Small networks with random weights that tests build on."""
+
+from dataclasses import asdict
+
+from transformers import Wav2Vec2Config
+
+from w2v2_mt.models.factory import multi_task_network, speaker_network, speech_network
+from w2v2_mt.models.networks import MultiTaskNetwork, SpeakerNetwork, SpeechNetwork
+from w2v2_mt.models.regularisation import Regularisation
+
+NO_REGULARISATION = Regularisation(
+    activation_dropout=0.0,
+    attention_dropout=0.0,
+    feat_proj_dropout=0.0,
+    hidden_dropout=0.0,
+    final_dropout=0.0,
+    layerdrop=0.0,
+    mask_feature_length=4,
+    mask_feature_prob=0.0,
+    mask_time_length=3,
+    mask_time_prob=0.0,
+)
+
+GROUP_NORM = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
+LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+KINDS = {"base": GROUP_NORM, "large": LAYER_NORM}
+
+
+def small_config(kind: str, **changes: object) -> Wav2Vec2Config:
+    """A wav2vec2 of four narrow layers, normalised like a base or like a large model."""
+    settings = {
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "conv_dim": [12] * 7,
+        "num_conv_pos_embeddings": 16,
+        "num_conv_pos_embedding_groups": 4,
+        **asdict(NO_REGULARISATION),
+        **KINDS[kind],
+        **changes,
+    }
+    return Wav2Vec2Config(**settings)
+
+
+def save_architecture(folder: str, kind: str, **changes: object) -> str:
+    """Write the config of a small wav2vec2 into a folder, and return its path as an id."""
+    small_config(kind, **changes).save_pretrained(folder)
+    return str(folder)
+
+
+TRUNK = {
+    "reset_weights": True,
+    "wav2vec_initially_frozen": False,
+    "num_frozen_steps": None,
+    "completely_freeze_feature_extractor": False,
+    "use_gradient_checkpointing": False,
+    "regularisation": NO_REGULARISATION,
+}
+
+
+def small_speech_network(architecture: str, **changes: object) -> SpeechNetwork:
+    settings = {**TRUNK, "speech_head_huggingface_id": None, "num_letters": 32, **changes}
+    return speech_network(wav2vec_huggingface_id=architecture, **settings)
+
+
+def small_speaker_network(architecture: str, **changes: object) -> SpeakerNetwork:
+    settings = {
+        **TRUNK,
+        "stat_pooling_type": "mean",
+        "use_cosine_linear": True,
+        "explicit_num_speakers": None,
+        "random_permutation_mode": None,
+        "num_speakers": 5,
+        **changes,
+    }
+    return speaker_network(wav2vec_huggingface_id=architecture, **settings)
+
+
+def small_multi_task_network(architecture: str, **changes: object) -> MultiTaskNetwork:
+    settings = {
+        **TRUNK,
+        "stat_pooling_type": "mean",
+        "use_cosine_linear": True,
+        "explicit_num_speakers": None,
+        "speech_head_huggingface_id": None,
+        "use_multi_branch_encoder": False,
+        "num_shared_transformers": 2,
+        "num_speaker_dimensions": None,
+        "enable_ctc_pool_speaker_embedding": False,
+        "enable_ctc_pool_no_grad": True,
+        "ctc_pool_on_blank_embeddings": False,
+        "ctc_blank_idx": 0,
+        "num_letters": 32,
+        "num_speakers": 5,
+        **changes,
+    }
+    return multi_task_network(wav2vec_huggingface_id=architecture, **settings)

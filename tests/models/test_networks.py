@@ -1,0 +1,195 @@
+import pytest
+import torch
+from small_networks import (
+    KINDS,
+    save_architecture,
+    small_multi_task_network,
+    small_speaker_network,
+    small_speech_network,
+)
+
+NUM_SAMPLES = torch.tensor([8_000, 5_000])
+POOLINGS = ["first", "first+cls", "first+cls+learnable", "last", "middle", "random", "max", "mean"]
+POOLINGS += ["mean+std", "quantile", "attentive"]
+SHARING = {
+    "plain": {},
+    "branched": {"use_multi_branch_encoder": True},
+    "split": {"num_speaker_dimensions": 12},
+    "letter-guided": {"enable_ctc_pool_speaker_embedding": True},
+    "all": {
+        "use_multi_branch_encoder": True,
+        "num_speaker_dimensions": 12,
+        "enable_ctc_pool_speaker_embedding": True,
+    },
+}
+
+
+@pytest.fixture(params=sorted(KINDS))
+def architecture(request, tmp_path):
+    torch.manual_seed(1)
+    return save_architecture(tmp_path, request.param)
+
+
+@pytest.fixture
+def waveforms():
+    generator = torch.Generator().manual_seed(2)
+    waveforms = torch.randn(2, 8_000, generator=generator)
+    waveforms[1, 5_000:] = 0
+    return waveforms
+
+
+def padded_to_four_times(waveforms):
+    return torch.nn.functional.pad(waveforms, (0, 3 * waveforms.shape[1]))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_an_embedding_does_not_depend_on_padding(architecture, waveforms, pooling):
+    network = small_speaker_network(architecture, stat_pooling_type=pooling).eval()
+    with torch.no_grad():
+        alone = network(waveforms[1:, :5_000], NUM_SAMPLES[1:]).embeddings[0]
+        together = network(padded_to_four_times(waveforms), NUM_SAMPLES).embeddings[1]
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
+
+
+def test_letters_do_not_depend_on_padding(architecture, waveforms):
+    network = small_speech_network(architecture).eval()
+    with torch.no_grad():
+        alone = network(waveforms[1:, :5_000], NUM_SAMPLES[1:])
+        together = network(padded_to_four_times(waveforms), NUM_SAMPLES)
+    num_frames = int(alone.num_frames[0])
+    assert num_frames == int(together.num_frames[1]) == 15
+    torch.testing.assert_close(
+        together.logits[1, :num_frames], alone.logits[0, :num_frames], atol=1e-4, rtol=0
+    )
+
+
+@pytest.mark.parametrize("sharing", sorted(SHARING))
+def test_both_answers_of_a_multi_task_network_do_not_depend_on_padding(
+    architecture, waveforms, sharing
+):
+    network = small_multi_task_network(architecture, **SHARING[sharing]).eval()
+    with torch.no_grad():
+        alone = network(waveforms[1:, :5_000], NUM_SAMPLES[1:])
+        together = network(padded_to_four_times(waveforms), NUM_SAMPLES)
+    num_frames = int(alone.speech.num_frames[0])
+    torch.testing.assert_close(
+        together.speech.logits[1, :num_frames],
+        alone.speech.logits[0, :num_frames],
+        atol=1e-4,
+        rtol=0,
+    )
+    torch.testing.assert_close(
+        together.speaker.embeddings[1], alone.speaker.embeddings[0], atol=1e-4, rtol=0
+    )
+
+
+@pytest.mark.parametrize("sharing", sorted(SHARING))
+def test_answering_one_task_gives_what_answering_both_gives(architecture, waveforms, sharing):
+    network = small_multi_task_network(architecture, **SHARING[sharing]).eval()
+    with torch.no_grad():
+        both = network(waveforms, NUM_SAMPLES)
+        torch.testing.assert_close(
+            network.speech(waveforms, NUM_SAMPLES).logits, both.speech.logits
+        )
+        torch.testing.assert_close(
+            network.speaker(waveforms, NUM_SAMPLES).embeddings, both.speaker.embeddings
+        )
+
+
+def test_the_class_token_is_not_among_the_letters(architecture, waveforms):
+    with_token = small_multi_task_network(architecture, stat_pooling_type="first+cls").eval()
+    output = with_token(waveforms, NUM_SAMPLES)
+    assert output.speech.logits.shape[1] == 24
+    assert output.speech.num_frames.tolist() == [24, 15]
+
+
+def test_a_constant_class_token_is_no_parameter_and_a_learnable_one_is(architecture):
+    constant = small_speaker_network(architecture, stat_pooling_type="first+cls")
+    learnable = small_speaker_network(architecture, stat_pooling_type="first+cls+learnable")
+    name = "trunk.encoder.class_token.vector"
+    assert name not in dict(constant.named_parameters())
+    assert name in dict(constant.named_buffers())
+    assert name in dict(learnable.named_parameters())
+    torch.testing.assert_close(learnable.state_dict()[name], torch.ones(32))
+
+
+def test_a_batch_of_one_task_trains_only_its_own_branch(architecture, waveforms):
+    network = small_multi_task_network(architecture, use_multi_branch_encoder=True)
+    network.speech(waveforms, NUM_SAMPLES).logits.square().sum().backward()
+    branches = network.trunk.encoder.branches
+    assert all(p.grad is not None for p in branches["speech"].parameters())
+    assert all(p.grad is None for p in branches["speaker"].parameters())
+    assert all(p.grad is not None for p in network.trunk.encoder.shared.parameters())
+
+
+def test_branches_start_as_the_plain_encoder(architecture, waveforms):
+    torch.manual_seed(3)
+    plain = small_multi_task_network(architecture).eval()
+    torch.manual_seed(3)
+    branched = small_multi_task_network(architecture, use_multi_branch_encoder=True).eval()
+    with torch.no_grad():
+        expected, _ = plain.trunk(waveforms, NUM_SAMPLES, tasks=["speech"])
+        frames, _ = branched.trunk(waveforms, NUM_SAMPLES, tasks=["speech", "speaker"])
+    torch.testing.assert_close(frames["speech"], expected["speech"])
+    torch.testing.assert_close(frames["speaker"], expected["speech"])
+
+
+def test_a_split_gives_each_head_its_own_dimensions(architecture, waveforms):
+    network = small_multi_task_network(architecture, num_speaker_dimensions=12).eval()
+    assert network.speaker_head.pooling.out_dim == 12
+    assert network.speech_head.linear.in_features == 20
+    with torch.no_grad():
+        frames, num_frames = network.trunk(waveforms, NUM_SAMPLES, tasks=["speech"])
+        output = network(waveforms, NUM_SAMPLES)
+    expected = frames["speech"][1, : num_frames[1], :12].mean(dim=0)
+    torch.testing.assert_close(output.speaker.embeddings[1], expected)
+    expected = network.speech_head.linear(frames["speech"][0, :, 12:])
+    torch.testing.assert_close(output.speech.logits[0], expected)
+
+
+@pytest.mark.parametrize("on_blanks", [False, True])
+def test_letter_guided_pooling_equals_a_loop_over_frames(architecture, waveforms, on_blanks):
+    network = small_multi_task_network(
+        architecture,
+        enable_ctc_pool_speaker_embedding=True,
+        ctc_pool_on_blank_embeddings=on_blanks,
+    ).eval()
+    with torch.no_grad():
+        # Make blanks win about half of the frames.
+        logits = network(waveforms, NUM_SAMPLES).speech.logits
+        network.speech_head.linear.bias[0] += (logits[..., 1:].amax(-1) - logits[..., 0]).median()
+        frames, num_frames = network.trunk(waveforms, NUM_SAMPLES, tasks=["speech"])
+        output = network(waveforms, NUM_SAMPLES)
+    for row in range(2):
+        kept = []
+        for frame in range(int(num_frames[row])):
+            is_blank = int(output.speech.logits[row, frame].argmax()) == 0
+            if is_blank == on_blanks:
+                kept.append(frames["speech"][row, frame])
+        assert 0 < len(kept) < num_frames[row]
+        torch.testing.assert_close(
+            output.speaker.embeddings[row], torch.stack(kept).mean(dim=0), atol=1e-5, rtol=1e-4
+        )
+
+
+def test_letter_guided_pooling_without_a_letter_uses_all_frames_and_counts_it(
+    architecture, waveforms
+):
+    network = small_multi_task_network(architecture, enable_ctc_pool_speaker_embedding=True).eval()
+    with torch.no_grad():
+        network.speech_head.linear.bias[0] = 1e4
+        frames, num_frames = network.trunk(waveforms, NUM_SAMPLES, tasks=["speech"])
+        output = network.speaker(waveforms, NUM_SAMPLES)
+    assert int(output.num_without_selection) == 2
+    torch.testing.assert_close(
+        output.embeddings[1], frames["speech"][1, : num_frames[1]].mean(dim=0)
+    )
+
+
+def test_logits_of_the_cosine_classifier_are_cosines(architecture, waveforms):
+    network = small_speaker_network(architecture).eval()
+    with torch.no_grad():
+        output = network(waveforms, NUM_SAMPLES)
+    weight = network.head.classifier.weight[3]
+    expected = torch.nn.functional.cosine_similarity(output.embeddings[1], weight, dim=0)
+    torch.testing.assert_close(output.logits[1, 3], expected)

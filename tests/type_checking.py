@@ -1,0 +1,5 @@
+"""How annotations are checked while tests run: an int may stand for a float, as PEP 484 says."""
+
+from beartype import BeartypeConf, beartype
+
+checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
