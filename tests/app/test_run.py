@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from w2v2_mt.app.build import build_job
 from w2v2_mt.app.callbacks import RECORD_KEY
 from w2v2_mt.app.run import run
 
@@ -78,6 +79,32 @@ def test_a_checkpoint_tells_how_its_network_was_made(start, tmp_path):
 def test_a_run_of_one_task_returns_its_dev_metric(start, tmp_path, config_name, dev_metric):
     score = start(tmp_path, config_name=config_name)
     assert score == metrics_of(tmp_path)[dev_metric]
+
+
+@pytest.mark.parametrize("config_name", ["train_speech", "train_speaker", NAME])
+def test_what_a_callback_may_watch_is_what_validations_measure(
+    start, small_config, tmp_path, config_name
+):
+    start(tmp_path, config_name=config_name)
+    measured = {name for name in metrics_of(tmp_path) if name.startswith("val_")}
+    job = build_job(small_config(config_name), config_name)
+    assert {job.dev_metric, *job.other_dev_metrics} == measured
+
+
+@pytest.mark.parametrize(
+    ("override", "name"),
+    [
+        ("callbacks.best_checkpoint.monitor=val_scor", "val_scor"),
+        ("callbacks.early_stopping.monitors=[val_eer,val_were]", "val_were"),
+        ("callbacks.early_stopping.losses=[test_eer_o]", "test_eer_o"),
+    ],
+)
+def test_a_metric_that_no_validation_measures_is_told_before_training(
+    start, tmp_path, override, name
+):
+    with pytest.raises(ValueError, match=rf"^a callback watches {name}, which .*choose from val_"):
+        start(tmp_path, "callbacks=mt_early_stopping", override)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_the_seed_decides_the_losses(start, tmp_path):

@@ -1,12 +1,15 @@
 """From checked settings to objects: the only place where a `_target_` becomes an instance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_type_hints
 
 import pytorch_lightning as pl
 from hydra.utils import get_object
+from pytorch_lightning.callbacks import ModelCheckpoint
 
+from w2v2_mt.app.callbacks import StopWhenAllStalled
 from w2v2_mt.data.joint import JointData
 from w2v2_mt.data.librispeech import LibriSpeechData
 from w2v2_mt.data.tokenizer import LetterTokenizer
@@ -23,6 +26,9 @@ from w2v2_mt.tasks.speech import SpeechTask
 
 Config = dict[str, Any]
 
+_WORD_ERROR_RATES = ("val_wer_clean", "val_wer_other")
+_SPEAKER_METRICS = ("val_eer", "val_speaker_acc", "val_loss_speaker")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -31,7 +37,25 @@ class Job:
     task: pl.LightningModule
     data: pl.LightningDataModule
     dev_metric: str
+    other_dev_metrics: tuple[str, ...]
     num_speakers: int | None
+
+    def check_monitors(self, callbacks: Sequence[pl.Callback]) -> None:
+        """Raises ValueError where a callback watches what no validation of this job measures."""
+        measured = {self.dev_metric, *self.other_dev_metrics}
+        for callback in callbacks:
+            if isinstance(callback, ModelCheckpoint):
+                watched = [callback.monitor] if callback.monitor is not None else []
+            elif isinstance(callback, StopWhenAllStalled):
+                watched = [*callback.monitors, *callback.losses]
+            else:
+                continue
+            for name in watched:
+                if name not in measured:
+                    raise ValueError(
+                        f"a callback watches {name}, which this command does not measure; choose "
+                        f"from {', '.join(sorted(measured))}."
+                    )
 
 
 def instantiate(node: Config, **injected: Any) -> Any:
@@ -91,7 +115,13 @@ def _speech_job(config: Config) -> Job:
         optimisation=_optimisation(config, monitor="val_wer_other"),
     )
     data = _speech_data(config, config["data"], tokenizer)
-    return Job(task=task, data=data, dev_metric="val_wer_other", num_speakers=None)
+    return Job(
+        task=task,
+        data=data,
+        dev_metric="val_wer_other",
+        other_dev_metrics=(*_WORD_ERROR_RATES, "val_loss_clean", "val_loss_other"),
+        num_speakers=None,
+    )
 
 
 def _speaker_job(config: Config) -> Job:
@@ -107,7 +137,13 @@ def _speaker_job(config: Config) -> Job:
         test_trials=data.test_trial_lists,
         optimisation=_optimisation(config, monitor="val_eer"),
     )
-    return Job(task=task, data=data, dev_metric="val_eer", num_speakers=data.num_speakers)
+    return Job(
+        task=task,
+        data=data,
+        dev_metric="val_eer",
+        other_dev_metrics=_SPEAKER_METRICS,
+        num_speakers=data.num_speakers,
+    )
 
 
 def _multi_task_job(config: Config) -> Job:
@@ -131,7 +167,14 @@ def _multi_task_job(config: Config) -> Job:
         optimisation=_optimisation(config, monitor="val_score"),
     )
     data = get_object(config["data"]["_target_"])(speech=speech, speaker=speaker)
-    return Job(task=task, data=data, dev_metric="val_score", num_speakers=speaker.num_speakers)
+    speech_losses = ("val_loss_speech_clean", "val_loss_speech_other")
+    return Job(
+        task=task,
+        data=data,
+        dev_metric="val_score",
+        other_dev_metrics=(*_WORD_ERROR_RATES, *speech_losses, *_SPEAKER_METRICS),
+        num_speakers=speaker.num_speakers,
+    )
 
 
 def _speech_data(config: Config, node: Config, tokenizer: LetterTokenizer) -> LibriSpeechData:

@@ -50,6 +50,7 @@ def run(
         job.data.test_dataloader()
     record = {"config_name": config_name, "config": config, "num_speakers": job.num_speakers}
     callbacks = [instantiate(node) for node in (config["callbacks"] or {}).values() if node]
+    job.check_monitors(callbacks)
     last = folder / CHECKPOINT_FOLDER / "last.ckpt"
     num_steps_done = _read_checkpoint(last)["global_step"] if last.exists() else 0
     trainer = instantiate(
@@ -153,5 +154,6 @@ def _quieten() -> None:
         ".*in eval mode at the start of training.*",  # A frozen trunk is meant to be.
         ".*LeafSpec.*is deprecated.*",
         ".*IterableDataset.*",
+        ".*dirpath has changed.*",  # Testing in a new folder, or after a folder has moved.
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -45,7 +45,8 @@ def build_trainer(
     """A Trainer that counts optimiser steps, whatever the number of batches in one.
 
     Raises:
-        ValueError: more GPUs are asked for than the machine has.
+        ValueError: more GPUs are asked for than the machine has, or the last steps would not be
+            validated.
     """
     num_gpus = torch.cuda.device_count()
     if devices > num_gpus:
@@ -53,6 +54,13 @@ def build_trainer(
             f"gpus={devices}, but this machine has {num_gpus}; set gpus={num_gpus} or NUM_GPUS."
         )
     num_steps = max_steps if step_limit is None else min(max_steps, step_limit)
+    num_unvalidated = max_steps % val_check_interval
+    if max_steps > val_check_interval and num_unvalidated:
+        raise ValueError(
+            f"trainer.max_steps={max_steps} is no multiple of "
+            f"trainer.val_check_interval={val_check_interval}, so the last {num_unvalidated} steps "
+            "would be neither validated nor saved; change one of the two."
+        )
     bar = [RichProgressBar()] if enable_progress_bar else []
     return pl.Trainer(
         default_root_dir=folder,
