@@ -79,7 +79,9 @@ def test_more_gpus_than_there_are_is_an_error_that_says_how_many(tmp_path, monke
 
 
 def test_steps_that_no_validation_would_see_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"max_steps=7 is no multiple of .*=3, so the last 1 steps"):
+    with pytest.raises(
+        ValueError, match=r"max_steps=7 is no multiple of .*=3, so the last 1 steps"
+    ):
         small_trainer(tmp_path, max_steps=7, val_check_interval=3)
 
 
