@@ -9,8 +9,8 @@ import copy
 from torch import Tensor, nn
 from transformers import Wav2Vec2Model
 
+from w2v2_mt.core.frames import frames_from_samples
 from w2v2_mt.core.padding import real_mask
-from w2v2_mt.core.units import frames_from_samples
 from w2v2_mt.models.networks import MultiTaskNetwork, SpeakerOutput, SpeechOutput
 
 

@@ -1,13 +1,6 @@
-"""Seconds, samples and frames, and the way from one to the other."""
-
-from collections.abc import Sequence
-from typing import TypeVar
-
-from torch import Tensor
+"""Seconds and samples, and the way from one to the other."""
 
 SAMPLE_RATE_HZ = 16_000
-
-Count = TypeVar("Count", int, Tensor)
 
 
 def samples_from_seconds(duration_sec: float) -> int:
@@ -18,18 +11,3 @@ def samples_from_seconds(duration_sec: float) -> int:
 def seconds_from_samples(num_samples: int) -> float:
     """The duration in seconds of a number of 16 kHz samples."""
     return num_samples / SAMPLE_RATE_HZ
-
-
-def frames_from_samples(
-    num_samples: Count, *, kernel_sizes: Sequence[int], strides: Sequence[int]
-) -> Count:
-    """The number of frames that a stack of unpadded convolutions makes of a number of samples.
-
-    Works on an int and, elementwise, on an integer tensor. Zero when the audio is shorter than the
-    receptive field of one frame.
-    """
-    length = num_samples
-    for kernel_size, stride in zip(kernel_sizes, strides, strict=True):
-        length = (length - kernel_size) // stride + 1
-        length = length.clamp(min=0) if isinstance(length, Tensor) else max(length, 0)
-    return length

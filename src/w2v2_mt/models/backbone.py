@@ -11,8 +11,9 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Wav2Vec2Model
 from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2GroupNormConvLayer
 
+from w2v2_mt.core.frames import frames_from_samples
 from w2v2_mt.core.padding import is_known_unpadded, real_mask
-from w2v2_mt.core.units import SAMPLE_RATE_HZ, frames_from_samples
+from w2v2_mt.core.units import SAMPLE_RATE_HZ
 
 
 def masked_group_norm(
