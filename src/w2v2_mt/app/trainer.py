@@ -1,5 +1,6 @@
 """The Lightning Trainer of a run, from the settings of the `trainer` config group."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -61,7 +62,9 @@ def build_trainer(
             f"trainer.val_check_interval={val_check_interval}, so the last {num_unvalidated} steps "
             "would be neither validated nor saved; change one of the two."
         )
-    bar = [RichProgressBar()] if enable_progress_bar else []
+    # Into a file, a bar would write its last state over and over.
+    shows_bar = enable_progress_bar and sys.stdout.isatty()
+    bar = [RichProgressBar()] if shows_bar else []
     return pl.Trainer(
         default_root_dir=folder,
         accelerator="gpu" if devices else "cpu",
@@ -79,7 +82,7 @@ def build_trainer(
         gradient_clip_val=gradient_clip_val,
         logger=list(loggers),
         callbacks=[*callbacks, *bar],
-        enable_progress_bar=enable_progress_bar,
+        enable_progress_bar=shows_bar,
         enable_model_summary=False,
         enable_checkpointing=any(
             isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks

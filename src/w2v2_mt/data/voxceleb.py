@@ -124,7 +124,12 @@ class VoxCelebData(LightningDataModule):
     ) -> DataLoader[Any]:
         rank, world_size = rank_and_world_size(self)
         stream = EvaluationStream(
-            shards=[shard for folder in folders for shard in self._shards(folder)],
+            # Tests that share utterances share shards: their folders link to the same files.
+            shards=list(
+                dict.fromkeys(
+                    shard.resolve() for folder in folders for shard in self._shards(folder)
+                )
+            ),
             stages=self._stages(selector=None, is_training=False),
             batching=self.loading.evaluation_batches,
             collate=partial(SpeakerBatch.collate, set_name=set_name),

@@ -6,10 +6,12 @@ import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tests.data.shard_files import encoded_audio
+from w2v2_mt.data.preparation.options import Options
 
 Members = Sequence[tuple[str, bytes]]
 
@@ -117,3 +119,20 @@ def file_contents(folder: Path) -> dict[str, bytes]:
 def without(members: Iterable[tuple[str, bytes]], ending: str) -> list[tuple[str, bytes]]:
     """The members whose names do not end so."""
     return [(name, content) for name, content in members if not name.endswith(ending)]
+
+
+def options(data_folder: Path, **changes: Any) -> Options:
+    """Options of a preparation in this process."""
+    settings: dict[str, Any] = {
+        "data_folder": data_folder,
+        "seed": 1,
+        "samples_per_shard": 1000,
+        "audio_format": "wav",
+        "limit": None,
+        "strict": False,
+        "max_rejected": 0.001,
+        "num_workers": 0,
+        "overwrite": False,
+        "delete_originals": False,
+    }
+    return Options(**{**settings, **changes})

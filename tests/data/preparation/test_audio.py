@@ -6,7 +6,7 @@ import soundfile
 
 from tests.data.preparation.archive_files import noise
 from tests.data.shard_files import encoded_audio
-from w2v2_mt.data.preparation.audio import decode_checked, encode_wav
+from w2v2_mt.data.preparation.audio import decode_checked, encode, encode_wav
 
 
 @pytest.mark.parametrize("format", ["FLAC", "WAV"])
@@ -14,22 +14,38 @@ def test_16_bit_samples_survive_exactly(format: str) -> None:
     samples = noise(0)
     samples[:2] = (-(1 << 15), (1 << 15) - 1)
     decoded = decode_checked(encoded_audio(samples, format=format), source="x")
-    stored, rate_hz = soundfile.read(io.BytesIO(encode_wav(decoded)), dtype="int16")
-    assert rate_hz == 16_000
-    np.testing.assert_array_equal(stored, samples)
+    assert not decoded.was_converted
+    for content in (encode_wav(decoded.samples), encode(decoded.samples, "flac")):
+        stored, rate_hz = soundfile.read(io.BytesIO(content), dtype="int16")
+        assert rate_hz == 16_000
+        np.testing.assert_array_equal(stored, samples)
 
 
 def test_float_samples_are_rounded_to_the_nearest_and_clipped() -> None:
     waveform = np.array([0.0, 0.5, -1.0, 1.0, 1.7, 2.4 / 32768])
     decoded = decode_checked(encoded_audio(waveform, subtype="DOUBLE"), source="x")
-    assert decoded.tolist() == [0, 16384, -32768, 32767, 32767, 2]
+    assert decoded.samples.tolist() == [0, 16384, -32768, 32767, 32767, 2]
+
+
+@pytest.mark.parametrize(("sample_rate_hz", "num_channels"), [(8000, 1), (44_100, 2), (16_000, 2)])
+def test_another_rate_and_more_channels_are_converted(
+    sample_rate_hz: int, num_channels: int
+) -> None:
+    seconds = np.arange(sample_rate_hz) / sample_rate_hz
+    tone = 0.5 * np.sin(2 * np.pi * 440 * seconds)
+    # A second channel of silence halves the level when both are mixed.
+    channels = np.stack([tone] + [0 * tone] * (num_channels - 1), axis=1)
+    decoded = decode_checked(encoded_audio(channels, sample_rate_hz=sample_rate_hz), source="x")
+    assert decoded.was_converted
+    assert len(decoded.samples) == 16_000
+    expected = 0.5 / num_channels * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    middle = slice(1000, -1000)  # at its ends the filter sees silence
+    np.testing.assert_allclose(decoded.samples[middle] / 32768, expected[middle], atol=2e-3)
 
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (encoded_audio(noise(0), sample_rate_hz=8000), "sampled at 8000 Hz; only 16000 Hz"),
-        (encoded_audio(np.stack([noise(0), noise(1)], axis=1)), "2 channels; only one"),
         (encoded_audio(noise(0, num_samples=0)), "holds no audio"),
         (encoded_audio(np.array([0.0, np.nan]), subtype="FLOAT"), "not finite"),
         (encoded_audio(np.array([0.0, np.inf]), subtype="FLOAT"), "not finite"),

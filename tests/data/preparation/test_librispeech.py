@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def write_dev_clean(data_folder: Path, members: list[tuple[str, bytes]]) -> Path
 
 
 def run(data_folder: Path, *arguments: str) -> int:
-    return main(["--data_folder", str(data_folder), *arguments])
+    return main(["--data_folder", str(data_folder), "--num_workers", "0", *arguments])
 
 
 def samples_of(folder: Path) -> dict[str, tuple[dict, np.ndarray]]:
@@ -49,7 +50,7 @@ def error_of(data_folder: Path, capsys: pytest.CaptureFixture[str], *arguments: 
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
     shards = data_folder / "librispeech_shards"
-    assert not shards.exists() or not list(shards.iterdir())
+    assert not list(shards.glob("[!.]*"))
     return errors[0]
 
 
@@ -98,7 +99,11 @@ def test_missing_archives_are_named_and_the_vocabulary_is_copied(
         "train-other-500, dev-other, test-clean, test-other." in capsys.readouterr().out
     )
     shards = tmp_path / "librispeech_shards"
-    assert sorted(path.name for path in shards.iterdir()) == ["dev_clean", "vocabulary.json"]
+    assert sorted(path.name for path in shards.iterdir()) == [
+        "dev_clean",
+        "statistics.html",
+        "vocabulary.json",
+    ]
     vocabulary = json.loads((shards / "vocabulary.json").read_text())
     assert list(vocabulary.values()) == list(range(32))
     assert list(vocabulary)[:5] == ["<pad>", "<s>", "</s>", "<unk>", "|"]
@@ -106,21 +111,102 @@ def test_missing_archives_are_named_and_the_vocabulary_is_copied(
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
     write_dev_clean(tmp_path, MEMBERS)
+    shards = tmp_path / "librispeech_shards"
     contents = []
-    for arguments in ([], [], ["--seed", "2"]):
+    for arguments in ([], ["--num_workers", "2"], ["--seed", "2"]):
+        shutil.rmtree(shards, ignore_errors=True)
         assert run(tmp_path, *arguments) == 0
-        contents.append(file_contents(tmp_path / "librispeech_shards"))
+        contents.append(file_contents(shards))
     assert contents[0] == contents[1]
     assert contents[0] != contents[2]
+
+
+def test_what_is_there_is_not_made_again_nor_replaced_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = write_dev_clean(tmp_path, MEMBERS)
+    assert run(tmp_path) == 0
+    before = file_contents(tmp_path / "librispeech_shards")
+    assert run(tmp_path) == 0
+    assert "There already, made with these options: dev-clean." in capsys.readouterr().out
+    assert run(tmp_path, "--seed", "2") == 1
+    assert "dev_clean exists already" in capsys.readouterr().err
+    assert file_contents(tmp_path / "librispeech_shards") == before
+    assert run(tmp_path, "--seed", "2", "--overwrite", "--delete_originals") == 0
+    assert file_contents(tmp_path / "librispeech_shards") != before
+    assert not archive.exists()
 
 
 def test_a_failed_run_leaves_the_shards_of_the_one_before(tmp_path: Path) -> None:
     archive = write_dev_clean(tmp_path, MEMBERS)
     assert run(tmp_path) == 0
-    before = file_contents(tmp_path / "librispeech_shards")
+    before = file_contents(tmp_path / "librispeech_shards" / "dev_clean")
     archive.write_bytes(archive.read_bytes()[:-50])
+    assert run(tmp_path, "--overwrite", "--delete_originals") == 1
+    assert file_contents(tmp_path / "librispeech_shards" / "dev_clean") == before
+    assert archive.exists()
+
+
+@pytest.mark.parametrize("transcript_first", [False, True])
+@pytest.mark.parametrize("limit", [1, 2, 5, 100])
+def test_a_limit_takes_so_many_utterances_with_their_words(
+    tmp_path: Path, transcript_first: bool, limit: int
+) -> None:
+    members = librispeech_members("dev-clean", chapters=CHAPTERS, transcript_first=transcript_first)
+    write_dev_clean(tmp_path, members)
+    assert run(tmp_path, "--limit", str(limit)) == 0
+    assert len(samples_of(tmp_path / "librispeech_shards" / "dev_clean")) == min(limit, 12)
+
+
+def test_a_few_bad_files_are_listed_and_the_run_goes_on(tmp_path: Path) -> None:
+    bad = {
+        "1462-170138-0000.flac": b"this is a text",
+        "1462-170138-0001.flac": b"",
+        "1462-170138-0002.flac": encoded_audio(noise(0, num_samples=0)),
+    }
+    members = [
+        (name, bad.get(Path(name).name, content))
+        for name, content in without(MEMBERS, "121550-0007.flac")
+        if not name.endswith("84-121123.trans.txt")
+    ]
+    members += [
+        ("LibriSpeech/dev-clean/84/121123/84-121123.trans.txt", b"84-121123-0000 TAKE 5\n"),
+        ("other/LibriSpeech/dev-clean/1462/170138/1462-170138-0003.flac", b"twice"),
+    ]
+    write_dev_clean(tmp_path, members)
+    assert run(tmp_path, "--max_rejected", "0.7") == 0
+    folder = tmp_path / "librispeech_shards" / "dev_clean"
+    assert set(samples_of(folder)) == {f"1462/170138/{number:04d}" for number in range(3, 9)}
+    lines = (folder / "rejected.tsv").read_text().splitlines()
+    rows = dict(line.split("\t") for line in lines[1:])
+    prefix = "dev-clean.tar.gz: LibriSpeech/dev-clean"
+    expected = {
+        f"{prefix}/1462/170138/1462-170138-0000.flac": "cannot be decoded",
+        f"{prefix}/1462/170138/1462-170138-0001.flac": "cannot be decoded",
+        f"{prefix}/1462/170138/1462-170138-0002.flac": "no audio",
+        f"{prefix}/84/121123/84-121123-0000.flac": "the character '5'",
+        f"{prefix}/84/121123/84-121123-0001.flac": "no transcription for it",
+        "dev-clean.tar.gz: 84/121550/0007": "no audio for this transcription",
+        "dev-clean.tar.gz: other/LibriSpeech/dev-clean/1462/170138/1462-170138-0003.flac": (
+            "its key 1462/170138/0003 is that of an earlier file"
+        ),
+    }
+    assert set(rows) == set(expected)
+    for file, reason in expected.items():
+        assert reason in rows[file]
+    assert json.loads((folder / "meta.json").read_text())["num_rejected"] == len(expected)
+
+
+def test_a_folder_that_may_not_be_written_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dev_clean(tmp_path, MEMBERS)
+    # A file where the folder should be fails for the superuser too.
+    (tmp_path / "librispeech_shards").write_text("")
     assert run(tmp_path) == 1
-    assert file_contents(tmp_path / "librispeech_shards") == before
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert error.startswith("Error: ")
+    assert "librispeech_shards" in error
 
 
 def test_no_archive_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,9 +226,9 @@ def test_an_archive_that_was_asked_for_must_exist(
     [
         (
             without(MEMBERS, "121550.trans.txt"),
-            "has no transcription for LibriSpeech/dev-clean/84/",
+            "there is no transcription for it",
         ),
-        (without(MEMBERS, "-0007.flac"), "has no audio for 84-121550-0007"),
+        (without(MEMBERS, "-0007.flac"), "there is no audio for this transcription"),
         (librispeech_members("dev-other", chapters=CHAPTERS), "holds LibriSpeech/dev-other/84/"),
         (librispeech_members("dev-clean", chapters={("1", "2"): {"0": "no"}}), "character 'n'"),
         ([("LibriSpeech/dev-clean/1/2/1-3-0.flac", b"")], "must be LibriSpeech/dev-clean/<reader>"),
@@ -155,7 +241,7 @@ def test_an_archive_that_was_asked_for_must_exist(
                     encoded_audio(noise(0), format="FLAC", sample_rate_hz=8000),
                 ),
             ],
-            "dev-clean.tar.gz: LibriSpeech/dev-clean/1/2/1-2-0.flac is sampled at 8000 Hz",
+            "is not 16 kHz mono, which --strict demands",
         ),
     ],
     ids=["transcript", "audio", "subset", "letters", "layout", "empty", "rate"],
@@ -167,7 +253,7 @@ def test_what_is_wrong_with_an_archive_is_one_sentence(
     complaint: str,
 ) -> None:
     write_dev_clean(tmp_path, members)
-    assert complaint in error_of(tmp_path, capsys)
+    assert complaint in error_of(tmp_path, capsys, "--strict")
 
 
 def test_the_script_prepares_what_lies_in_the_data_folder(tmp_path: Path) -> None:

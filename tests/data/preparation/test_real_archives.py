@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from w2v2_mt.data.preparation import librispeech, voxceleb
+from w2v2_mt.data.preparation import librispeech, voxceleb1
 from w2v2_mt.data.shards import find_shards, read_shard
 from w2v2_mt.data.trials import keys_of_trials, read_trials
 
@@ -28,7 +28,7 @@ def data_folder(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     for name in ("librispeech", "voxceleb_archives", "voxceleb_meta"):
         (folder / name).symlink_to(shared_folder / "data" / name)
     assert librispeech.main(["--data_folder", str(folder)]) == 0
-    assert voxceleb.main(["--data_folder", str(folder)]) == 0
+    assert voxceleb1.main(["--data_folder", str(folder)]) == 0
     yield folder
     shutil.rmtree(folder)  # pytest would keep 200 MB of each of the last three runs
 

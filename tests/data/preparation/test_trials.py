@@ -1,3 +1,4 @@
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -102,3 +103,17 @@ def test_written_trials_are_read_back(tmp_path: Path) -> None:
     write_trials(tmp_path / "val_trials.txt", trials)
     assert (tmp_path / "val_trials.txt").read_text() == "1 m1/a/1 m1/b/2\n0 m1/a/1 m2/b/2\n"
     assert read_trials(tmp_path / "val_trials.txt", producer="x") == trials
+
+
+def test_a_large_set_takes_no_list_of_all_its_pairs() -> None:
+    speakers = [f"f{number}" for number in range(2000)]
+    names = [name for speaker in speakers for name in utterances(speaker, 2, 2)]
+    tracemalloc.start()
+    try:
+        trials = make_trials(names, sexes=dict.fromkeys(speakers, "f"), num_trials=3000, seed=1)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len({frozenset(pair(trial)) for trial in trials}) == 3000
+    # There are 2 million pairs of speakers and 32 million of utterances.
+    assert peak_bytes < 10_000_000

@@ -1,8 +1,11 @@
 import json
 import os
+import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.data.preparation.archive_files import (
@@ -12,7 +15,7 @@ from tests.data.preparation.archive_files import (
     write_zip,
 )
 from tests.data.shard_files import encoded_audio
-from w2v2_mt.data.preparation.voxceleb import main
+from w2v2_mt.data.preparation.voxceleb1 import main
 from w2v2_mt.data.shards import find_shards, read_shard
 from w2v2_mt.data.trials import keys_of_trials, read_trials
 
@@ -29,7 +32,7 @@ def data_folder(tmp_path: Path) -> Path:
 
 
 def run(data_folder: Path, *arguments: str) -> int:
-    return main(["--data_folder", str(data_folder), *arguments])
+    return main(["--data_folder", str(data_folder), "--num_workers", "0", *arguments])
 
 
 def facts_of(data_folder: Path) -> dict[str, dict[str, dict]]:
@@ -43,8 +46,8 @@ def facts_of(data_folder: Path) -> dict[str, dict[str, dict]]:
     }
 
 
-def error_of(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    assert run(data_folder) == 1
+def error_of(data_folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert run(data_folder, *arguments) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
     assert not (data_folder / "vox1_shards").exists()
@@ -92,7 +95,7 @@ def test_trials_are_over_the_utterances_of_their_set(
     data_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(data_folder) == 0
-    assert "cannot supply 5000 trials" in capsys.readouterr().out
+    assert "has no more pairs (asked for: 5000)" in capsys.readouterr().out
     facts = facts_of(data_folder)
     for name in ("val", "test"):
         path = data_folder / "vox1_shards" / name / f"{name}_trials.txt"
@@ -119,11 +122,71 @@ def test_different_speakers_validate_without_an_index(data_folder: Path) -> None
 
 def test_the_same_seed_writes_the_same_bytes(data_folder: Path) -> None:
     contents = []
-    for arguments in ([], [], ["--seed", "2"]):
+    for arguments in ([], ["--num_workers", "2"], ["--seed", "2"]):
+        shutil.rmtree(data_folder / "vox1_shards", ignore_errors=True)
         assert run(data_folder, *arguments) == 0
         contents.append(file_contents(data_folder / "vox1_shards"))
     assert contents[0] == contents[1]
     assert contents[0] != contents[2]
+    assert contents[0]["val/val_trials.txt"] != contents[2]["val/val_trials.txt"]
+    assert contents[0]["train/utterances.tsv"] != contents[2]["train/utterances.tsv"]
+
+
+def test_a_limit_takes_whole_speakers_and_fewer_trials(data_folder: Path) -> None:
+    assert run(data_folder, "--limit", "48") == 0
+    facts = facts_of(data_folder)
+    assert len(facts["train"]) + len(facts["val"]) == 48
+    assert len({fact["speaker_id"] for fact in facts["train"].values()}) == 4
+
+
+def test_a_few_bad_files_are_listed_and_the_run_goes_on(data_folder: Path) -> None:
+    archive = data_folder / "voxceleb_archives" / "vox1_dev_wav.zip"
+    float_wav = encoded_audio(np.full(1600, np.nan, dtype=np.float32), subtype="FLOAT")
+    with zipfile.ZipFile(archive, "a") as members:
+        members.writestr("wav/id10001/video_0/00007.wav", b"")
+        members.writestr("wav/id10001/video_0/00008.wav", float_wav)
+        members.writestr("other/wav/id10002/video_0/00001.wav", encoded_audio(noise(1)))
+        members.writestr("wav/id10001/video_0/00009.wav", encoded_audio(noise(1)))
+        offset = members.getinfo("wav/id10001/video_0/00009.wav").header_offset
+    content = bytearray(archive.read_bytes())
+    content[offset + 200] ^= 1  # within the audio, which its checksum tells
+    archive.write_bytes(content)
+    assert run(data_folder, "--max_rejected", "0.1") == 0
+    lines = (data_folder / "vox1_shards" / "rejected.tsv").read_text().splitlines()
+    rows = dict(line.split("\t") for line in lines[1:])
+    prefix = "vox1_dev_wav.zip: wav/id10001/video_0"
+    assert set(rows) == {
+        f"{prefix}/00007.wav",
+        f"{prefix}/00008.wav",
+        f"{prefix}/00009.wav",
+        "vox1_dev_wav.zip: other/wav/id10002/video_0/00001.wav",
+    }
+    assert "not finite" in rows[f"{prefix}/00008.wav"]
+    assert "checksum is wrong" in rows[f"{prefix}/00009.wav"]
+    assert "id10002/video_0/00001 is that of an earlier file" in "".join(lines)
+    facts = facts_of(data_folder)
+    assert len(facts["train"]) + len(facts["val"]) == 6 * 12
+
+
+def test_a_rejected_file_that_a_trial_names_stops_the_run(
+    data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(data_folder / "voxceleb_archives" / "vox1_test_wav.zip", "a") as members:
+        members.writestr("wav/id10270/video_9/00001.wav", b"no audio")
+    with open(data_folder / "voxceleb_meta" / "veri_test2.txt", "a") as trial_list:
+        trial_list.write("1 id10270/video_0/00001.wav id10270/video_9/00001.wav\n")
+    assert run(data_folder, "--max_rejected", "0.1") == 1
+    error = capsys.readouterr().err
+    assert "veri_test2.txt names id10270/video_9/00001, which is rejected as unfit" in error
+
+
+def test_a_speaker_without_a_sex_is_one_sentence(
+    data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meta = data_folder / "voxceleb_meta" / "vox1_meta.csv"
+    lines = [line for line in meta.read_text().splitlines() if "id10003" not in line]
+    meta.write_text("\n".join(lines))
+    assert "does not name the speaker id10003" in error_of(data_folder, capsys)
 
 
 def test_a_test_speaker_in_the_dev_archive_is_kept_from_training(data_folder: Path) -> None:
@@ -143,9 +206,9 @@ def test_a_test_speaker_in_the_dev_archive_is_kept_from_training(data_folder: Pa
 @pytest.mark.parametrize(
     ("missing", "complaint"),
     [
-        ("voxceleb_archives/vox1_dev_wav.zip", "there is no archive"),
-        ("voxceleb_meta/vox1_meta.csv", "there is no meta file"),
-        ("voxceleb_meta/veri_test2.txt", "there is no trial list"),
+        ("voxceleb_archives/vox1_dev_wav.zip", "there is no "),
+        ("voxceleb_meta/vox1_meta.csv", "there is no "),
+        ("voxceleb_meta/veri_test2.txt", "there is no "),
     ],
 )
 def test_a_missing_file_is_one_sentence(
@@ -174,17 +237,6 @@ def test_a_trial_without_a_file_is_one_sentence(
     assert "names id10270/video_9/00001, which no archive holds" in error
 
 
-def test_a_file_in_both_archives_is_one_sentence(
-    data_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    archives = data_folder / "voxceleb_archives"
-    (archives / "vox1_test_wav.zip").write_bytes((archives / "vox1_dev_wav.zip").read_bytes())
-    trial_list = data_folder / "voxceleb_meta" / "veri_test2.txt"
-    trial_list.write_text("0 id10001/video_0/00001.wav id10002/video_0/00001.wav\n")
-    error = error_of(data_folder, capsys)
-    assert "vox1_dev_wav.zip holds the utterance id10001/video_0/00001 as well" in error
-
-
 def test_bad_audio_is_named_with_its_archive(
     data_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,9 +248,9 @@ def test_bad_audio_is_named_with_its_archive(
             for video in range(3)
         ],
     )
-    error = error_of(data_folder, capsys)
-    assert "vox1_dev_wav.zip: wav/id10001/video_" in error
-    assert "is sampled at 8000 Hz" in error
+    error = error_of(data_folder, capsys, "--strict")
+    assert "vox1_dev_wav.zip: wav/id1000" in error
+    assert "it is not 16 kHz mono, which --strict demands" in error
 
 
 def test_the_script_prepares_what_lies_in_the_data_folder(data_folder: Path) -> None:
@@ -209,6 +261,6 @@ def test_the_script_prepares_what_lies_in_the_data_folder(data_folder: Path) -> 
         text=True,
         check=True,
     )
-    assert "22 test trials." in finished.stdout
+    assert "test: 22 trials." in finished.stdout
     meta = json.loads((data_folder / "vox1_shards" / "val" / "meta.json").read_text())
     assert meta["seed"] == 3

@@ -6,8 +6,10 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+
+from w2v2_mt.data.preparation.stored_files import ZipMember
 
 UNIX_MODE_SHIFT = 16  # the upper half of a zip entry's external attributes is the Unix file mode
 ENCRYPTED_FLAG = 0x1
@@ -15,11 +17,16 @@ DRAIN_BYTES = 1 << 20
 
 
 def tar_gz_members(
-    archive: Path, *, suffixes: tuple[str, ...], on_position: Callable[[int], object]
+    archive: Path,
+    *,
+    suffixes: tuple[str, ...],
+    num_skipped: int = 0,
+    on_position: Callable[[int], object],
 ) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of the files that end in `suffixes`; one pass, nothing is unpacked.
 
-    `on_position` is told how many bytes of the archive have been read. Raises ValueError for an
+    The first `num_skipped` of them are passed over. `on_position` is told how many bytes of the
+    archive have been read. Raises ValueError for an
     unsafe member and for an archive that is damaged or ends early.
     """
     with open(archive, "rb") as compressed, gzip.GzipFile(fileobj=compressed) as stream:
@@ -31,6 +38,9 @@ def tar_gz_members(
                     _check_tar_member(archive, member)
                     if not member.isfile() or not member.name.endswith(suffixes):
                         continue
+                    if num_skipped > 0:
+                        num_skipped -= 1
+                        continue
                     content = members.extractfile(member)
                     assert content is not None
                     yield member.name, content.read()
@@ -41,39 +51,28 @@ def tar_gz_members(
         on_position(compressed.tell())
 
 
-def zip_member_names(archive: Path, *, suffixes: tuple[str, ...]) -> list[str]:
-    """The names of the files that end in `suffixes`, in the order in which they are stored.
+def zip_members(archive: Path, *, suffixes: tuple[str, ...]) -> Iterator[ZipMember]:
+    """Yield the files that end in `suffixes`, in the order in which they are stored.
 
     Raises ValueError for an unsafe member and for an archive that is damaged or ends early.
     """
     with _opened_zip(archive) as members:
-        stored = sorted(members.infolist(), key=lambda member: member.header_offset)
-    for member in stored:
+        stored = members.infolist()
+        members.NameToInfo.clear()
+    stored.sort(key=lambda member: member.header_offset, reverse=True)
+    while stored:
+        member = stored.pop()  # so that what is read of a million members is not held twice
         _check_zip_member(archive, member)
-    return [
-        member.filename
-        for member in stored
-        if not member.is_dir() and member.filename.endswith(suffixes)
-    ]
-
-
-def zip_contents(archive: Path, *, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of the named members, in the order of `names`.
-
-    Raises ValueError for a member that cannot be read.
-    """
-    with _opened_zip(archive) as members:
-        for name in names:
-            try:
-                content = members.read(name)
-            except (
-                zipfile.BadZipFile,
-                zlib.error,
-                EOFError,
-                NotImplementedError,
-            ) as error:
-                raise ValueError(_damaged(archive, error)) from error
-            yield name, content
+        if member.is_dir() or not member.filename.endswith(suffixes):
+            continue
+        yield ZipMember(
+            container=archive,
+            name=member.filename,
+            offset=member.header_offset,
+            num_compressed_bytes=member.compress_size,
+            is_deflated=member.compress_type == zipfile.ZIP_DEFLATED,
+            crc=member.CRC,
+        )
 
 
 def _read_to_the_end(members: tarfile.TarFile) -> None:
@@ -111,6 +110,11 @@ def _check_zip_member(archive: Path, member: zipfile.ZipInfo) -> None:
         raise ValueError(
             f"{archive} holds the encrypted member {member.filename!r}; only plain zip archives "
             "can be read, so pack it again without a password."
+        )
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(
+            f"{archive} holds {member.filename!r}, compressed by method {member.compress_type}; "
+            "only stored and deflated members can be read, so use the official archive."
         )
 
 

@@ -1,6 +1,9 @@
-"""The audio of one utterance: decoded, checked, and encoded as a 16 bit wav file."""
+"""The audio of one utterance: decoded, checked, and encoded for a shard."""
 
 import io
+import math
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import soundfile
@@ -8,31 +11,34 @@ from jaxtyping import Int16
 
 from w2v2_mt.core.units import SAMPLE_RATE_HZ
 
+AudioFormat = Literal["wav", "flac"]
 FULL_SCALE = 1 << 15
 
 
-def decode_checked(content: bytes, *, source: str) -> Int16[np.ndarray, " samples"]:
-    """The samples of an audio file, exact where it holds 16 bit samples.
+@dataclass(frozen=True, kw_only=True)
+class DecodedAudio:
+    """16 kHz, mono, 16 bit; `was_converted` where the file was something else."""
 
-    `source` names the archive and the file in the ValueError that audio raises which cannot be
-    decoded, is not 16 kHz, not mono, empty, shorter than its header says, or not finite.
+    samples: Int16[np.ndarray, " samples"]
+    was_converted: bool
+
+
+def decode_checked(content: bytes, *, source: str) -> DecodedAudio:
+    """The samples of an audio file, exact where it holds 16 bit samples at 16 kHz in one channel.
+
+    `source` names the file in the ValueError that audio raises which cannot be decoded, is empty,
+    shorter than its header says, or not finite.
     """
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
-            if file.samplerate != SAMPLE_RATE_HZ:
-                raise ValueError(
-                    f"{source} is sampled at {file.samplerate} Hz; only {SAMPLE_RATE_HZ} Hz is "
-                    "allowed, so resample it."
-                )
-            if file.channels != 1:
-                raise ValueError(
-                    f"{source} has {file.channels} channels; only one is allowed, so mix it down."
-                )
             num_samples = file.frames
-            has_exact_samples = file.subtype == "PCM_16"
-            samples = file.read(dtype="int16" if has_exact_samples else "float64")
+            is_exact = file.subtype == "PCM_16"
+            samples = file.read(dtype="int16" if is_exact else "float64")
+            sample_rate_hz = file.samplerate
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{source} cannot be decoded ({error}); get the archive again.") from error
+        raise ValueError(
+            f"{source} cannot be decoded ({error.error_string}); get the archive again."
+        ) from error
     if len(samples) == 0:
         raise ValueError(f"{source} holds no audio; every file needs at least one sample.")
     if len(samples) != num_samples:
@@ -40,17 +46,38 @@ def decode_checked(content: bytes, *, source: str) -> Int16[np.ndarray, " sample
             f"{source} holds {len(samples)} samples but promises {num_samples}; get the archive "
             "again."
         )
-    return samples if has_exact_samples else _rounded(samples, source=source)
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{source} holds samples that are not finite; every sample must be.")
+    if sample_rate_hz == SAMPLE_RATE_HZ and samples.ndim == 1:
+        exact = samples if is_exact else _rounded(samples)
+        return DecodedAudio(samples=exact, was_converted=False)
+    fractions = samples / FULL_SCALE if is_exact else samples
+    converted = _rounded(_resampled(_mixed_down(fractions), sample_rate_hz))
+    return DecodedAudio(samples=converted, was_converted=True)
+
+
+def encode(samples: Int16[np.ndarray, " samples"], audio_format: AudioFormat) -> bytes:
+    """A mono 16 kHz file with 16 bit samples."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, SAMPLE_RATE_HZ, format=audio_format, subtype="PCM_16")
+    return buffer.getvalue()
 
 
 def encode_wav(samples: Int16[np.ndarray, " samples"]) -> bytes:
     """A mono 16 kHz wav file with 16 bit samples."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
-    return buffer.getvalue()
+    return encode(samples, "wav")
 
 
-def _rounded(samples: np.ndarray, *, source: str) -> Int16[np.ndarray, " samples"]:
-    if not np.isfinite(samples).all():
-        raise ValueError(f"{source} holds samples that are not finite; every sample must be.")
+def _mixed_down(samples: np.ndarray) -> np.ndarray:
+    return samples if samples.ndim == 1 else samples.mean(axis=1)
+
+
+def _resampled(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+    from scipy.signal import resample_poly  # takes a second to import, and is rarely needed
+
+    common = math.gcd(SAMPLE_RATE_HZ, sample_rate_hz)
+    return resample_poly(samples, SAMPLE_RATE_HZ // common, sample_rate_hz // common)
+
+
+def _rounded(samples: np.ndarray) -> Int16[np.ndarray, " samples"]:
     return np.clip(np.round(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)

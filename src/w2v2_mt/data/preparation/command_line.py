@@ -1,48 +1,29 @@
-"""The command line that all data preparation shares: arguments, progress, errors, last table."""
+"""What a person sees of a preparation: bars on the way, errors as sentences, a table at the end."""
 
 import argparse
-import os
+import errno
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Literal
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
-from w2v2_mt.data.preparation.shard_writing import ShardSetSummary
+from w2v2_mt.data.preparation.shard_sets import ShardSet
 
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the data lies, the seed, and the size of a shard."""
-    data_folder = os.environ.get("DATA_FOLDER")
-    parser.add_argument(
-        "--data_folder",
-        type=Path,
-        default=data_folder,
-        required=data_folder is None,
-        help="the folder of archives and shards (default: the environment variable DATA_FOLDER)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=42133724,
-        help="decides every order and split (%(default)s)",
-    )
-    parser.add_argument(
-        "--samples_per_shard",
-        type=int,
-        default=1000,
-        help="utterances in one shard, at most (%(default)s)",
-    )
+BYTES_PER_MB = 1_000_000
 
 
 def run_command(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
@@ -50,33 +31,101 @@ def run_command(command: Callable[[argparse.Namespace], None], options: argparse
     try:
         command(options)
     except (ValueError, OSError) as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {_sentence(error)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on from here.", file=sys.stderr)
+        return 130
     return 0
 
 
-def progress_bar(*, unit: Literal["bytes", "utterances"]) -> Progress:
-    """A progress bar on stderr."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn() if unit == "bytes" else MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full ({error}); free some space and run the same command again, which "
+            "goes on from here."
+        )
+    if isinstance(error, PermissionError):
+        return f"{error.filename} may not be written ({error.strerror}); change its permissions."
+    return str(error)
 
 
-def summary_table(title: str, summaries: Sequence[ShardSetSummary]) -> Table:
+def archive_facts(archives: Sequence[Path]) -> list[dict[str, object]]:
+    """What tells an archive from another one of the same name."""
+    return [
+        {"name": path.name, "num_bytes": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns}
+        for path in archives
+    ]
+
+
+class Bar:
+    """The bar of one stage."""
+
+    def __init__(self, progress: Progress, description: str, *, total: int, unit: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(description, total=total, unit=unit)
+
+    def set(self, completed: int) -> None:
+        self._progress.update(self._task, completed=completed)
+
+    def advance(self, num_files: int) -> None:
+        self._progress.advance(self._task, num_files)
+
+
+class StageBars:
+    """A bar for each stage, on stderr, with its rate and the time left."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            _AmountColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+
+    def __enter__(self) -> "StageBars":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    @contextmanager
+    def stage(
+        self, description: str, *, total: int, unit: Literal["bytes", "files"]
+    ) -> Iterator[Bar]:
+        """A bar of `total` steps."""
+        yield Bar(self._progress, description, total=total, unit=unit)
+
+
+class _AmountColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        done, total, rate = task.completed, task.total or 0, task.finished_speed or task.speed or 0
+        if task.fields["unit"] == "bytes":
+            done, total, rate = (value / BYTES_PER_MB for value in (done, total, rate))
+            return Text(f"{done:.1f}/{total:.1f} MB {rate:.1f} MB/s")
+        return Text(f"{done:.0f}/{total:.0f} files {rate:.0f} files/s")
+
+
+def summary_table(title: str, sets: Sequence[ShardSet], *, duration_sec: float) -> Table:
     """One row for each set of shards."""
-    table = Table("split", title=title)
-    for heading in ("utterances", "speakers", "hours", "shards"):
+    num_megabytes = sum(each.num_bytes_read for each in sets) / BYTES_PER_MB
+    rate = f"{num_megabytes:.0f} MB of audio files, {num_megabytes / duration_sec:.1f} MB/s"
+    table = Table(title=title, caption=rate)
+    table.add_column("split", no_wrap=True)
+    for heading in ("utterances", "speakers", "hours", "shards", "rejected", "converted"):
         table.add_column(heading, justify="right")
-    for summary in summaries:
+    for each in sets:
+        facts = each.facts()
+        counts = ("num_utterances", "num_speakers", "hours", "num_shards")
         table.add_row(
-            summary.name,
-            str(summary.num_utterances),
-            str(summary.num_speakers),
-            f"{summary.hours:.2f}",
-            str(summary.num_shards),
+            each.name,
+            *(str(facts[count]) for count in (*counts, "num_rejected", "num_converted")),
         )
     return table

@@ -3,31 +3,40 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
-from w2v2_mt.data.preparation.archives import tar_gz_members
-from w2v2_mt.data.preparation.audio import decode_checked, encode_wav
 from w2v2_mt.data.preparation.command_line import (
-    add_common_arguments,
-    progress_bar,
+    StageBars,
+    archive_facts,
     run_command,
     summary_table,
 )
-from w2v2_mt.data.preparation.output_folder import replaced_folder
-from w2v2_mt.data.preparation.shard_writing import (
-    ShardSetSummary,
-    ShuffledShards,
-    Utterance,
-    write_meta,
+from w2v2_mt.data.preparation.options import Options, add_arguments, options_from
+from w2v2_mt.data.preparation.rejections import (
+    REJECTED_FILE,
+    Rejection,
+    RejectionAccount,
+    write_rejections,
 )
+from w2v2_mt.data.preparation.scattering import Buckets
+from w2v2_mt.data.preparation.shard_sets import (
+    ShardSet,
+    place,
+    read_statistics,
+    write_facts,
+    write_shard_set,
+)
+from w2v2_mt.data.preparation.shard_writing import Utterance
+from w2v2_mt.data.preparation.statistics import write_statistics
+from w2v2_mt.data.preparation.stored_files import Piece
 from w2v2_mt.data.preparation.transcripts import parse_transcripts
+from w2v2_mt.data.preparation.workspace import produce
 
 SUBSETS = (
     "train-clean-100",
@@ -42,75 +51,90 @@ AUDIO_SUFFIX = ".flac"
 TRANSCRIPT_SUFFIX = ".trans.txt"
 
 
-@dataclass(frozen=True)
-class _Chapter:
-    """What has been read of a chapter and not been used yet, by the name of the utterance."""
+@dataclass(frozen=True, slots=True, order=True)
+class _Spoken:
+    """An utterance of the archive whose words are known."""
 
-    transcriptions: dict[str, str] = field(default_factory=dict)
-    audio: dict[str, bytes] = field(default_factory=dict)
+    place: int
+    reader_id: str
+    chapter_id: str
+    utterance_id: str
+    transcription: str
+    audio: Piece
 
-
-def archive_utterances(
-    archive: Path, *, subset: str, on_position: Callable[[int], object]
-) -> Iterator[Utterance]:
-    """Yield each utterance of an archive as soon as its audio and its transcription are known.
-
-    A chapter's transcript may stand before or behind its audio. Raises ValueError, naming the
-    archive and the file, for whatever must not reach a shard.
-    """
-    chapters: dict[tuple[str, str], _Chapter] = {}
-    members = tar_gz_members(
-        archive, suffixes=(AUDIO_SUFFIX, TRANSCRIPT_SUFFIX), on_position=on_position
-    )
-    for name, content in members:
-        reader_id, chapter_id = _reader_and_chapter(archive, name, subset=subset)
-        chapter = chapters.setdefault((reader_id, chapter_id), _Chapter())
-        if name.endswith(TRANSCRIPT_SUFFIX):
-            chapter.transcriptions.update(parse_transcripts(content, source=f"{archive}: {name}"))
-            matched = [name for name in chapter.audio if _stem(name) in chapter.transcriptions]
-        else:
-            chapter.audio[name] = content
-            matched = [name] if _stem(name) in chapter.transcriptions else []
-        for audio_name in matched:
-            yield _utterance(
-                source=f"{archive}: {audio_name}",
-                reader_id=reader_id,
-                chapter_id=chapter_id,
-                utterance_id=_stem(audio_name).rpartition("-")[-1],
-                content=chapter.audio.pop(audio_name),
-                transcription=chapter.transcriptions.pop(_stem(audio_name)),
-            )
-    for chapter in chapters.values():
-        for name in chapter.audio:
-            raise ValueError(f"{archive} has no transcription for {name}; get the archive again.")
-        for utterance in chapter.transcriptions:
-            raise ValueError(f"{archive} has no audio for {utterance}; get the archive again.")
+    def described(self, archive: Path) -> Utterance:
+        return Utterance(
+            key=f"{self.reader_id}/{self.chapter_id}/{self.utterance_id}",
+            speaker_id=self.reader_id,
+            source=f"{archive.name}: {self.audio.name}",
+            audio=self.audio,
+            labels={
+                "reader_id": self.reader_id,
+                "chapter_id": self.chapter_id,
+                "utterance_id": self.utterance_id,
+                "transcription": self.transcription,
+            },
+        )
 
 
 def prepare_subset(
-    archive: Path,
-    *,
-    subset: str,
-    folder: Path,
-    samples_per_shard: int,
-    seed: int,
-    on_position: Callable[[int], object],
-) -> ShardSetSummary:
-    """Write one archive's shards and `meta.json` to `folder`, in place of what was there."""
+    archive: Path, *, subset: str, folder: Path, options: Options, bars: StageBars
+) -> ShardSet | None:
+    """Write one archive's shards to `folder`; None where they are there already."""
     name = subset.replace("-", "_")
-    with replaced_folder(folder) as new_folder:
-        shards = ShuffledShards(
-            name=name,
-            folder=new_folder,
-            shard_name=f"{name}-shard-%06d.tar",
-            samples_per_shard=samples_per_shard,
-            seed=seed,
+    result: list[ShardSet] = []
+
+    def fill(work: Path) -> None:
+        buckets = Buckets(work / "buckets")
+        with bars.stage(f"{subset}: read", total=archive.stat().st_size, unit="bytes") as bar:
+            buckets.fill(
+                archive,
+                audio_suffix=AUDIO_SUFFIX,
+                text_suffix=TRANSCRIPT_SUFFIX,
+                place_of=lambda member: place(_key(archive, member, subset), seed=options.seed),
+                on_position=bar.set,
+                is_enough=_Enough(options.limit),
+            )
+        spoken, rejections = _spoken(buckets, archive, subset=subset, options=options)
+        account = RejectionAccount(
+            num_files=len(spoken) + len(rejections), max_share=options.max_rejected, folder=work
         )
-        for utterance in archive_utterances(archive, subset=subset, on_position=on_position):
-            shards.add(utterance)
-        summary = shards.finish()
-        write_meta(new_folder, summary, further_facts={})
-    return summary
+        account.add(rejections)
+
+        def remove_read_buckets(num_written: int) -> None:
+            if num_written < len(spoken):
+                buckets.remove_before(spoken[num_written].audio)
+
+        with bars.stage(f"{subset}: write", total=len(spoken), unit="files") as bar:
+            written = write_shard_set(
+                name,
+                spoken,
+                describe=lambda each: each.described(archive),
+                work=work,
+                folder=work / name,
+                shard_name=f"{name}-shard-%06d.tar",
+                options=options,
+                account=account,
+                on_progress=bar.advance,
+                on_shard=remove_read_buckets,
+            )
+        write_rejections(work / name / REJECTED_FILE, account.rejections)
+        write_facts(
+            work / name,
+            written,
+            options=options,
+            further_facts={"num_rejected": len(account.rejections)},
+        )
+        result.append(written)
+
+    produce(
+        [folder],
+        work=folder.with_name(f".{name}.partial"),
+        record={"archives": archive_facts([archive]), **options.facts()},
+        overwrite=options.overwrite,
+        fill=fill,
+    )
+    return result[0] if result else None
 
 
 def found_archives(folder: Path, *, subsets: Sequence[str]) -> dict[str, Path]:
@@ -131,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Turn the LibriSpeech archives in <data_folder>/librispeech into shards in "
         "<data_folder>/librispeech_shards."
     )
-    add_common_arguments(parser)
+    add_arguments(parser)
     parser.add_argument(
         "--subsets",
         nargs="+",
@@ -143,82 +167,125 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(_prepare, parser.parse_args(arguments))
 
 
-def _prepare(options: argparse.Namespace) -> None:
-    archive_folder: Path = options.data_folder / "librispeech"
-    shard_folder: Path = options.data_folder / "librispeech_shards"
-    archives = found_archives(archive_folder, subsets=options.subsets or SUBSETS)
-    missing = [subset for subset in options.subsets or SUBSETS if subset not in archives]
-    if missing and options.subsets:
+def _prepare(arguments: argparse.Namespace) -> None:
+    options = options_from(arguments)
+    archive_folder = options.data_folder / "librispeech"
+    shard_folder = options.data_folder / "librispeech_shards"
+    wanted: Sequence[str] = arguments.subsets or SUBSETS
+    archives = found_archives(archive_folder, subsets=wanted)
+    missing = [subset for subset in wanted if subset not in archives]
+    if missing and arguments.subsets:
         raise ValueError(
             f"{archive_folder} does not hold {missing[0]}.tar.gz; run "
             "scripts/download/download_librispeech.sh or leave it out of --subsets."
         )
-    summaries = []
-    with progress_bar(unit="bytes") as progress:
+    start = time.monotonic()
+    written: list[ShardSet] = []
+    present: list[str] = []
+    with StageBars() as bars:
         for subset, archive in archives.items():
-            task = progress.add_task(subset, total=archive.stat().st_size)
-            summaries.append(
-                prepare_subset(
-                    archive,
-                    subset=subset,
-                    folder=shard_folder / subset.replace("-", "_"),
-                    samples_per_shard=options.samples_per_shard,
-                    seed=options.seed,
-                    on_position=partial(_show_position, progress, task),
-                )
+            folder = shard_folder / subset.replace("-", "_")
+            shards = prepare_subset(
+                archive, subset=subset, folder=folder, options=options, bars=bars
             )
+            if shards is None:
+                present.append(subset)
+            else:
+                written.append(shards)
+            if options.delete_originals:
+                archive.unlink()
     vocabulary = resources.files("w2v2_mt.data") / "vocabulary.json"
     with resources.as_file(vocabulary) as path:
         shutil.copyfile(path, shard_folder / "vocabulary.json")
-    Console().print(summary_table("LibriSpeech", summaries))
+    sets = [subset.replace("-", "_") for subset in archives]
+    write_statistics(
+        shard_folder / "statistics.html",
+        title="LibriSpeech",
+        sets=[read_statistics(shard_folder / name, name=name) for name in sets],
+    )
+    if written:
+        Console().print(
+            summary_table("LibriSpeech", written, duration_sec=time.monotonic() - start)
+        )
+    if present:
+        print(f"There already, made with these options: {', '.join(present)}.")
     if missing:
         print(f"Not prepared, because the archive is missing: {', '.join(missing)}.")
 
 
-def _show_position(progress: Progress, task: TaskID, position: int) -> None:
-    progress.update(task, completed=position)
+class _Enough:
+    """True when so many audio files have been seen and the chapter of the last one is over."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.num_audio = 0
+        self.last_folder: str | None = None
+
+    def __call__(self, name: str) -> bool:
+        if self.limit is None:
+            return False
+        folder = str(PurePosixPath(name).parent)
+        is_over = self.num_audio >= self.limit and folder != self.last_folder
+        self.num_audio += name.endswith(AUDIO_SUFFIX)
+        self.last_folder = folder
+        return is_over
 
 
-def _reader_and_chapter(archive: Path, name: str, *, subset: str) -> tuple[str, str]:
+def _spoken(
+    buckets: Buckets, archive: Path, *, subset: str, options: Options
+) -> tuple[list[_Spoken], list[Rejection]]:
+    """Audio and words brought together, in the order of the shards, and what has no counterpart."""
+    audio: dict[str, Piece] = {}
+    transcriptions: dict[str, str] = {}
+    errors: dict[str, str] = {}
+    rejections: list[Rejection] = []
+    for file in buckets.files():
+        key = _key(archive, file.name, subset)
+        if file.text is not None:
+            found, wrong = parse_transcripts(file.text, chapter=key.rpartition("/")[0])
+            transcriptions |= found
+            errors |= wrong
+        elif file.audio is not None and key not in audio:
+            audio[key] = file.audio
+        else:
+            reason = f"its key {key} is that of an earlier file."
+            rejections.append(Rejection(f"{archive.name}: {file.name}", reason))
+    spoken = []
+    for key, piece in audio.items():
+        transcription = transcriptions.pop(key, None)
+        if transcription is None:
+            reason = errors.pop(key, "there is no transcription for it.")
+            rejections.append(Rejection(f"{archive.name}: {piece.name}", reason))
+        else:
+            reader_id, chapter_id, utterance_id = key.split("/")
+            key_place = place(key, seed=options.seed)
+            spoken.append(
+                _Spoken(key_place, reader_id, chapter_id, utterance_id, transcription, piece)
+            )
+    if options.limit is not None:
+        # The reading has ended within a chapter, where what has no counterpart is no fault.
+        return sorted(spoken[: options.limit]), []
+    errors |= dict.fromkeys(transcriptions, "there is no audio for this transcription.")
+    rejections += [Rejection(f"{archive.name}: {key}", reason) for key, reason in errors.items()]
+    return sorted(spoken), rejections
+
+
+def _key(archive: Path, name: str, subset: str) -> str:
+    """`<reader>/<chapter>/<utterance>`, the last of them empty for a transcript."""
     parts = PurePosixPath(name).parts
     if len(parts) >= 4 and parts[-4] == subset:
         reader_id, chapter_id = parts[-3:-1]
-        is_transcript = name.endswith(TRANSCRIPT_SUFFIX)
-        chapter_name = _stem(name) if is_transcript else _stem(name).rpartition("-")[0]
+        stem = parts[-1].partition(".")[0]
+        if name.endswith(TRANSCRIPT_SUFFIX):
+            chapter_name, utterance_id = stem, ""
+        else:
+            chapter_name, _, utterance_id = stem.rpartition("-")
         if chapter_name == f"{reader_id}-{chapter_id}":
-            return reader_id, chapter_id
+            return f"{reader_id}/{chapter_id}/{utterance_id}"
     raise ValueError(
         f"{archive} holds {name}; every audio file must be "
         f"LibriSpeech/{subset}/<reader>/<chapter>/<reader>-<chapter>-<utterance>.flac, with its "
         "transcript beside it, so use the official archive."
-    )
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(name).name.partition(".")[0]
-
-
-def _utterance(
-    *,
-    source: str,
-    reader_id: str,
-    chapter_id: str,
-    utterance_id: str,
-    content: bytes,
-    transcription: str,
-) -> Utterance:
-    samples = decode_checked(content, source=source)
-    return Utterance(
-        key=f"{reader_id}/{chapter_id}/{utterance_id}",
-        speaker_id=reader_id,
-        num_frames=len(samples),
-        wav=encode_wav(samples),
-        labels={
-            "reader_id": reader_id,
-            "chapter_id": chapter_id,
-            "utterance_id": utterance_id,
-            "transcription": transcription,
-        },
     )
 
 

@@ -1,196 +1,188 @@
-"""Write the shards of one set: shuffled by a seed, in one pass, with bounded memory.
+"""Write one shard: read its utterances where they lie, check, encode, and re-read what is written.
 
-An utterance's place is decided by a hash of the seed and its key, so the shards depend neither on
-the order in which utterances arrive nor on their number being known. Utterances are first scattered
-over spool files by the upper bits of that hash; then spool after spool is sorted and cut into
-shards.
+A shard is decided by its task alone, so shards can be written in any order, by any number of
+processes, and again after a run was stopped.
 """
 
 import hashlib
 import io
 import json
-import math
 import os
 import tarfile
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
-from w2v2_mt.core.units import SAMPLE_RATE_HZ, seconds_from_samples
+from w2v2_mt.core.units import SAMPLE_RATE_HZ
+from w2v2_mt.data.preparation.audio import AudioFormat, DecodedAudio, decode_checked, encode
+from w2v2_mt.data.preparation.ffmpeg import decode_with_ffmpeg
+from w2v2_mt.data.preparation.rejections import Rejection
+from w2v2_mt.data.preparation.stored_files import StoredFile
+from w2v2_mt.data.preparation.workspace import write_atomically
 
-NUM_SPOOLS = 128
-HASH_BITS = 64
-MIN_NUM_SHARDS = 8
-"""As many readers can share even a small set."""
-
-SECONDS_PER_HOUR = 3600
+FFMPEG_SUFFIX = ".m4a"
+BATCH_SIZE = 64
+"""Files that are in memory together; ffmpeg decodes so many in a few calls."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """What goes into a shard; `labels` are the facts beside key, length and sampling rate.
+    """What goes into a shard: where its audio lies, and the facts beside key, length and rate.
 
-    `num_frames` is the number of samples of the wav file, by the name that it has in the shards.
+    `source` names the file to people, as `<archive>: <member>`.
     """
 
     key: str
     speaker_id: str
-    num_frames: int
-    wav: bytes
+    source: str
+    audio: StoredFile
     labels: Mapping[str, str | int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardSetSummary:
-    """What `meta.json` says of every set."""
+class ShardTask:
+    """Write the shard `path`, and `report`, by which it counts as finished."""
 
-    name: str
-    num_utterances: int
-    num_frames: int
-    hours: float
-    num_speakers: int
-    num_shards: int
-    samples_per_shard: int
-    seed: int
-    sampling_rate: int
-    keys_sha256: str
+    path: Path
+    report: Path
+    utterances: Sequence[Utterance]
+    audio_format: AudioFormat
+    is_strict: bool
+    scratch: Path
 
 
-@dataclass(frozen=True, kw_only=True)
-class _SpooledUtterance:
-    place: int
-    facts: dict[str, str | int | None]
-    offset: int
-    num_bytes: int
+@dataclass(kw_only=True)
+class ShardReport:
+    """What became of the utterances of one shard; lists of those that are in it, in order."""
+
+    keys: list[str] = field(default_factory=list)
+    speaker_ids: list[str] = field(default_factory=list)
+    num_frames: list[int] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    num_converted: int = 0
+    num_bytes_read: int = 0
 
 
-class ShuffledShards:
-    """The shards of one set, under `folder`: add every utterance, then finish.
+def finished_report(task: ShardTask) -> ShardReport | None:
+    """The report of a shard that is there already."""
+    if not (task.path.is_file() and task.report.is_file()):
+        return None
+    facts = json.loads(task.report.read_text(encoding="utf-8"))
+    rejections = [Rejection(**each) for each in facts.pop("rejections")]
+    return ShardReport(**facts, rejections=rejections)
 
-    `shard_name` is a pattern such as "val_shard_%06d.tar".
+
+def write_shard(task: ShardTask) -> ShardReport:
+    """Write a shard, verified, unless it is finished; utterances that are not fit are left out.
+
+    Raises OSError where the result cannot be written.
     """
+    if (finished := finished_report(task)) is not None:
+        return finished
+    report = ShardReport()
+    unfinished = task.path.with_name(f".{task.path.name}.{os.getpid()}.part")
+    try:
+        digests = {}
+        with tarfile.open(unfinished, "w", format=tarfile.GNU_FORMAT) as tar:
+            for name, content in _members(task, report):
+                digests[name] = hashlib.sha256(content).digest()
+                _add_file(tar, name, content)
+        _verify(unfinished, digests)
+        write_atomically(task.report, json.dumps(asdict(report)))
+        os.replace(unfinished, task.path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return report
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        folder: Path,
-        shard_name: str,
-        samples_per_shard: int,
-        seed: int,
-    ) -> None:
-        if samples_per_shard < 1:
-            raise ValueError(f"samples_per_shard is {samples_per_shard}; it must be at least 1.")
-        self.name = name
-        self.folder = folder
-        self.shard_name = shard_name
-        self.samples_per_shard = samples_per_shard
-        self.seed = seed
-        self._spool_folder = folder / "spool"
-        self._spool_folder.mkdir(parents=True)
-        self._keys: set[str] = set()
-        self._speakers: set[str] = set()
-        self._num_frames = 0
 
-    def add(self, utterance: Utterance) -> None:
-        """Put an utterance into its spool. Raises ValueError for a key that was there before."""
-        if utterance.key in self._keys:
-            raise ValueError(
-                f"{self.name} holds the utterance {utterance.key} twice; keys must be unique, so "
-                "remove one of the two from the archives."
-            )
-        self._keys.add(utterance.key)
-        self._speakers.add(utterance.speaker_id)
-        self._num_frames += utterance.num_frames
-        place = self._place(utterance.key)
+def _members(task: ShardTask, report: ShardReport) -> Iterator[tuple[str, bytes]]:
+    """The files of the shard, in order; the report is filled on the way."""
+    for utterance, audio in _decoded(task, report):
         facts = {
             "key": utterance.key,
             **utterance.labels,
-            "num_frames": utterance.num_frames,
+            "num_frames": len(audio.samples),
             "sampling_rate": SAMPLE_RATE_HZ,
         }
-        header = {"place": place, "facts": facts, "num_bytes": len(utterance.wav)}
-        spool = self._spool_folder / f"{place * NUM_SPOOLS >> HASH_BITS:06d}"
-        with open(spool, "ab") as file:
-            file.write(json.dumps(header).encode() + b"\n")
-            file.write(utterance.wav)
+        yield f"{utterance.key}.{task.audio_format}", encode(audio.samples, task.audio_format)
+        yield f"{utterance.key}.json", json.dumps(facts).encode()
+        report.keys.append(utterance.key)
+        report.speaker_ids.append(utterance.speaker_id)
+        report.num_frames.append(len(audio.samples))
 
-    def finish(self) -> ShardSetSummary:
-        """Cut the spools into shards of nearly equal numbers of utterances, and remove them."""
-        if not self._keys:
-            raise ValueError(f"{self.name} holds no utterance; at least one is needed.")
-        sizes = shard_sizes(len(self._keys), samples_per_shard=self.samples_per_shard)
-        shuffled = self._shuffled()
-        for index, size in enumerate(sizes):
-            shard = self.folder / (self.shard_name % index)
-            unfinished = shard.with_name(shard.name + ".part")
-            with tarfile.open(unfinished, "w", format=tarfile.GNU_FORMAT) as tar:
-                for _ in range(size):
-                    facts, wav = next(shuffled)
-                    key = str(facts["key"])
-                    _add_file(tar, f"{key}.wav", wav)
-                    _add_file(tar, f"{key}.json", json.dumps(facts).encode())
-            os.replace(unfinished, shard)
-        assert next(shuffled, None) is None
-        self._spool_folder.rmdir()
-        return ShardSetSummary(
-            name=self.name,
-            num_utterances=len(self._keys),
-            num_frames=self._num_frames,
-            hours=round(seconds_from_samples(self._num_frames) / SECONDS_PER_HOUR, 4),
-            num_speakers=len(self._speakers),
-            num_shards=len(sizes),
-            samples_per_shard=self.samples_per_shard,
-            seed=self.seed,
-            sampling_rate=SAMPLE_RATE_HZ,
-            keys_sha256=hashlib.sha256("\n".join(sorted(self._keys)).encode()).hexdigest(),
+
+def _decoded(task: ShardTask, report: ShardReport) -> Iterator[tuple[Utterance, DecodedAudio]]:
+    utterances = iter(task.utterances)
+    while batch := list(islice(utterances, BATCH_SIZE)):
+        for utterance, answer in zip(batch, _decode_batch(batch, task, report), strict=True):
+            if isinstance(answer, DecodedAudio) and answer.was_converted:
+                report.num_converted += 1
+                if task.is_strict:
+                    answer = ValueError("it is not 16 kHz mono, which --strict demands.")
+            if isinstance(answer, DecodedAudio):
+                yield utterance, answer
+            else:
+                report.rejections.append(Rejection(utterance.source, str(answer)))
+
+
+def _decode_batch(
+    batch: Sequence[Utterance], task: ShardTask, report: ShardReport
+) -> list[DecodedAudio | ValueError]:
+    """An answer for each utterance, in order."""
+    answers: dict[int, DecodedAudio | ValueError] = {}
+    for_ffmpeg: dict[int, bytes] = {}
+    for index, content in enumerate(_contents(batch)):
+        if isinstance(content, ValueError):
+            answers[index] = content
+            continue
+        report.num_bytes_read += len(content)
+        if batch[index].audio.name.endswith(FFMPEG_SUFFIX):
+            for_ffmpeg[index] = content
+        else:
+            try:
+                answers[index] = decode_checked(content, source=batch[index].source)
+            except ValueError as error:
+                answers[index] = error
+    if for_ffmpeg:
+        decoded = decode_with_ffmpeg(
+            list(for_ffmpeg.values()),
+            sources=[batch[index].source for index in for_ffmpeg],
+            scratch=task.scratch,
         )
-
-    def _place(self, key: str) -> int:
-        digest = hashlib.sha256(f"{self.seed} {key}".encode()).digest()
-        return int.from_bytes(digest[: HASH_BITS // 8], "big")
-
-    def _shuffled(self) -> Iterator[tuple[dict[str, str | int | None], bytes]]:
-        for spool in sorted(self._spool_folder.iterdir()):
-            with open(spool, "rb") as file:
-                for utterance in sorted(_spooled(spool), key=lambda utterance: utterance.place):
-                    file.seek(utterance.offset)
-                    yield utterance.facts, file.read(utterance.num_bytes)
-            spool.unlink()
+        answers.update(zip(for_ffmpeg, decoded, strict=True))
+    return [answers[index] for index in range(len(batch))]
 
 
-def shard_sizes(num_utterances: int, *, samples_per_shard: int) -> list[int]:
-    """How many utterances each shard holds: no shard more than one more than another."""
-    num_shards = max(
-        math.ceil(num_utterances / samples_per_shard),
-        min(MIN_NUM_SHARDS, num_utterances),
-    )
-    smaller_size, num_larger = divmod(num_utterances, num_shards)
-    return [smaller_size + (index < num_larger) for index in range(num_shards)]
-
-
-def write_meta(
-    folder: Path, summary: ShardSetSummary, *, further_facts: Mapping[str, object]
-) -> None:
-    """Write the `meta.json` of a set."""
-    facts = {**asdict(summary), **further_facts}
-    (folder / "meta.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-
-
-def _spooled(spool: Path) -> Iterator[_SpooledUtterance]:
-    with open(spool, "rb") as file:
-        while line := file.readline():
-            header = json.loads(line)
-            yield _SpooledUtterance(
-                place=header["place"],
-                facts=header["facts"],
-                offset=file.tell(),
-                num_bytes=header["num_bytes"],
-            )
-            file.seek(header["num_bytes"], os.SEEK_CUR)
+def _contents(batch: Sequence[Utterance]) -> Iterator[bytes | ValueError]:
+    """The files as they are stored."""
+    with ExitStack() as stack:
+        streams: dict[Path, BinaryIO] = {}
+        for utterance in batch:
+            container = utterance.audio.container
+            if container not in streams:
+                streams[container] = stack.enter_context(open(container, "rb"))
+            try:
+                yield utterance.audio.read(streams[container])
+            except ValueError as error:
+                yield error
 
 
 def _add_file(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)  # owner, group and time stay zero: same seed, same bytes
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))
+
+
+def _verify(shard: Path, digests: Mapping[str, bytes]) -> None:
+    """Raise OSError where the disk does not give back what was written."""
+    found = {}
+    with tarfile.open(shard) as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            assert content is not None
+            found[member.name] = hashlib.sha256(content.read()).digest()
+    if found != digests:
+        raise OSError(f"{shard} cannot be read back as it was written; check the disk.")

@@ -19,11 +19,10 @@ MIN_VAL_SPEAKERS_PER_SEX = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The utterances of each set, sorted."""
+    """The utterances that train and those that validate, sorted."""
 
     train: list[UtteranceName]
     val: list[UtteranceName]
-    test: list[UtteranceName]
 
     @property
     def train_speakers(self) -> list[str]:
@@ -33,38 +32,34 @@ class Split:
 def split_utterances(
     names: Collection[UtteranceName],
     *,
-    test: Collection[UtteranceName],
     sexes: Mapping[str, Sex],
     val_fraction: float,
     val_split_mode: ValSplitMode,
     seed: int,
 ) -> Split:
-    """Split into training, validation and test utterances.
+    """Split into training and validation utterances.
 
-    Speakers of the test neither train nor validate. Validation takes whole videos ("equal": two of
-    a speaker with at least three, so that every speaker still trains) or whole speakers
-    ("different") until it holds `val_fraction` of the utterances and two speakers of each sex.
-    Raises ValueError where that leaves nothing to train or to validate on.
+    Validation takes whole videos ("equal": two of a speaker with at least three, so that every
+    speaker still trains) or whole speakers ("different") until it holds `val_fraction` of the
+    utterances and two speakers of each sex. Raises ValueError where that leaves nothing to train or
+    to validate on.
     """
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction is {val_fraction}; it must be above 0 and below 1.")
-    test_speakers = {name.speaker_id for name in test}
-    videos = _videos_of_speakers(name for name in names if name.speaker_id not in test_speakers)
+    videos = _videos_of_speakers(names)
     unknown = sorted(speaker for speaker in videos if speaker not in sexes)
     if unknown:
         raise ValueError(
             f"the meta file does not name the speaker {unknown[0]} of the archives; download the "
             "meta file again."
         )
-    num_wanted = val_fraction * sum(
-        len(video) for speaker in videos.values() for video in speaker.values()
-    )
     rng = random.Random(f"{seed} validation split")
     offers = (
         _offered_videos(videos, sexes=sexes, rng=rng)
         if val_split_mode == "equal"
         else _offered_speakers(videos, sexes=sexes, rng=rng)
     )
+    num_wanted = val_fraction * len(names)
     chosen = _chosen_videos(videos, offers=offers, sexes=sexes, num_wanted=num_wanted)
     train: list[UtteranceName] = []
     val: list[UtteranceName] = []
@@ -77,25 +72,33 @@ def split_utterances(
                 f"with --val_split_mode {val_split_mode}, {len(videos)} speakers are too few to "
                 f"leave utterances for {set_name}; use more speakers or the other mode."
             )
-    split = Split(train=sorted(train), val=sorted(val), test=sorted(test))
-    check_no_leakage(split, val_split_mode=val_split_mode)
-    return split
+    return Split(train=sorted(train), val=sorted(val))
 
 
-def check_no_leakage(split: Split, *, val_split_mode: ValSplitMode) -> None:
-    """Raise ValueError where two sets share an utterance or, where they must not, a speaker."""
-    sets = {"train": split.train, "val": split.val, "test": split.test}
-    for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
-        keys = {name.key for name in sets[first]} & {name.key for name in sets[second]}
-        speakers = {name.speaker_id for name in sets[first]} & {
+def check_no_leakage(
+    split: Split,
+    *,
+    tests: Mapping[str, Collection[UtteranceName]],
+    val_split_mode: ValSplitMode,
+) -> None:
+    """Raise ValueError where two sets share an utterance or, where they must not, a speaker.
+
+    `tests` are the utterances of each test list; those may overlap each other.
+    """
+    sets: dict[str, Collection[UtteranceName]] = {"train": split.train, "val": split.val, **tests}
+    pairs = [("train", "val"), *((first, test) for first in ("train", "val") for test in tests)]
+    for first, second in pairs:
+        keys = set(sets[first]).intersection(sets[second])
+        speakers = {name.speaker_id for name in sets[first]}.intersection(
             name.speaker_id for name in sets[second]
-        }
+        )
         may_share_speakers = second == "val" and val_split_mode == "equal"
-        shared = keys if may_share_speakers else keys | speakers
-        if shared:
+        if keys or (speakers and not may_share_speakers):
+            shared = min(keys).key if keys else min(speakers)
             raise ValueError(
-                f"{first} and {second} share {min(shared)} ({len(keys)} utterances and "
-                f"{len(speakers)} speakers in all); they must not overlap, so nothing is written."
+                f"{first} and {second} share {shared} ({len(keys)} utterances and "
+                f"{len(speakers)} speakers in all); they must not overlap, so nothing is written: "
+                "use the official archives and lists."
             )
 
 

@@ -5,25 +5,32 @@ import re
 NOT_ALLOWED = re.compile(r"[^A-Z' ]")
 
 
-def parse_transcripts(content: bytes, *, source: str) -> dict[str, str]:
-    """Utterance -> transcription, from lines `<utterance> <words>`.
+def parse_transcripts(content: bytes, *, chapter: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Key -> transcription, from lines `<reader>-<chapter>-<utterance> <words>`; key -> error.
 
-    `source` names the archive and the file in the ValueError that an empty transcription raises,
-    or a character that is not a letter A-Z, an apostrophe or a space.
+    `chapter` is `<reader>/<chapter>`, a key `<reader>/<chapter>/<utterance>`. A line is wrong
+    without words, with a character that is not a letter A-Z, an apostrophe or a space, or when it
+    belongs to another chapter.
     """
-    transcriptions = {}
+    transcriptions: dict[str, str] = {}
+    errors: dict[str, str] = {}
+    prefix = chapter.replace("/", "-") + "-"
     # What cannot be decoded becomes a character that is not allowed.
     for line in content.decode("utf-8", errors="replace").splitlines():
         if not line.strip():
             continue
         utterance, _, words = line.strip().partition(" ")
         transcription = " ".join(words.split())
-        if not transcription:
-            raise ValueError(f"{source} has no words for {utterance}; every utterance needs some.")
-        if wrong := NOT_ALLOWED.search(transcription):
-            raise ValueError(
-                f"{source} has the character {wrong.group()!r} in {utterance}; only the letters "
-                "A to Z, the apostrophe and the space are allowed."
+        key = f"{chapter}/{utterance.removeprefix(prefix)}"
+        if not utterance.startswith(prefix):
+            errors[utterance] = f"its line stands in the transcript of the chapter {chapter}."
+        elif not transcription:
+            errors[key] = "it has no words in the transcript; every utterance needs some."
+        elif character := NOT_ALLOWED.search(transcription):
+            errors[key] = (
+                f"the character {character.group()!r} of its transcription is none of the letters "
+                "A to Z, the apostrophe and the space."
             )
-        transcriptions[utterance] = transcription
-    return transcriptions
+        else:
+            transcriptions[key] = transcription
+    return transcriptions, errors

@@ -3,17 +3,13 @@ one speaker."""
 
 import random
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import accumulate, combinations
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, groupby
 from pathlib import Path
 
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.data.preparation.meta import Sex
 from w2v2_mt.data.preparation.utterance_names import UtteranceName
-
-Block = tuple[Sequence[UtteranceName], Sequence[UtteranceName]]
-"""Stands for all pairs of one of the first and one of the second utterances."""
 
 
 def make_trials(
@@ -29,23 +25,22 @@ def make_trials(
             f"num_val_trials is {num_trials}; it must be an even number of at least 2, since half "
             "of the trials are of each kind."
         )
-    videos: dict[str, dict[str, list[UtteranceName]]] = defaultdict(lambda: defaultdict(list))
-    for name in sorted(names):
-        videos[name.speaker_id][name.video_id].append(name)
-    positives = [block for speaker in videos.values() for block in _positive_blocks(speaker)]
-    negatives = _negative_blocks(videos, sexes=sexes)
-    num_each = min(num_trials // 2, _num_pairs(positives), _num_pairs(negatives))
+    ordered = sorted(names, key=lambda name: (sexes[name.speaker_id], name))
+    positives = _same_speaker_partners(ordered)
+    negatives = _other_speaker_partners(ordered, sexes=sexes)
+    num_each = min(num_trials // 2, sum(map(len, positives)), sum(map(len, negatives)))
     if num_each == 0:
+        num_speakers = len({name.speaker_id for name in ordered})
         raise ValueError(
-            f"the {len(videos)} speakers of the validation set have no two utterances of one "
+            f"the {num_speakers} speakers of the validation set have no two utterances of one "
             "speaker, or no two speakers of the same sex, so it has no trials; raise "
             "--val_fraction or use more speakers."
         )
     rng = random.Random(f"{seed} trials")
     trials = [
-        Trial(same_speaker=same_speaker, left_key=left.key, right_key=right.key)
-        for same_speaker, blocks in ((True, positives), (False, negatives))
-        for left, right in _drawn_pairs(blocks, num_pairs=num_each, rng=rng)
+        Trial(same_speaker=same_speaker, left_key=ordered[left].key, right_key=ordered[right].key)
+        for same_speaker, partners in ((True, positives), (False, negatives))
+        for left, right in _drawn_pairs(partners, num_pairs=num_each, rng=rng)
     ]
     rng.shuffle(trials)
     return trials
@@ -57,40 +52,46 @@ def write_trials(path: Path, trials: Iterable[Trial]) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def _positive_blocks(videos: Mapping[str, list[UtteranceName]]) -> list[Block]:
-    if len(videos) > 1:
-        return list(combinations(videos.values(), 2))
-    (only_video,) = videos.values()
-    return [([left], [right]) for left, right in combinations(only_video, 2)]
+def _same_speaker_partners(ordered: Sequence[UtteranceName]) -> list[range]:
+    """For each utterance, those behind it that it may be paired with: of the speaker's later
+    videos, or of the same video where the speaker has no other."""
+    partners: list[range] = []
+    for start, stop in _runs(ordered, key=lambda name: name.speaker_id):
+        ends = list(_runs(ordered[start:stop], key=lambda name: name.video_id))
+        for first, last in ends:
+            for position in range(first, last):
+                begin = last if len(ends) > 1 else position + 1
+                partners.append(range(start + begin, stop))
+    return partners
 
 
-def _negative_blocks(
-    videos: Mapping[str, Mapping[str, list[UtteranceName]]], *, sexes: Mapping[str, Sex]
-) -> list[Block]:
-    utterances = {
-        speaker: [name for video in speaker_videos.values() for name in video]
-        for speaker, speaker_videos in videos.items()
-    }
-    return [
-        (utterances[left], utterances[right])
-        for left, right in combinations(utterances, 2)
-        if sexes[left] == sexes[right]
-    ]
+def _other_speaker_partners(
+    ordered: Sequence[UtteranceName], *, sexes: Mapping[str, Sex]
+) -> list[range]:
+    """For each utterance, those behind it of other speakers of the same sex."""
+    partners: list[range] = []
+    for start, stop in _runs(ordered, key=lambda name: sexes[name.speaker_id]):
+        for first, last in _runs(ordered[start:stop], key=lambda name: name.speaker_id):
+            partners += [range(start + last, stop)] * (last - first)
+    return partners
 
 
-def _num_pairs(blocks: Iterable[Block]) -> int:
-    return sum(len(lefts) * len(rights) for lefts, rights in blocks)
+def _runs(
+    names: Sequence[UtteranceName], *, key: Callable[[UtteranceName], str]
+) -> Iterator[tuple[int, int]]:
+    """Where neighbours with the same key begin and end."""
+    start = 0
+    for _, run in groupby(names, key=key):
+        stop = start + sum(1 for _ in run)
+        yield start, stop
+        start = stop
 
 
 def _drawn_pairs(
-    blocks: Sequence[Block], *, num_pairs: int, rng: random.Random
-) -> list[tuple[UtteranceName, UtteranceName]]:
-    """Different pairs, each as likely as any other, without listing them all."""
-    ends = list(accumulate(len(lefts) * len(rights) for lefts, rights in blocks))
-    pairs = []
-    for index in rng.sample(range(ends[-1]), num_pairs):
-        block = bisect_right(ends, index)
-        lefts, rights = blocks[block]
-        left, right = divmod(ends[block] - 1 - index, len(rights))
-        pairs.append((lefts[left], rights[right]))
-    return pairs
+    partners: Sequence[range], *, num_pairs: int, rng: random.Random
+) -> Iterator[tuple[int, int]]:
+    """Different pairs of indices, each as likely as any other, without listing them all."""
+    ends = list(accumulate(map(len, partners)))
+    for number in rng.sample(range(ends[-1]), num_pairs):
+        left = bisect_right(ends, number)
+        yield left, partners[left][number - ends[left]]

@@ -1,6 +1,7 @@
 """The name of a VoxCeleb utterance: who, in which video, which piece of it."""
 
 import re
+import sys
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -31,7 +32,8 @@ def parse_key(key: str, *, source: str) -> UtteranceName:
             f"{source} names {key!r}, which is not <speaker>/<video>/<utterance> in letters, "
             "digits, '_' and '-'; use the official file."
         )
-    return UtteranceName(*parts)
+    # Speakers, videos and numbers recur: a million names share their parts.
+    return UtteranceName(*map(sys.intern, parts))
 
 
 def parse_member_name(name: str, *, source: str) -> UtteranceName | None:

@@ -1,75 +1,199 @@
-"""The VoxCeleb1 archives as shards: `python -m w2v2_mt.data.preparation.voxceleb --help`."""
+"""What the preparation of VoxCeleb1 and VoxCeleb2 has in common: archives, lists, sets."""
 
 import argparse
-import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 
 from w2v2_mt.core.trials import Trial
-from w2v2_mt.data.preparation.archives import zip_contents, zip_member_names
-from w2v2_mt.data.preparation.audio import decode_checked, encode_wav
-from w2v2_mt.data.preparation.command_line import (
-    add_common_arguments,
-    progress_bar,
-    run_command,
-    summary_table,
+from w2v2_mt.data.preparation.archives import zip_members
+from w2v2_mt.data.preparation.command_line import StageBars, archive_facts, summary_table
+from w2v2_mt.data.preparation.meta import Sex
+from w2v2_mt.data.preparation.options import Options, add_arguments
+from w2v2_mt.data.preparation.rejections import (
+    REJECTED_FILE,
+    Rejection,
+    RejectionAccount,
+    write_rejections,
 )
-from w2v2_mt.data.preparation.meta import read_sexes
-from w2v2_mt.data.preparation.output_folder import replaced_folder
-from w2v2_mt.data.preparation.shard_writing import (
-    ShardSetSummary,
-    ShuffledShards,
-    Utterance,
-    write_meta,
+from w2v2_mt.data.preparation.shard_sets import (
+    ShardSet,
+    place,
+    read_statistics,
+    write_facts,
+    write_shard_set,
 )
-from w2v2_mt.data.preparation.splits import split_utterances
+from w2v2_mt.data.preparation.shard_writing import Utterance
+from w2v2_mt.data.preparation.splits import Split, ValSplitMode, split_utterances
+from w2v2_mt.data.preparation.statistics import write_statistics
+from w2v2_mt.data.preparation.stored_files import ZipMember
 from w2v2_mt.data.preparation.trials import make_trials, write_trials
-from w2v2_mt.data.preparation.utterance_names import (
-    UtteranceName,
-    parse_key,
-    parse_member_name,
-)
-from w2v2_mt.data.trials import keys_of_trials, read_trials
+from w2v2_mt.data.preparation.utterance_names import UtteranceName, parse_key, parse_member_name
+from w2v2_mt.data.trials import keys_of_trials
 
-ARCHIVES = ("vox1_dev_wav.zip", "vox1_test_wav.zip")
-META_FILE = "vox1_meta.csv"
-TEST_TRIALS = "veri_test2.txt"
 META_PRODUCER = "scripts/download/download_voxceleb_meta.sh"
 
 
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """How validation is split off; see `add_split_arguments`."""
+
+    val_split_mode: ValSplitMode
+    val_fraction: float
+    num_val_trials: int
+
+
 @dataclass(frozen=True)
-class StoredFile:
-    """Where the audio of an utterance lies."""
+class StoredNames:
+    """Where each utterance lies, and the files whose utterance lies elsewhere already."""
 
-    archive: Path
-    member: str
+    members: dict[UtteranceName, ZipMember] = field(default_factory=dict)
+    rejections: list[Rejection] = field(default_factory=list)
 
-
-def index_archives(archives: Sequence[Path], *, suffix: str) -> dict[UtteranceName, StoredFile]:
-    """Where each utterance lies, in the order in which the archives store them.
-
-    Raises ValueError for a missing archive and for an utterance that is there twice.
-    """
-    stored: dict[UtteranceName, StoredFile] = {}
-    for archive in archives:
+    def add_archive(self, archive: Path, *, suffix: str) -> None:
+        """Raises ValueError for an archive that is missing, damaged or unsafe."""
         if not archive.is_file():
             raise ValueError(
                 f"there is no archive {archive}; download it as the README says or set DATA_FOLDER."
             )
-        for member in zip_member_names(archive, suffixes=(suffix,)):
-            name = parse_member_name(member, source=str(archive))
+        for member in zip_members(archive, suffixes=(suffix,)):
+            name = parse_member_name(member.name, source=str(archive))
             if name is None:
                 continue
-            if name in stored:
-                raise ValueError(
-                    f"{archive} holds {member}, but {stored[name].archive} holds the utterance "
-                    f"{name.key} as well; remove one of the two."
-                )
-            stored[name] = StoredFile(archive, member)
-    return stored
+            if name in self.members:
+                reason = f"the utterance {name.key} is that of an earlier file."
+                self.rejections.append(Rejection(f"{archive.name}: {member.name}", reason))
+            else:
+                self.members[name] = member
+
+
+def account_of(stored: StoredNames, *, options: Options, work: Path) -> RejectionAccount:
+    """An account of the whole corpus, with what was rejected by its name alone."""
+    account = RejectionAccount(
+        num_files=len(stored.members) + len(stored.rejections),
+        max_share=options.max_rejected,
+        folder=work,
+    )
+    account.add(stored.rejections)
+    return account
+
+
+@dataclass(kw_only=True)
+class SetWriter:
+    """Writes the sets of a corpus one after another and keeps account of them."""
+
+    work: Path
+    stored: StoredNames
+    speaker_indices: Mapping[str, int]
+    options: Options
+    bars: StageBars
+    account: RejectionAccount
+    written: list[ShardSet] = field(default_factory=list)
+
+    def write(
+        self,
+        name: str,
+        utterances: Collection[UtteranceName],
+        *,
+        folder: Path,
+        first_index: int = 0,
+    ) -> ShardSet:
+        """Write the shards `<folder name>_shard_%06d.tar` of a set."""
+        ordered = sorted(utterances, key=lambda each: place(each.key, seed=self.options.seed))
+        with self.bars.stage(name, total=len(ordered), unit="files") as bar:
+            return write_shard_set(
+                name,
+                ordered,
+                describe=self._described,
+                work=self.work,
+                folder=folder,
+                shard_name=f"{folder.name}_shard_%06d.tar",
+                options=self.options,
+                account=self.account,
+                on_progress=bar.advance,
+                first_index=first_index,
+            )
+
+    def finish(
+        self, folder: Path, shards: ShardSet, further_facts: Mapping[str, object] | None = None
+    ) -> None:
+        """Write the facts of a set that is complete, and take it into account."""
+        write_facts(folder, shards, options=self.options, further_facts=further_facts or {})
+        self.written.append(shards)
+
+    def _described(self, name: UtteranceName) -> Utterance:
+        member = self.stored.members[name]
+        return Utterance(
+            key=name.key,
+            speaker_id=name.speaker_id,
+            source=f"{member.container.name}: {member.name}",
+            audio=member,
+            labels={
+                **name._asdict(),
+                "speaker_id_idx": self.speaker_indices.get(name.speaker_id),
+            },
+        )
+
+
+def write_train_and_val(
+    writer: SetWriter,
+    split: Split,
+    *,
+    folder: Path,
+    sexes: Mapping[str, Sex],
+    split_options: SplitOptions,
+) -> None:
+    """Write `train` and `val` below `folder`, and the trials of val: over what is fit for use."""
+    options = asdict(split_options)
+    train = writer.write("train", split.train, folder=folder / "train")
+    writer.finish(folder / "train", train, {**options, "speakers": list(writer.speaker_indices)})
+    val = writer.write("val", split.val, folder=folder / "val")
+    writer.finish(folder / "val", val, options)
+    trials = make_trials(
+        [parse_key(key, source="val") for key in val.keys],
+        sexes=sexes,
+        num_trials=split_options.num_val_trials,
+        seed=writer.options.seed,
+    )
+    write_trials(folder / "val" / "val_trials.txt", trials)
+    print_num_trials("val", len(trials), wanted=split_options.num_val_trials)
+
+
+def print_num_trials(name: str, num_trials: int, *, wanted: int) -> None:
+    fewer = f", since it has no more pairs (asked for: {wanted})" if num_trials < wanted else ""
+    print(f"{name}: {num_trials} trials{fewer}.")
+
+
+def chosen_speakers(names: Iterable[UtteranceName], *, options: Options) -> list[UtteranceName]:
+    """All names, or with a limit so many: whole speakers as far as it reaches."""
+    if options.limit is None:
+        return list(names)
+    speakers: dict[str, int] = {}
+
+    def order(name: UtteranceName) -> tuple[int, UtteranceName]:
+        if name.speaker_id not in speakers:
+            speakers[name.speaker_id] = place(name.speaker_id, seed=options.seed)
+        return speakers[name.speaker_id], name
+
+    return sorted(names, key=order)[: options.limit]
+
+
+def chosen_trials(trials: Sequence[Trial], *, limit: int | None) -> list[Trial]:
+    """All trials, or with a limit those before one that would need more utterances."""
+    if limit is None:
+        return list(trials)
+    chosen: list[Trial] = []
+    keys: set[str] = set()
+    for trial in trials:
+        keys |= {trial.left_key, trial.right_key}
+        if len(keys) > limit:
+            break
+        chosen.append(trial)
+    return chosen
 
 
 def names_of_trials(
@@ -86,67 +210,68 @@ def names_of_trials(
     return names
 
 
-def stored_utterances(
+def check_trials_kept(trials: Sequence[Trial], *, kept: Iterable[str], source: Path) -> None:
+    """Raise ValueError where a trial names an utterance that was rejected."""
+    lost = sorted(keys_of_trials(trials).difference(kept))
+    if lost:
+        raise ValueError(
+            f"{source} names {lost[0]}, which is rejected as unfit for use ({len(lost)} such "
+            "utterances in all); get better archives, or a list without it."
+        )
+
+
+def split_of(
     names: Collection[UtteranceName],
     *,
-    stored: Mapping[UtteranceName, StoredFile],
-    speaker_indices: Mapping[str, int],
-) -> Iterator[Utterance]:
-    """Read the named utterances, checked, in the order in which the archives store them."""
-    wanted = set(names)
-    by_archive: dict[Path, dict[str, UtteranceName]] = {}
-    for name, file in stored.items():
-        if name in wanted:
-            by_archive.setdefault(file.archive, {})[file.member] = name
-    for archive, members in by_archive.items():
-        for member, content in zip_contents(archive, names=members):
-            name = members[member]
-            samples = decode_checked(content, source=f"{archive}: {member}")
-            yield Utterance(
-                key=name.key,
-                speaker_id=name.speaker_id,
-                num_frames=len(samples),
-                wav=encode_wav(samples),
-                labels={
-                    **name._asdict(),
-                    "speaker_id_idx": speaker_indices.get(name.speaker_id),
-                },
-            )
-
-
-def write_set(
-    set_name: str,
-    *,
-    utterances: Iterable[Utterance],
-    folder: Path,
-    samples_per_shard: int,
+    sexes: Mapping[str, Sex],
+    split_options: SplitOptions,
     seed: int,
-    further_facts: Mapping[str, object],
-) -> ShardSetSummary:
-    """Write the shards and the `meta.json` of one set to `folder`, which must not exist yet."""
-    shards = ShuffledShards(
-        name=set_name,
-        folder=folder,
-        shard_name=f"{set_name}_shard_%06d.tar",
-        samples_per_shard=samples_per_shard,
+) -> Split:
+    """The split of the utterances that are not for testing."""
+    return split_utterances(
+        names,
+        sexes=sexes,
+        val_fraction=split_options.val_fraction,
+        val_split_mode=split_options.val_split_mode,
         seed=seed,
     )
-    for utterance in utterances:
-        shards.add(utterance)
-    summary = shards.finish()
-    write_meta(folder, summary, further_facts=further_facts)
-    return summary
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description="Turn the VoxCeleb1 archives in <data_folder>/voxceleb_archives into shards "
-        "and trials in <data_folder>/vox1_shards."
-    )
-    add_common_arguments(parser)
+def record_of(
+    files: Sequence[Path], options: Options, further_options: Mapping[str, object]
+) -> dict[str, object]:
+    """What decides the result. Raises ValueError for a file that is missing."""
+    for file in files:
+        if not file.is_file():
+            raise ValueError(
+                f"there is no {file}; get it as the README says (meta files: {META_PRODUCER}) or "
+                "set DATA_FOLDER."
+            )
+    return {"archives": archive_facts(files), **options.facts(), **further_options}
+
+
+def finish(title: str, folder: Path, writer: SetWriter, *, sets: Mapping[str, Path]) -> None:
+    """The list of what was left out and the page of statistics, of sets by name, into `folder`."""
+    write_rejections(folder / REJECTED_FILE, writer.account.rejections)
+    statistics = [read_statistics(path, name=name) for name, path in sets.items()]
+    write_statistics(folder / "statistics.html", title=title, sets=statistics)
+
+
+def print_result(title: str, written: Sequence[ShardSet], *, start: float, folder: Path) -> None:
+    """The table at the end; `start` is the time.monotonic() of the beginning."""
+    if written:
+        Console().print(summary_table(title, written, duration_sec=time.monotonic() - start))
+    else:
+        print(f"{folder} is there already, made with these options.")
+
+
+def parser_of(description: str, *, num_val_trials: int) -> argparse.ArgumentParser:
+    """The arguments of `Options` and of `SplitOptions`."""
+    parser = argparse.ArgumentParser(description=description)
+    add_arguments(parser)
     parser.add_argument(
         "--val_split_mode",
-        choices=("equal", "different"),
+        choices=get_args(ValSplitMode),
         default="equal",
         help="validate on the training speakers, in other videos, or on others (%(default)s)",
     )
@@ -158,61 +283,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "would have no trials)",
     )
     parser.add_argument(
-        "--num_val_trials", type=int, default=5000, help="trials for validation (%(default)s)"
+        "--num_val_trials",
+        type=int,
+        default=num_val_trials,
+        help="trials for validation (%(default)s)",
     )
-    return run_command(_prepare, parser.parse_args(arguments))
+    return parser
 
 
-def _prepare(options: argparse.Namespace) -> None:
-    meta_folder: Path = options.data_folder / "voxceleb_meta"
-    archive_folder: Path = options.data_folder / "voxceleb_archives"
-    sexes = read_sexes(meta_folder / META_FILE)
-    test_trials = read_trials(meta_folder / TEST_TRIALS, producer=META_PRODUCER)
-    stored = index_archives([archive_folder / name for name in ARCHIVES], suffix=".wav")
-    split = split_utterances(
-        stored,
-        test=names_of_trials(test_trials, stored=stored, source=meta_folder / TEST_TRIALS),
-        sexes=sexes,
-        val_fraction=options.val_fraction,
-        val_split_mode=options.val_split_mode,
-        seed=options.seed,
+def split_options_from(arguments: argparse.Namespace) -> SplitOptions:
+    return SplitOptions(
+        val_split_mode=arguments.val_split_mode,
+        val_fraction=arguments.val_fraction,
+        num_val_trials=arguments.num_val_trials,
     )
-    val_trials = make_trials(
-        split.val, sexes=sexes, num_trials=options.num_val_trials, seed=options.seed
-    )
-    sets = {"train": split.train, "val": split.val, "test": split.test}
-    speaker_indices = {speaker: index for index, speaker in enumerate(split.train_speakers)}
-    summaries = []
-    with (
-        replaced_folder(options.data_folder / "vox1_shards") as folder,
-        progress_bar(unit="utterances") as progress,
-    ):
-        for set_name, names in sets.items():
-            utterances = stored_utterances(names, stored=stored, speaker_indices=speaker_indices)
-            summaries.append(
-                write_set(
-                    set_name,
-                    utterances=progress.track(utterances, len(names), description=set_name),
-                    folder=folder / set_name,
-                    samples_per_shard=options.samples_per_shard,
-                    seed=options.seed,
-                    further_facts={"speakers": list(speaker_indices)}
-                    if set_name == "train"
-                    else {},
-                )
-            )
-        write_trials(folder / "val" / "val_trials.txt", val_trials)
-        write_trials(folder / "test" / "test_trials.txt", test_trials)
-    Console().print(summary_table("VoxCeleb1", summaries))
-    num_unused = len(stored) - sum(map(len, sets.values()))
-    if num_unused:
-        print(f"{num_unused} utterances of test speakers are in no trial and in no set.")
-    print(f"{len(val_trials)} validation trials, {len(test_trials)} test trials.")
-    if len(val_trials) < options.num_val_trials:
-        print(
-            f"The validation set cannot supply {options.num_val_trials} trials; it has fewer pairs."
-        )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

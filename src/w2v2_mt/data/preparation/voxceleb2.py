@@ -1,0 +1,188 @@
+"""The VoxCeleb2 archives as shards, with the three tests over VoxCeleb1:
+`python -m w2v2_mt.data.preparation.voxceleb2 --help`."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from w2v2_mt.data.preparation import voxceleb1
+from w2v2_mt.data.preparation.command_line import StageBars, run_command
+from w2v2_mt.data.preparation.ffmpeg import check_ffmpeg
+from w2v2_mt.data.preparation.meta import read_sexes
+from w2v2_mt.data.preparation.options import options_from
+from w2v2_mt.data.preparation.shard_sets import ShardSet, write_facts
+from w2v2_mt.data.preparation.shard_writing import FFMPEG_SUFFIX, ShardReport
+from w2v2_mt.data.preparation.splits import check_no_leakage
+from w2v2_mt.data.preparation.trials import write_trials
+from w2v2_mt.data.preparation.utterance_names import UtteranceName
+from w2v2_mt.data.preparation.voxceleb import (
+    META_PRODUCER,
+    SetWriter,
+    StoredNames,
+    account_of,
+    check_trials_kept,
+    chosen_speakers,
+    chosen_trials,
+    finish,
+    names_of_trials,
+    parser_of,
+    print_num_trials,
+    print_result,
+    record_of,
+    split_of,
+    split_options_from,
+    write_train_and_val,
+)
+from w2v2_mt.data.preparation.workspace import produce
+from w2v2_mt.data.trials import read_trials
+
+SPEAKER_FILE = "vox2_meta.csv"
+MAIN, ALL, HARD = "vox2_shards", "vox2_shards_all", "vox2_shards_hard"
+TESTS = {MAIN: voxceleb1.TEST_TRIALS, ALL: "list_test_all2.txt", HARD: "list_test_hard2.txt"}
+"""Folder -> the list of its trials: the original, extended and hard test."""
+
+SHARED = ALL
+"""The folder where the utterances of all three tests lie; the other two link there."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = parser_of(
+        "Turn the VoxCeleb2 archives in <data_folder>/voxceleb_archives into shards for training "
+        f"and validation in <data_folder>/{MAIN}, and those of VoxCeleb1 into the original, "
+        f"extended and hard test in {MAIN}/test, {ALL}/test and {HARD}/test. Each VoxCeleb2 "
+        "archive is vox2_<part>_wav.zip where that exists, and vox2_<part>_aac.zip otherwise, "
+        "which needs ffmpeg.",
+        num_val_trials=30_000,
+    )
+    parser.add_argument(
+        "--with_test_part",
+        action="store_true",
+        help="train on the 118 speakers of vox2_test as well (default: the 5,994 of vox2_dev)",
+    )
+    return run_command(_prepare, parser.parse_args(arguments))
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
+    options = options_from(arguments)
+    split_options = split_options_from(arguments)
+    meta_folder = options.data_folder / "voxceleb_meta"
+    archive_folder = options.data_folder / "voxceleb_archives"
+    parts = ("dev", "test") if arguments.with_test_part else ("dev",)
+    train_archives = [_archive_of(archive_folder, part) for part in parts]
+    test_archives = [archive_folder / name for name in voxceleb1.ARCHIVES]
+    lists = {folder: meta_folder / name for folder, name in TESTS.items()}
+    targets = [options.data_folder / name for name in (ALL, HARD, MAIN)]
+    if any(_suffix(archive) == FFMPEG_SUFFIX for archive in train_archives):
+        check_ffmpeg()
+    start = time.monotonic()
+    written: list[ShardSet] = []
+
+    def fill(work: Path) -> None:
+        sexes = read_sexes(meta_folder / SPEAKER_FILE)
+        trials = {
+            folder: chosen_trials(read_trials(path, producer=META_PRODUCER), limit=options.limit)
+            for folder, path in lists.items()
+        }
+        stored = StoredNames()
+        for archive in train_archives:
+            stored.add_archive(archive, suffix=_suffix(archive))
+        names = chosen_speakers(stored.members, options=options)
+        for archive in test_archives:
+            stored.add_archive(archive, suffix=voxceleb1.SUFFIX)
+        tests = {
+            folder: names_of_trials(trials[folder], stored=stored.members, source=path)
+            for folder, path in lists.items()
+        }
+        split = split_of(names, sexes=sexes, split_options=split_options, seed=options.seed)
+        check_no_leakage(
+            split,
+            tests={lists[folder].name: test for folder, test in tests.items()},
+            val_split_mode=split_options.val_split_mode,
+        )
+        with StageBars() as bars:
+            writer = SetWriter(
+                work=work,
+                stored=stored,
+                speaker_indices={name: index for index, name in enumerate(split.train_speakers)},
+                options=options,
+                bars=bars,
+                account=account_of(stored, options=options, work=work),
+                written=written,
+            )
+            write_train_and_val(
+                writer, split, folder=work / MAIN, sexes=sexes, split_options=split_options
+            )
+            _write_tests(writer, tests, work=work)
+        kept = [key for each in written for key in each.keys]
+        for folder, path in lists.items():
+            check_trials_kept(trials[folder], kept=kept, source=path)
+            write_trials(work / folder / "test" / "test_trials.txt", trials[folder])
+            print_num_trials(f"{folder}/test", len(trials[folder]), wanted=len(trials[folder]))
+        sets = {
+            "train": work / MAIN / "train",
+            "val": work / MAIN / "val",
+            "test": work / SHARED / "test",
+        }
+        finish("VoxCeleb2", work / MAIN, writer, sets=sets)
+
+    produce(
+        targets,
+        work=options.data_folder / f".{MAIN}.partial",
+        record=record_of(
+            [*train_archives, *test_archives, meta_folder / SPEAKER_FILE, *lists.values()],
+            options,
+            {**asdict(split_options), "with_test_part": arguments.with_test_part},
+        ),
+        overwrite=options.overwrite,
+        fill=fill,
+    )
+    print_result("VoxCeleb2", written, start=start, folder=targets[-1])
+    if options.delete_originals:
+        for archive in train_archives:
+            archive.unlink()
+
+
+def _archive_of(folder: Path, part: str) -> Path:
+    converted = folder / f"vox2_{part}_wav.zip"
+    return converted if converted.is_file() else folder / f"vox2_{part}_aac.zip"
+
+
+def _suffix(archive: Path) -> str:
+    return voxceleb1.SUFFIX if archive.name.endswith("_wav.zip") else FFMPEG_SUFFIX
+
+
+def _write_tests(writer: SetWriter, tests: Mapping[str, set[UtteranceName]], *, work: Path) -> None:
+    """Write each utterance once: one group of shards for each set of tests that share it."""
+    groups: dict[tuple[str, ...], list[UtteranceName]] = {}
+    for utterance in sorted(set[UtteranceName]().union(*tests.values())):
+        sharing = tuple(folder for folder in TESTS if utterance in tests[folder])
+        groups.setdefault(sharing, []).append(utterance)
+    shared = work / SHARED / "test"
+    tested: dict[str, dict[str, ShardReport]] = {folder: {} for folder in TESTS}
+    first_index = 0
+    for number, sharing in enumerate(sorted(groups), start=1):
+        name = f"test, part {number} of {len(groups)}"
+        part = writer.write(name, groups[sharing], folder=shared, first_index=first_index)
+        first_index += len(part.reports)
+        for folder in sharing:
+            tested[folder] |= part.reports
+    everything: dict[str, ShardReport] = {}
+    for folder, reports in tested.items():
+        everything |= reports
+        test = work / folder / "test"
+        test.mkdir(parents=True, exist_ok=True)
+        write_facts(test, ShardSet("test", reports), options=writer.options, further_facts={})
+        if folder != SHARED:
+            for shard in reports:
+                link = test / shard
+                link.unlink(missing_ok=True)
+                link.symlink_to(os.path.relpath(shared / shard, test))
+    writer.written.append(ShardSet("test", everything))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""A folder in which results grow until they are complete; a run that was stopped goes on there."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+RECORD_FILE = "preparation.json"
+"""What a result was made of and how, in the last of its folders."""
+
+_COMPLETE = "complete"
+_LOCK = "lock"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file that is there completely or not at all."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def produce(
+    targets: Sequence[Path],
+    *,
+    work: Path,
+    record: Mapping[str, object],
+    overwrite: bool,
+    fill: Callable[[Path], None],
+) -> bool:
+    """Let `fill` make the folders `work/<name of target>`, then move them to the targets.
+
+    `record` says all that decides the result. Where an earlier call with the same record was
+    stopped, `fill` finds in `work` what it had written; a complete result is not made again.
+
+    Returns:
+        False where the targets are there already, made with this record.
+
+    Raises:
+        ValueError: a target exists that was made with another record, and `overwrite` is False; or
+            another process works in `work`.
+    """
+    text = json.dumps(record, indent=1) + "\n"
+    if (work / _COMPLETE).exists():
+        with _locked(work):
+            _move(work, targets)
+    if _text(targets[-1] / RECORD_FILE) == text:
+        return False
+    existing = [target for target in targets if target.exists()]
+    if existing and not overwrite:
+        raise ValueError(
+            f"{existing[0]} exists already, made from other archives or with other options; move "
+            "it away, or pass --overwrite to replace it."
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    with _locked(work):
+        if _text(work / RECORD_FILE) != text:
+            _clear(work)
+            write_atomically(work / RECORD_FILE, text)
+        fill(work)
+        (work / targets[-1].name / RECORD_FILE).write_text(text, encoding="utf-8")
+        (work / _COMPLETE).touch()
+        _move(work, targets)
+    return True
+
+
+def _move(work: Path, targets: Sequence[Path]) -> None:
+    """May be stopped anywhere and called again."""
+    for target in targets:
+        made = work / target.name
+        if made.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                replaced = work / f"replaced-{target.name}"
+                shutil.rmtree(replaced, ignore_errors=True)
+                target.rename(replaced)
+            made.rename(target)
+    # The mark goes last: without it, what is left of the folder would be taken for unfinished work.
+    for entry in work.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+    shutil.rmtree(work)
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _clear(work: Path) -> None:
+    for entry in work.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != _LOCK:
+            entry.unlink()
+
+
+@contextmanager
+def _locked(work: Path) -> Iterator[None]:
+    with open(work / _LOCK, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another process is preparing data in {work}; wait for it or stop it."
+            ) from error
+        yield

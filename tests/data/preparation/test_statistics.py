@@ -1,0 +1,42 @@
+import re
+from pathlib import Path
+
+import numpy as np
+
+from w2v2_mt.data.preparation.statistics import SetStatistics, write_statistics
+
+
+def page_of(folder: Path, *sets: SetStatistics) -> str:
+    write_statistics(folder / "statistics.html", title="A & B", sets=sets)
+    return (folder / "statistics.html").read_text()
+
+
+def statistics(name: str, durations_sec: list[float], counts: list[int]) -> SetStatistics:
+    return SetStatistics(
+        name=name,
+        durations_sec=np.array(durations_sec),
+        utterances_per_speaker=np.array(counts, dtype=np.int64),
+    )
+
+
+def test_the_table_says_what_is_in_each_set(tmp_path: Path) -> None:
+    page = page_of(tmp_path, statistics("train", [3600, 1800, 7200], [1, 2]))
+    cells = re.findall(r"<td>(.*?)</td>", page)
+    assert cells == ["train", "3", "2", "3.50", "1800.00 s", "3600.00 s", "7200.00 s"]
+    assert "<h1>A &amp; B</h1>" in page
+
+
+def test_each_set_has_two_pictures_and_nothing_is_fetched(tmp_path: Path) -> None:
+    sets = [statistics(name, [1.0, 2.0], [1, 1]) for name in ("train", "val")]
+    page = page_of(tmp_path, *sets)
+    assert page.count("<svg") == 4
+    assert not re.findall(r"(?:src|href)=['\"](?!#)", page.replace('xlink:href="#', ""))
+
+
+def test_the_same_sets_make_the_same_bytes(tmp_path: Path) -> None:
+    each = statistics("train", list(range(1, 50)), [3, 4, 5])
+    assert page_of(tmp_path, each) == page_of(tmp_path, each)
+
+
+def test_a_set_without_utterances_is_said_to_have_none(tmp_path: Path) -> None:
+    assert "no utterances" in page_of(tmp_path, statistics("val", [], []))

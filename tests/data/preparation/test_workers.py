@@ -1,0 +1,71 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from w2v2_mt.data.preparation.workers import answers
+
+PARENT = """
+import os
+from w2v2_mt.data.preparation.workers import answers
+
+def wait(number):
+    print(os.getpid(), flush=True)
+    open(os.environ["FIFO"], "rb").read()  # no one ever writes there
+
+if __name__ == "__main__":
+    list(answers(wait, [1, 2], num_workers=2))
+"""
+
+
+def doubled(number: int) -> int:
+    return 2 * number
+
+
+def inverted(number: int) -> float:
+    return 1 / number
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_each_task_is_answered_once(num_workers: int) -> None:
+    found = list(answers(doubled, range(20), num_workers=num_workers))
+    assert sorted(found) == list(range(0, 40, 2))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_the_error_of_a_task_comes_through(num_workers: int) -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(answers(inverted, [1, 0, 1], num_workers=num_workers))
+
+
+def test_tasks_are_made_as_workers_get_free() -> None:
+    made: list[int] = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(1000):
+            made.append(number)
+            yield number
+
+    found = answers(doubled, tasks(), num_workers=1)
+    next(found)
+    assert len(made) < 10
+    found.close()
+
+
+def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "parent.py").write_text(PARENT)
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "parent.py"],
+        env={**os.environ, "FIFO": str(tmp_path / "fifo")},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        for _ in range(2):
+            assert int(parent.stdout.readline()) > 0
+        parent.kill()
+        # The pipe ends when the last process that could write to it has ended.
+        assert parent.stdout.read() == ""
