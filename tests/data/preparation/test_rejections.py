@@ -18,7 +18,9 @@ def test_so_many_are_allowed_and_one_more_stops_the_run(tmp_path: Path) -> None:
     account.add([Rejection("a.wav", "it is empty.")])
     account.add([Rejection("b.wav", "it is empty.")])
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match=r"^3 of 1000 files .* more than --max_rejected allows .0\.002"):
+    with pytest.raises(
+        ValueError, match=r"^3 of 1000 files .* more than --max_rejected allows .0\.002"
+    ):
         account.add([Rejection("c.wav", "it is empty.")])
     assert len((tmp_path / "rejected.tsv").read_text().splitlines()) == 4
 

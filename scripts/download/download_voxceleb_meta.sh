@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Download the meta files and trial lists of VoxCeleb to $DATA_FOLDER/voxceleb_meta.
+set -euo pipefail
+
+usage="Usage: download_voxceleb_meta.sh
+
+Downloads vox1_meta.csv, vox2_meta.csv, veri_test2.txt, list_test_all2.txt and list_test_hard2.txt to
+\$DATA_FOLDER/voxceleb_meta. A file that is there already, also one brought by hand, is kept.
+
+VOXCELEB_META_URL names a mirror (default: https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta)."
+
+for argument in "$@"; do
+    case "$argument" in
+        -h | --help) echo "$usage" && exit 0 ;;
+        *) echo "Error: '$argument' is no argument; --help shows what there is." >&2 && exit 1 ;;
+    esac
+done
+
+. "$(dirname "${BASH_SOURCE[0]}")/download.sh"
+url="${VOXCELEB_META_URL:-https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta}"
+
+check_file() { # FILE NAME: no sums are published, but a page of a web site is easily told
+    if ! [ -s "$1" ] || head -c 200 "$1" | grep -qi '<html\|<!doctype'; then
+        rm -f "$1"
+        fail "what $url gave for $(basename "$2") is no list; get it by hand into $(dirname "$2")."
+    fi
+}
+
+for name in vox1_meta.csv vox2_meta.csv veri_test2.txt list_test_all2.txt list_test_hard2.txt; do
+    file="$DATA_FOLDER/voxceleb_meta/$name"
+    if [ -s "$file" ]; then
+        echo "There already: $file"
+    else
+        download "$url/$name" "$file"
+    fi
+done
