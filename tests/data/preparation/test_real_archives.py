@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from w2v2_mt.data.preparation import librispeech, voxceleb1
+from w2v2_mt.data.preparation import librispeech, voxceleb1, voxceleb2
 from w2v2_mt.data.shards import find_shards, read_shard
 from w2v2_mt.data.trials import keys_of_trials, read_trials
 
@@ -98,3 +98,41 @@ def test_voxceleb_validates_across_videos(data_folder: Path) -> None:
     assert len(positives) == len(trials) // 2 >= 20
     for trial in positives:
         assert trial.left_key.split("/")[1] != trial.right_key.split("/")[1]
+
+
+def test_voxceleb2_is_complete_with_its_three_tests(
+    data_folder: Path, manifest: dict[str, dict[str, float]], ffmpeg: str
+) -> None:
+    assert voxceleb2.main(["--data_folder", str(data_folder)]) == 0
+    archive = manifest["voxceleb_archives/vox2_dev_aac.zip"]
+    metas = [
+        json.loads((data_folder / "vox2_shards" / name / "meta.json").read_text())
+        for name in ("train", "val")
+    ]
+    assert sum(meta["num_utterances"] for meta in metas) == archive["utterances"] == 1920
+    # AAC comes in frames of 64 ms, so each utterance ends in up to so much of silence.
+    hours = sum(meta["hours"] for meta in metas)
+    assert archive["hours"] <= hours <= archive["hours"] + 1920 * 0.064 / 3600
+    assert metas[0]["num_speakers"] == archive["speakers"]
+    assert sum(meta["num_rejected"] + meta["num_converted"] for meta in metas) == 0
+    lists = {"vox2_shards": 1, "vox2_shards_all": 2, "vox2_shards_hard": 2}
+    for name, num_archives in lists.items():
+        folder = data_folder / name / "test"
+        trials = read_trials(folder / "test_trials.txt", producer="x")
+        assert keys_of_trials(trials) == set(audio_of(folder))
+        assert len(audio_of(folder)) == 126 + 144 * (num_archives - 1)
+
+
+def test_a_limit_prepares_a_part_of_each(data_folder: Path, ffmpeg: str, tmp_path: Path) -> None:
+    for name in ("librispeech", "voxceleb_archives", "voxceleb_meta"):
+        (tmp_path / name).symlink_to(data_folder / name)
+    arguments = ["--data_folder", str(tmp_path), "--limit", "100", "--num_workers", "0"]
+    for corpus in (librispeech, voxceleb1, voxceleb2):
+        assert corpus.main(arguments) == 0
+    sizes = {
+        str(path.parent.relative_to(tmp_path)): json.loads(path.read_text())["num_utterances"]
+        for path in tmp_path.glob("*_shards*/**/meta.json")
+    }
+    assert len(sizes) == 7 + 3 + 5
+    assert max(sizes.values()) == 100
+    assert sizes["vox2_shards/train"] + sizes["vox2_shards/val"] == 100

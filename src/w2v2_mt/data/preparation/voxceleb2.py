@@ -2,11 +2,11 @@
 `python -m w2v2_mt.data.preparation.voxceleb2 --help`."""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 from w2v2_mt.data.preparation import voxceleb1
@@ -44,9 +44,6 @@ SPEAKER_FILE = "vox2_meta.csv"
 MAIN, ALL, HARD = "vox2_shards", "vox2_shards_all", "vox2_shards_hard"
 TESTS = {MAIN: voxceleb1.TEST_TRIALS, ALL: "list_test_all2.txt", HARD: "list_test_hard2.txt"}
 """Folder -> the list of its trials: the original, extended and hard test."""
-
-SHARED = ALL
-"""The folder where the utterances of all three tests lie; the other two link there."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,7 +122,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
         sets = {
             "train": work / MAIN / "train",
             "val": work / MAIN / "val",
-            "test": work / SHARED / "test",
+            **{f"test ({folder})": work / folder / "test" for folder in TESTS},
         }
         finish("VoxCeleb2", work / MAIN, writer, sets=sets)
 
@@ -156,31 +153,32 @@ def _suffix(archive: Path) -> str:
 
 
 def _write_tests(writer: SetWriter, tests: Mapping[str, set[UtteranceName]], *, work: Path) -> None:
-    """Write each utterance once: one group of shards for each set of tests that share it."""
+    """Write each utterance once: the shards of those that several tests name lie in the folder of
+    the first of these tests, and the folders of the others link there."""
     groups: dict[tuple[str, ...], list[UtteranceName]] = {}
     for utterance in sorted(set[UtteranceName]().union(*tests.values())):
         sharing = tuple(folder for folder in TESTS if utterance in tests[folder])
         groups.setdefault(sharing, []).append(utterance)
-    shared = work / SHARED / "test"
     tested: dict[str, dict[str, ShardReport]] = {folder: {} for folder in TESTS}
-    first_index = 0
+    everything: dict[str, ShardReport] = {}
     for number, sharing in enumerate(sorted(groups), start=1):
-        name = f"test, part {number} of {len(groups)}"
-        part = writer.write(name, groups[sharing], folder=shared, first_index=first_index)
-        first_index += len(part.reports)
+        part = writer.write(
+            f"test, part {number} of {len(groups)}",
+            groups[sharing],
+            folder=work / sharing[0] / "test",
+            first_index=len(everything),
+        )
+        everything |= part.reports
         for folder in sharing:
             tested[folder] |= part.reports
-    everything: dict[str, ShardReport] = {}
+        for folder, shard in product(sharing[1:], part.reports):
+            link = work / folder / "test" / shard
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(Path("..", "..", sharing[0], "test", shard))
     for folder, reports in tested.items():
-        everything |= reports
-        test = work / folder / "test"
-        test.mkdir(parents=True, exist_ok=True)
-        write_facts(test, ShardSet("test", reports), options=writer.options, further_facts={})
-        if folder != SHARED:
-            for shard in reports:
-                link = test / shard
-                link.unlink(missing_ok=True)
-                link.symlink_to(os.path.relpath(shared / shard, test))
+        shards = ShardSet("test", reports)
+        write_facts(work / folder / "test", shards, options=writer.options, further_facts={})
     writer.written.append(ShardSet("test", everything))
 
 

@@ -1,0 +1,111 @@
+import io
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.data.preparation.archive_files import noise
+from tests.data.shard_files import encoded_audio
+from w2v2_mt.data.preparation.conversion import main, wav_path
+
+pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+
+FILES = [
+    f"train/dev/aac/id1/video{video}/{number:05d}.m4a" for video in (1, 2) for number in (1, 2)
+]
+FILES.append("test/aac/id2/video1/00001.m4a")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in.wav").write_bytes(encoded_audio(noise(0, num_samples=16_000) // 8))
+    command = "ffmpeg -y -loglevel error -i in.wav -c:a aac out.m4a"
+    subprocess.run(command.split(), cwd=tmp_path, check=True)
+    for name in FILES:
+        path = tmp_path / "unpacked" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / "out.m4a", path)
+    return tmp_path / "unpacked"
+
+
+def run(folder: Path, *arguments: str) -> int:
+    return main([str(folder), "--num_workers", "0", *arguments])
+
+
+def wav_files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.wav"))
+
+
+EXPECTED = [
+    "test/wav/id2/video1/00001.wav",
+    *(f"train/wav/id1/video{video}/{number:05d}.wav" for video in (1, 2) for number in (1, 2)),
+]
+
+
+def test_wav_files_lie_where_the_archive_wants_them(folder: Path) -> None:
+    assert run(folder) == 0
+    assert wav_files(folder) == EXPECTED
+    for name in EXPECTED:
+        info = soundfile.info(folder / name)
+        assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
+    assert len(list(folder.rglob("*.m4a"))) == len(FILES)
+    assert not list(folder.rglob(".*"))
+
+
+def test_files_that_are_there_are_kept_and_others_made(folder: Path) -> None:
+    kept = folder / EXPECTED[1]
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(encoded_audio(noise(1)))
+    assert run(folder) == 0
+    assert kept.read_bytes() == encoded_audio(noise(1))
+    assert wav_files(folder) == EXPECTED
+
+
+def test_originals_go_only_when_asked_and_only_where_the_wav_file_is_there(folder: Path) -> None:
+    bad = folder / FILES[0]
+    bad.write_bytes(b"no audio")
+    assert run(folder, "--delete_originals") == 1
+    assert list(folder.rglob("*.m4a")) == [bad]
+    assert wav_files(folder) == [name for name in EXPECTED if name != EXPECTED[1]]
+    rows = (folder / "rejected.tsv").read_text().splitlines()
+    assert [row.partition("\t")[0] for row in rows[1:]] == [str(bad)]
+
+
+def test_a_damaged_wav_file_keeps_its_original(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = folder / EXPECTED[0]
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"RIFF")
+    assert run(folder, "--delete_originals") == 1
+    assert str(damaged) in capsys.readouterr().err
+    assert (folder / FILES[-1]).exists()
+
+
+def test_the_files_make_an_archive_with_the_same_samples(folder: Path) -> None:
+    assert run(folder) == 0
+    with zipfile.ZipFile(folder / "vox2_test_wav.zip", "w") as archive:
+        archive.write(folder / EXPECTED[0], "wav/id2/video1/00001.wav")
+        samples = soundfile.read(io.BytesIO(archive.read("wav/id2/video1/00001.wav")))[0]
+    np.testing.assert_array_equal(samples, soundfile.read(folder / EXPECTED[0])[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("a/b/c.m4a", "aac/<speaker>"), ("c.txt", "no .m4a")]
+)
+def test_another_layout_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, complaint: str
+) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    assert run(tmp_path) == 1
+    assert complaint in capsys.readouterr().err
+
+
+def test_both_official_layouts_are_known() -> None:
+    assert wav_path(Path("x/dev/aac/id1/v/1.m4a")) == Path("x/wav/id1/v/1.wav")
+    assert wav_path(Path("x/aac/id1/v/1.m4a")) == Path("x/wav/id1/v/1.wav")
