@@ -7,7 +7,9 @@ durations spread as in LibriSpeech and VoxCeleb; they are read from the page cac
 """
 
 import argparse
+import json
 import statistics
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +20,6 @@ from random import Random
 from typing import Any
 
 import numpy as np
-import soundfile
 from default_settings import default_settings
 from torch.utils.data import DataLoader
 
@@ -26,7 +27,7 @@ from w2v2_mt.app.build import instantiate
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.core.units import SAMPLE_RATE_HZ, samples_from_seconds, seconds_from_samples
 from w2v2_mt.data.batching import fixed_size_batches
-from w2v2_mt.data.preparation.shard_writing import ShuffledShards, Utterance, write_meta
+from w2v2_mt.data.preparation.audio import encode_wav
 from w2v2_mt.data.stages import ChunkSelector, Decode, DecodedSample
 from w2v2_mt.data.streams import TrainingStream
 
@@ -51,32 +52,29 @@ def write_shards(folder: Path, durations_sec: Sequence[float], *, samples_per_sh
     """Noise of these durations, with the facts of both corpora."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    shards = ShuffledShards(
-        name=folder.name,
-        folder=folder,
-        shard_name="shard_%06d.tar",
-        samples_per_shard=samples_per_shard,
-        seed=0,
-    )
-    for number, duration_sec in enumerate(durations_sec):
-        noise = rng.integers(-3000, 3000, samples_from_seconds(duration_sec), dtype=np.int16)
-        wav = BytesIO()
-        soundfile.write(wav, noise, SAMPLE_RATE_HZ, format="WAV")
-        speaker = number % 100
-        shards.add(
-            Utterance(
-                key=f"{speaker}/{number}/00001",
-                speaker_id=str(speaker),
-                num_frames=len(noise),
-                wav=wav.getvalue(),
-                labels={
+    num_speakers = 100
+    for start in range(0, len(durations_sec), samples_per_shard):
+        with tarfile.open(folder / f"shard_{start:06d}.tar", "w") as shard:
+            for number, duration_sec in enumerate(durations_sec[start:][:samples_per_shard], start):
+                noise = rng.integers(
+                    -3000, 3000, samples_from_seconds(duration_sec), dtype=np.int16
+                )
+                speaker = number % num_speakers
+                facts = {
                     "transcription": "NOISE",
                     "speaker_id": str(speaker),
                     "speaker_id_idx": speaker,
-                },
-            )
-        )
-    write_meta(folder, shards.finish(), further_facts={})
+                    "num_frames": len(noise),
+                    "sampling_rate": SAMPLE_RATE_HZ,
+                }
+                for suffix, content in (
+                    ("wav", encode_wav(noise)),
+                    ("json", json.dumps(facts).encode()),
+                ):
+                    member = tarfile.TarInfo(f"{speaker}/{number}/00001.{suffix}")
+                    member.size = len(content)
+                    shard.addfile(member, BytesIO(content))
+    (folder / "meta.json").write_text(json.dumps({"num_speakers": num_speakers}))
 
 
 def write_data_folder(folder: Path, *, num_utterances: int) -> None:

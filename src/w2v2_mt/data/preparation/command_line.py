@@ -117,15 +117,16 @@ def summary_table(title: str, sets: Sequence[ShardSet], *, duration_sec: float) 
     """One row for each set of shards."""
     num_megabytes = sum(each.num_bytes_read for each in sets) / BYTES_PER_MB
     rate = f"{num_megabytes:.0f} MB of audio files, {num_megabytes / duration_sec:.1f} MB/s"
-    table = Table(title=title, caption=rate)
+    table = Table(title=title, caption=rate, show_edge=False, pad_edge=False)
     table.add_column("split", no_wrap=True)
     for heading in ("utterances", "speakers", "hours", "shards", "rejected", "converted"):
         table.add_column(heading, justify="right")
     for each in sets:
         facts = each.facts()
-        counts = ("num_utterances", "num_speakers", "hours", "num_shards")
         table.add_row(
             each.name,
-            *(str(facts[count]) for count in (*counts, "num_rejected", "num_converted")),
+            *(str(facts[count]) for count in ("num_utterances", "num_speakers")),
+            f"{each.hours:.2f}",
+            *(str(facts[count]) for count in ("num_shards", "num_rejected", "num_converted")),
         )
     return table

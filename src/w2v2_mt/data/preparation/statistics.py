@@ -77,7 +77,7 @@ def _histogram(values: np.ndarray, *, label: str, of_what: str) -> str:
     from matplotlib.figure import Figure
 
     counts, edges = np.histogram(values, bins=NUM_BINS)
-    figure = Figure(figsize=(5, 3), layout="constrained")
+    figure = Figure(figsize=(4.3, 2.8), layout="constrained")
     axes = figure.subplots()
     axes.stairs(counts, edges, fill=True)
     axes.set(xlabel=label, ylabel=f"number of {of_what}")
