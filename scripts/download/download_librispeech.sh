@@ -2,43 +2,71 @@
 # Download the LibriSpeech archives to $DATA_FOLDER/librispeech and check their md5 sums.
 set -euo pipefail
 
-usage="Usage: download_librispeech.sh [SUBSET...]
+usage="Usage: download_librispeech.sh [--accept_unknown_md5] [SUBSET...]
 
 Downloads train-clean-100, train-clean-360, train-other-500, dev-clean, dev-other, test-clean and
 test-other, or the subsets that are named, to \$DATA_FOLDER/librispeech. A download that was stopped
 goes on where it was. An archive that is there already, also one brought by hand, is only checked.
 
+--accept_unknown_md5 keeps an archive that is there already and is not the published one.
+
 LIBRISPEECH_URL names a mirror (default: https://www.openslr.org/resources/12)."
 
+accept_unknown_md5=false
+subsets=()
 for argument in "$@"; do
-    case "$argument" in -h | --help) echo "$usage" && exit 0 ;; esac
+    case "$argument" in
+        -h | --help) echo "$usage" && exit 0 ;;
+        --accept_unknown_md5) accept_unknown_md5=true ;;
+        *) subsets+=("$argument") ;;
+    esac
 done
+if [ ${#subsets[@]} -eq 0 ]; then
+    subsets=(train-clean-100 train-clean-360 train-other-500)
+    subsets+=(dev-clean dev-other test-clean test-other)
+fi
 
 . "$(dirname "${BASH_SOURCE[0]}")/download.sh"
 sums="$(dirname "${BASH_SOURCE[0]}")/librispeech.md5"
 url="${LIBRISPEECH_URL:-https://www.openslr.org/resources/12}"
 
-if [ $# -eq 0 ]; then
-    set -- train-clean-100 train-clean-360 train-other-500 dev-clean dev-other test-clean test-other
-fi
-for subset in "$@"; do
-    grep -q " $subset.tar.gz\$" "$sums" || fail "'$subset' is no subset of LibriSpeech; --help names them."
-done
-
-check_file() { # FILE NAME: is FILE what is published under the name of NAME?
-    local expected found
-    expected="$(grep " $(basename "$2")\$" "$sums" | cut -d ' ' -f 1)"
-    found="$(md5sum "$1" | cut -d ' ' -f 1)"
-    [ "$found" = "$expected" ] ||
-        fail "$1 has the md5 sum $found, the published archive $expected; move it away and run this again."
+published_md5() { # NAME
+    awk -v name="$1" '$2 == name { print $1 }' "$sums"
 }
 
-for subset in "$@"; do
+md5_problem() { # FILE NAME: prints nothing if FILE is what is published under NAME
+    local found expected
+    found="$(md5sum <"$1")" || return 1
+    found="${found%% *}"
+    expected="$(published_md5 "$2")"
+    [ "$found" = "$expected" ] || echo "$1 has the md5 sum $found, the published $2 $expected"
+}
+
+check_file() { # PART FILE
+    local problem
+    problem="$(md5_problem "$1" "$(basename "$2")")"
+    [ -z "$problem" ] || fail "$problem; remove it and run this again."
+}
+
+for subset in "${subsets[@]}"; do
+    [ -n "$(published_md5 "$subset.tar.gz")" ] ||
+        fail "'$subset' is no subset of LibriSpeech; --help names them."
+done
+command -v md5sum >/dev/null || fail "md5sum is not installed; install it (GNU coreutils)."
+
+for subset in "${subsets[@]}"; do
     file="$DATA_FOLDER/librispeech/$subset.tar.gz"
-    if [ -f "$file" ]; then
-        check_file "$file" "$file"
+    if ! [ -f "$file" ]; then
+        download "${url%/}/$subset.tar.gz" "$file"
+        continue
+    fi
+    problem="$(md5_problem "$file" "$subset.tar.gz")"
+    if [ -z "$problem" ]; then
         echo "There already: $file"
+    elif [ "$accept_unknown_md5" = true ]; then
+        echo "Kept: $problem."
     else
-        download "$url/$subset.tar.gz" "$file"
+        fail "$problem; move it away and run this again," \
+            "or pass --accept_unknown_md5 to keep it."
     fi
 done

@@ -4,8 +4,8 @@ set -euo pipefail
 
 usage="Usage: download_voxceleb_meta.sh
 
-Downloads vox1_meta.csv, vox2_meta.csv, veri_test2.txt, list_test_all2.txt and list_test_hard2.txt to
-\$DATA_FOLDER/voxceleb_meta. A file that is there already, also one brought by hand, is kept.
+Downloads vox1_meta.csv, vox2_meta.csv, veri_test2.txt, list_test_all2.txt and list_test_hard2.txt
+to \$DATA_FOLDER/voxceleb_meta. A file that is there already, also one brought by hand, is kept.
 
 VOXCELEB_META_URL names a mirror (default: https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta)."
 
@@ -19,8 +19,12 @@ done
 . "$(dirname "${BASH_SOURCE[0]}")/download.sh"
 url="${VOXCELEB_META_URL:-https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta}"
 
-check_file() { # FILE NAME: no sums are published, but a page of a web site is easily told
-    if ! [ -s "$1" ] || head -c 200 "$1" | grep -qi '<html\|<!doctype'; then
+is_list() { # FILE: no sums are published, but a page of a web site is easily told
+    [ -s "$1" ] && ! head -c 200 "$1" | grep -qi '<html\|<!doctype'
+}
+
+check_file() { # PART FILE
+    if ! is_list "$1"; then
         rm -f "$1"
         fail "what $url gave for $(basename "$2") is no list; get it by hand into $(dirname "$2")."
     fi
@@ -28,9 +32,11 @@ check_file() { # FILE NAME: no sums are published, but a page of a web site is e
 
 for name in vox1_meta.csv vox2_meta.csv veri_test2.txt list_test_all2.txt list_test_hard2.txt; do
     file="$DATA_FOLDER/voxceleb_meta/$name"
-    if [ -s "$file" ]; then
+    if ! [ -f "$file" ]; then
+        download "${url%/}/$name" "$file"
+    elif is_list "$file"; then
         echo "There already: $file"
     else
-        download "$url/$name" "$file"
+        fail "$file is empty or a web page, no list; move it away and run this again."
     fi
 done

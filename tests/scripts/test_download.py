@@ -1,17 +1,20 @@
+"""What the download commands fetch, take up again, accept and refuse."""
+
 import hashlib
 import os
+import random
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-ARCHIVE = os.urandom(50_000)
-LISTS = ("vox1_meta.csv", "vox2_meta.csv", "veri_test2.txt", "list_test_all2.txt")
+ARCHIVE = random.Random(0).randbytes(50_000)
+LISTS = "vox1_meta.csv vox2_meta.csv veri_test2.txt list_test_all2.txt list_test_hard2.txt".split()
+NO_HOST = "http://127.0.0.1:9"
 
 
 class Server(ThreadingHTTPServer):
@@ -21,6 +24,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str | None]] = []
+        self.knows_ranges = True
+        self.breaks_off_after = len(ARCHIVE)
 
     @property
     def url(self) -> str:
@@ -34,6 +39,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range")
         self.server.requests.append((self.path, asked))
         content = self.server.files.get(self.path)
+        if not self.server.knows_ranges:
+            asked = None
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
         if content is None or (asked and start >= len(content)):
             self.send_error(404 if content is None else 416)
@@ -43,16 +50,16 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        self.wfile.write(content[start:])
+        self.wfile.write(content[start : self.server.breaks_off_after])
 
     def log_message(self, *arguments: object) -> None:
         """Requests are noted, not printed."""
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server():
     with Server() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield server
         server.shutdown()
@@ -60,7 +67,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def scripts(tmp_path: Path) -> Path:
+def scripts(tmp_path):
     """A copy of the scripts that expects our archive as dev-clean."""
     folder = tmp_path / "project" / "scripts"
     shutil.copytree(PROJECT / "scripts" / "download", folder / "download")
@@ -73,35 +80,47 @@ def scripts(tmp_path: Path) -> Path:
     return folder / "download"
 
 
+@pytest.fixture
+def archive(tmp_path):
+    """Where the archive belongs; the folder is there, the archive is not."""
+    (tmp_path / "librispeech").mkdir()
+    return tmp_path / "librispeech" / "dev-clean.tar.gz"
+
+
 def run(
-    script: Path, data_folder: Path, *arguments: str, url: str = "http://127.0.0.1:9"
+    script: Path, data_folder: Path, *arguments: str, url: str = NO_HOST, **environment: str
 ) -> tuple[int, str]:
+    """The exit status and all that is on stderr: nothing, or one sentence and status 1."""
     finished = subprocess.run(
         [script, *arguments],
         env={
             **os.environ,
+            "NO_PROXY": "*",
             "DATA_FOLDER": str(data_folder),
             "LIBRISPEECH_URL": url,
             "VOXCELEB_META_URL": url,
+            **environment,
         },
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
-    errors = [line for line in finished.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(errors) == (finished.returncode != 0)
-    return finished.returncode, "".join(errors)
+    assert finished.returncode in (0, 1), finished.stderr
+    assert len(finished.stderr.splitlines()) == finished.returncode, finished.stderr
+    return finished.returncode, finished.stderr.strip()
 
 
-def librispeech(scripts: Path, folder: Path, *subsets: str, **options: str) -> tuple[int, str]:
-    return run(scripts / "download_librispeech.sh", folder, *(subsets or ["dev-clean"]), **options)
+def librispeech(scripts: Path, folder: Path, *arguments: str, **options: str) -> tuple[int, str]:
+    script = scripts / "download_librispeech.sh"
+    return run(script, folder, *(arguments or ["dev-clean"]), **options)
 
 
-def test_an_archive_is_downloaded_and_not_asked_for_again(
-    scripts: Path, server: Server, tmp_path: Path
-) -> None:
+def part_of(archive: Path) -> Path:
+    return archive.with_name(archive.name + ".part")
+
+
+def test_an_archive_is_downloaded_and_not_asked_for_again(scripts, server, tmp_path):
     server.files["/dev-clean.tar.gz"] = ARCHIVE
-    assert librispeech(scripts, tmp_path, url=server.url) == (0, "")
+    assert librispeech(scripts, tmp_path, url=f"{server.url}/") == (0, "")
     archive = tmp_path / "librispeech" / "dev-clean.tar.gz"
     assert archive.read_bytes() == ARCHIVE
     assert [path.name for path in archive.parent.iterdir()] == ["dev-clean.tar.gz"]
@@ -110,74 +129,140 @@ def test_an_archive_is_downloaded_and_not_asked_for_again(
 
 
 @pytest.mark.parametrize("num_bytes", [1, 20_000, len(ARCHIVE)])
-def test_a_stopped_download_goes_on(
-    scripts: Path, server: Server, tmp_path: Path, num_bytes: int
-) -> None:
+def test_a_stopped_download_goes_on(scripts, server, archive, tmp_path, num_bytes):
     server.files["/dev-clean.tar.gz"] = ARCHIVE
-    (tmp_path / "librispeech").mkdir()
-    (tmp_path / "librispeech" / "dev-clean.tar.gz.part").write_bytes(ARCHIVE[:num_bytes])
+    part_of(archive).write_bytes(ARCHIVE[:num_bytes])
     assert librispeech(scripts, tmp_path, url=server.url) == (0, "")
-    assert (tmp_path / "librispeech" / "dev-clean.tar.gz").read_bytes() == ARCHIVE
-    assert server.requests[0] == ("/dev-clean.tar.gz", f"bytes={num_bytes}-")
+    assert archive.read_bytes() == ARCHIVE
+    assert server.requests == [("/dev-clean.tar.gz", f"bytes={num_bytes}-")]
 
 
-def test_an_archive_brought_by_hand_needs_no_network(scripts: Path, tmp_path: Path) -> None:
-    (tmp_path / "librispeech").mkdir()
-    (tmp_path / "librispeech" / "dev-clean.tar.gz").write_bytes(ARCHIVE)
-    assert librispeech(scripts, tmp_path) == (0, "")
+def test_a_connection_that_broke_off_leaves_a_part(scripts, server, archive, tmp_path):
+    server.files["/dev-clean.tar.gz"] = ARCHIVE
+    server.breaks_off_after = 30_000
+    code, error = librispeech(scripts, tmp_path, url=server.url)
+    assert (code, archive.exists()) == (1, False)
+    assert "cannot be had (curl says 18); the same command goes on then" in error
+    server.breaks_off_after = len(ARCHIVE)
+    assert librispeech(scripts, tmp_path, url=server.url) == (0, "")
+    assert archive.read_bytes() == ARCHIVE
+    assert server.requests[-1] == ("/dev-clean.tar.gz", "bytes=30000-")
 
 
-def test_another_file_is_left_as_it_is_and_told(
-    scripts: Path, server: Server, tmp_path: Path
-) -> None:
-    (tmp_path / "librispeech").mkdir()
-    archive = tmp_path / "librispeech" / "dev-clean.tar.gz"
+def test_a_server_without_ranges_is_asked_for_the_whole(scripts, server, archive, tmp_path):
+    server.files["/dev-clean.tar.gz"] = ARCHIVE
+    server.knows_ranges = False
+    part_of(archive).write_bytes(ARCHIVE[:20_000])
+    assert librispeech(scripts, tmp_path, url=server.url) == (0, "")
+    assert archive.read_bytes() == ARCHIVE
+    assert [asked for _, asked in server.requests] == ["bytes=20000-", None]
+
+
+def test_another_file_is_left_as_it_is_unless_it_is_wanted(scripts, archive, tmp_path):
     archive.write_bytes(b"something else")
-    code, error = librispeech(scripts, tmp_path)
-    assert (code, archive.read_bytes()) == (1, b"something else")
-    assert "has the md5 sum" in error
-    archive.unlink()
-    server.files["/dev-clean.tar.gz"] = b"changed on the way"
-    assert librispeech(scripts, tmp_path, url=server.url)[0] == 1
-    assert not archive.exists()
-
-
-def test_what_cannot_be_had_is_one_sentence(scripts: Path, server: Server, tmp_path: Path) -> None:
-    assert "cannot be had; get" in librispeech(scripts, tmp_path, url=server.url)[1]
-    assert "cannot be had (curl says 7)" in librispeech(scripts, tmp_path)[1]
-    code, error = librispeech(scripts, tmp_path, "dev-dirty")
-    assert (code, error) == (
+    found, published = (hashlib.md5(it).hexdigest() for it in (b"something else", ARCHIVE))
+    assert librispeech(scripts, tmp_path) == (
         1,
-        "Error: 'dev-dirty' is no subset of LibriSpeech; --help names them.",
+        f"Error: {archive} has the md5 sum {found}, the published dev-clean.tar.gz {published}; "
+        "move it away and run this again, or pass --accept_unknown_md5 to keep it.",
     )
+    assert librispeech(scripts, tmp_path, "dev-clean", "--accept_unknown_md5") == (0, "")
+    assert archive.read_bytes() == b"something else"
 
 
-def test_the_sums_are_those_of_all_seven_archives() -> None:
-    sums = (PROJECT / "scripts" / "download" / "librispeech.md5").read_text().splitlines()
-    assert len(sums) == len({line.split()[0] for line in sums}) == 7
-    assert all(len(line.split()[0]) == 32 for line in sums)
+def test_a_download_with_a_wrong_sum_is_never_accepted(scripts, server, archive, tmp_path):
+    server.files["/dev-clean.tar.gz"] = b"changed on the way"
+    arguments = ("dev-clean", "--accept_unknown_md5")
+    error = librispeech(scripts, tmp_path, *arguments, url=server.url)[1]
+    assert not archive.exists()
+    assert error.startswith(f"Error: {part_of(archive)} has the md5 sum")
+    assert error.endswith("; remove it and run this again.")
 
 
-def test_meta_files_are_downloaded_and_those_brought_by_hand_kept(
-    scripts: Path, server: Server, tmp_path: Path
-) -> None:
+def test_an_archive_that_the_server_has_not_leaves_the_part(scripts, server, archive, tmp_path):
+    for num_bytes in (0, 20_000):
+        part_of(archive).write_bytes(ARCHIVE[:num_bytes])
+        code, error = librispeech(scripts, tmp_path, url=server.url)
+        assert (code, part_of(archive).stat().st_size) == (1, num_bytes)
+        assert f"{server.url}/dev-clean.tar.gz cannot be had (HTTP status 404)" in error
+
+
+def commands(folder: Path, *, without: str) -> str:
+    """A PATH with what the scripts call, less one command."""
+    (folder / "commands").mkdir()
+    for name in {*"bash dirname basename mkdir awk curl md5sum".split()} - {without}:
+        command = shutil.which(name)
+        assert command is not None, name
+        (folder / "commands" / name).symlink_to(command)
+    return str(folder / "commands")
+
+
+def test_what_is_in_the_way_is_one_sentence(scripts, server, archive, tmp_path):
+    assert librispeech(scripts, tmp_path) == (
+        1,
+        f"Error: {NO_HOST}/dev-clean.tar.gz cannot be reached (curl says 7); check the network or "
+        "name a mirror (--help).",
+    )
+    server.files["/dev-clean.tar.gz"] = ARCHIVE
+    part_of(archive).symlink_to("/dev/full")
+    error = librispeech(scripts, tmp_path, url=server.url)[1]
+    assert "dev-clean.tar.gz.part cannot be written; is the disk full?" in error
+    error = librispeech(scripts, part_of(archive))[1]
+    assert "cannot be made; set DATA_FOLDER" in error
+
+
+def test_an_archive_brought_by_hand_needs_neither_network_nor_curl(scripts, archive, tmp_path):
+    archive.write_bytes(ARCHIVE)
+    assert librispeech(scripts, tmp_path, PATH=commands(tmp_path, without="curl")) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["curl", "md5sum"])
+def test_a_missing_command_is_one_sentence(scripts, tmp_path, command):
+    error = librispeech(scripts, tmp_path, PATH=commands(tmp_path, without=command))[1]
+    assert error.startswith(f"Error: {command} is not installed; install it")
+
+
+@pytest.mark.parametrize("name", ["dev-dirty", "dev.clean", "dev-clean.tar.gz", "--subsets", ""])
+def test_an_unknown_subset_stops_before_anything_is_downloaded(scripts, server, tmp_path, name):
+    server.files["/dev-clean.tar.gz"] = ARCHIVE
+    error = f"Error: '{name}' is no subset of LibriSpeech; --help names them."
+    assert librispeech(scripts, tmp_path, "dev-clean", name, url=server.url) == (1, error)
+    assert server.requests == []
+
+
+def test_without_a_name_all_seven_archives_are_wanted(scripts, server, tmp_path):
+    sums = scripts / "librispeech.md5"
+    names = [line.split()[1] for line in sums.read_text().splitlines()]
+    sums.write_text("".join(f"{hashlib.md5(ARCHIVE).hexdigest()}  {name}\n" for name in names))
+    server.files = {f"/{name}": ARCHIVE for name in names}
+    assert run(scripts / "download_librispeech.sh", tmp_path, url=server.url) == (0, "")
+    assert {path.name for path in (tmp_path / "librispeech").iterdir()} == set(names)
+    assert len(names) == len(server.requests) == 7
+
+
+def test_meta_files_are_downloaded_and_those_brought_by_hand_kept(scripts, server, tmp_path):
     server.files |= {f"/{name}": f"content of {name}".encode() for name in LISTS}
-    (tmp_path / "voxceleb_meta").mkdir()
-    (tmp_path / "voxceleb_meta" / "list_test_hard2.txt").write_text("by hand")
-    script = scripts / "download_voxceleb_meta.sh"
-    assert run(script, tmp_path, url=server.url) == (0, "")
-    for name in LISTS:
-        assert (tmp_path / "voxceleb_meta" / name).read_text() == f"content of {name}"
-    assert (tmp_path / "voxceleb_meta" / "list_test_hard2.txt").read_text() == "by hand"
+    by_hand = tmp_path / "voxceleb_meta" / "list_test_hard2.txt"
+    by_hand.parent.mkdir()
+    by_hand.write_text("by hand")
+    assert run(scripts / "download_voxceleb_meta.sh", tmp_path, url=server.url) == (0, "")
+    for name in LISTS[:4]:
+        assert (by_hand.parent / name).read_text() == f"content of {name}"
+    assert by_hand.read_text() == "by hand"
     assert len(server.requests) == 4
 
 
-@pytest.mark.parametrize("content", [b"<!DOCTYPE html><p>moved", b"<html><p>Sorry", b""])
-def test_a_web_page_is_not_taken_for_a_list(
-    scripts: Path, server: Server, tmp_path: Path, content: bytes
-) -> None:
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html><p>moved", b"\n <HTML><p>Sorry", b""])
+def test_a_web_page_is_not_taken_for_a_list(scripts, server, tmp_path, content):
     server.files["/vox1_meta.csv"] = content
-    code, error = run(scripts / "download_voxceleb_meta.sh", tmp_path, url=server.url)
-    assert code == 1
+    script, folder = scripts / "download_voxceleb_meta.sh", tmp_path / "voxceleb_meta"
+    error = run(script, tmp_path, url=server.url)[1]
     assert "vox1_meta.csv is no list; get it by hand" in error
-    assert not list((tmp_path / "voxceleb_meta").iterdir())
+    assert not list(folder.iterdir())
+    (folder / "vox1_meta.csv").write_bytes(content)
+    error = run(script, tmp_path)[1]
+    assert error == (
+        f"Error: {folder}/vox1_meta.csv is empty or a web page, no list; move it away and run this "
+        "again."
+    )
+    assert (folder / "vox1_meta.csv").read_bytes() == content
