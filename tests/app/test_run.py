@@ -210,7 +210,7 @@ def test_a_run_that_was_finished_is_only_tested_again(start, tmp_path, capsys):
     [
         (["run_lr_range_test=true"], "run_lr_range_test=true is not available in this version"),
         (["load_network_from_checkpoint=/no/file"], "'/no/file' is no file; name a checkpoint of"),
-        (["gpus=1000"], "gpus=1000, but this machine has"),
+        (["gpus=1000"], "gpus=1000: training on several GPUs is not available"),
         (["network.wav2vec_huggingface_id=tiny", "network.reset_weights=false"], "without weights"),
         (["network.num_speaker_dimensions=32"], "choose 1 to 31 for this encoder"),
         (["num_workers=3"], "shards .* cannot be dealt out to 3 readers"),

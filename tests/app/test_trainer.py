@@ -73,9 +73,15 @@ def test_no_checkpoint_is_written_unless_a_callback_asks_for_it(tmp_path):
 
 
 def test_more_gpus_than_there_are_is_an_error_that_says_how_many(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ValueError, match=r"^gpus=3, but this machine has 1; set gpus=1 or NUM_"):
-        small_trainer(tmp_path, devices=3)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ValueError, match=r"^gpus=1, but this machine has 0; set gpus=0 or NUM_"):
+        small_trainer(tmp_path, devices=1)
+
+
+def test_several_gpus_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match=r"^gpus=2: .* not available in this version; set gpus=1"):
+        small_trainer(tmp_path, devices=2)
 
 
 def test_steps_that_no_validation_would_see_are_refused(tmp_path):

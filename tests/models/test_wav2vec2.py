@@ -1,10 +1,22 @@
 import huggingface_hub
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from small_networks import NO_REGULARISATION, small_config
-from transformers import HubertConfig, Wav2Vec2Config, Wav2Vec2Model
+from transformers import (
+    HubertConfig,
+    Wav2Vec2Config,
+    Wav2Vec2ForCTC,
+    Wav2Vec2ForPreTraining,
+    Wav2Vec2Model,
+)
 
-from w2v2_mt.models.wav2vec2 import load_wav2vec2, shipped_architectures, wav2vec2_config
+from w2v2_mt.models.wav2vec2 import (
+    load_letter_head,
+    load_wav2vec2,
+    shipped_architectures,
+    wav2vec2_config,
+)
 
 
 def test_the_shipped_architectures_are_those_of_the_readme():
@@ -44,6 +56,47 @@ def test_weights_come_from_a_local_folder(tmp_path):
     loaded = load_wav2vec2(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
     for name, value in loaded.state_dict().items():
         torch.testing.assert_close(value, saved.state_dict()[name], msg=name)
+
+
+@pytest.mark.parametrize("kind", [Wav2Vec2ForPreTraining, Wav2Vec2ForCTC])
+def test_weights_as_the_hub_has_them_are_complete(tmp_path, kind):
+    # The official files name the parts of the positional convolution's weight norm in the old way,
+    # and hold heads, behind a prefix.
+    torch.manual_seed(1)
+    saved = kind(small_config("base"))
+    saved.save_pretrained(tmp_path)
+    names = {"parametrizations.weight.original0": "weight_g"}
+    names |= {"parametrizations.weight.original1": "weight_v"}
+    tensors = load_file(tmp_path / "model.safetensors")
+    for new, old in names.items():
+        tensors = {name.replace(new, old): value for name, value in tensors.items()}
+    assert any(name.endswith("weight_g") for name in tensors)
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    loaded = load_wav2vec2(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
+    expected = saved.wav2vec2.state_dict()
+    for name, value in loaded.state_dict().items():
+        torch.testing.assert_close(value, expected[name], msg=name)
+
+
+def test_a_model_that_lacks_weights_is_refused(tmp_path):
+    Wav2Vec2Model(small_config("base")).save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    kept = {name: value for name, value in tensors.items() if "layers.0.feed_forward" not in name}
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        ValueError, match=r"lack encoder\.layers\.0\.feed_forward.*\(4 tensors in all"
+    ):
+        load_wav2vec2(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
+
+
+def test_a_letter_head_is_loaded_or_refused_where_there_is_none(tmp_path):
+    saved = Wav2Vec2ForCTC(small_config("base"))
+    saved.save_pretrained(tmp_path / "with")
+    head = load_letter_head(str(tmp_path / "with"))
+    assert torch.equal(head.weight, saved.lm_head.weight)
+    Wav2Vec2Model(small_config("base")).save_pretrained(tmp_path / "without")
+    with pytest.raises(ValueError, match=r"lack lm_head\.bias \(2 tensors in all\)"):
+        load_letter_head(str(tmp_path / "without"))
 
 
 def test_reset_weights_takes_only_the_architecture_of_a_local_folder(tmp_path):

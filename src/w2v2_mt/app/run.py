@@ -154,6 +154,5 @@ def _quieten() -> None:
         ".*in eval mode at the start of training.*",  # A frozen trunk is meant to be.
         ".*LeafSpec.*is deprecated.*",
         ".*IterableDataset.*",
-        ".*dirpath has changed.*",  # Testing in a new folder, or after a folder has moved.
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -46,9 +46,14 @@ def build_trainer(
     """A Trainer that counts optimiser steps, whatever the number of batches in one.
 
     Raises:
-        ValueError: more GPUs are asked for than the machine has, or the last steps would not be
-            validated.
+        ValueError: more GPUs are asked for than there are, or than one, or the last steps would
+            not be validated.
     """
+    if devices > 1:
+        raise ValueError(
+            f"gpus={devices}: training on several GPUs is not available in this version; set "
+            "gpus=1."
+        )
     num_gpus = torch.cuda.device_count()
     if devices > num_gpus:
         raise ValueError(

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, Wav2Vec2Config, Wav2Vec2ForCTC, Wav2Vec2Model
@@ -84,16 +85,40 @@ def load_wav2vec2(
         model = Wav2Vec2Model._from_config(config, attn_implementation="sdpa")
         return model.to(torch.float32)
     try:
-        return Wav2Vec2Model.from_pretrained(
-            huggingface_id, config=config, attn_implementation="sdpa", dtype=torch.float32
+        # Its annotation does not know of the second value.
+        loaded: Any = Wav2Vec2Model.from_pretrained(
+            huggingface_id,
+            config=config,
+            attn_implementation="sdpa",
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except OSError as error:
         raise _loading_failed(huggingface_id, error) from error
+    model, loading = loaded
+    # A model that was trained without masking has no vector to mask with.
+    _check_complete(huggingface_id, set(loading["missing_keys"]) - {"masked_spec_embed"})
+    return model
 
 
 def load_letter_head(huggingface_id: str) -> torch.nn.Linear:
     """The last layer of a CTC model on the hub or in a local folder."""
     try:
-        return Wav2Vec2ForCTC.from_pretrained(huggingface_id, dtype=torch.float32).lm_head
+        loaded: Any = Wav2Vec2ForCTC.from_pretrained(
+            huggingface_id, dtype=torch.float32, output_loading_info=True
+        )
     except OSError as error:
         raise _loading_failed(huggingface_id, error) from error
+    model, loading = loaded
+    missing = {name for name in loading["missing_keys"] if name.startswith("lm_head.")}
+    _check_complete(huggingface_id, missing)
+    return model.lm_head
+
+
+def _check_complete(huggingface_id: str, missing: set[str]) -> None:
+    """transformers would fill what is missing with random numbers."""
+    if missing:
+        raise ValueError(
+            f"the weights of {huggingface_id!r} lack {min(missing)} ({len(missing)} tensors in "
+            "all); name a complete model, or set reset_weights=true to start from random weights."
+        )
