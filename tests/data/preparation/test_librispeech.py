@@ -80,6 +80,10 @@ def test_every_utterance_reaches_a_shard_bit_by_bit(tmp_path: Path, transcript_f
             }
     meta = json.loads((shards / "meta.json").read_text())
     assert (meta["num_utterances"], meta["num_speakers"], meta["num_shards"]) == (12, 2, 8)
+    letters = "".join(words for chapter in CHAPTERS.values() for words in chapter.values())
+    assert meta["letter_counts"] == {letter: letters.count(letter) for letter in set(letters)}
+    assert meta["letter_counts"][" "] == 3 + 5 + 1
+    assert list(meta["letter_counts"]) == sorted(meta["letter_counts"])
 
 
 def test_a_transcript_may_stand_between_the_audio_of_two_chapters(tmp_path: Path) -> None:
@@ -194,7 +198,9 @@ def test_a_few_bad_files_are_listed_and_the_run_goes_on(tmp_path: Path) -> None:
     assert set(rows) == set(expected)
     for file, reason in expected.items():
         assert reason in rows[file]
-    assert json.loads((folder / "meta.json").read_text())["num_rejected"] == len(expected)
+    meta = json.loads((folder / "meta.json").read_text())
+    assert meta["num_rejected"] == len(expected)
+    assert meta["letter_counts"] == {"E": 6, "S": 6, "Y": 6}
 
 
 def test_a_folder_that_may_not_be_written_is_one_sentence(

@@ -4,7 +4,8 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -62,9 +63,13 @@ class _Spoken:
     transcription: str
     audio: Piece
 
+    @property
+    def key(self) -> str:
+        return f"{self.reader_id}/{self.chapter_id}/{self.utterance_id}"
+
     def described(self, archive: Path) -> Utterance:
         return Utterance(
-            key=f"{self.reader_id}/{self.chapter_id}/{self.utterance_id}",
+            key=self.key,
             speaker_id=self.reader_id,
             source=f"{archive.name}: {self.audio.name}",
             audio=self.audio,
@@ -123,7 +128,10 @@ def prepare_subset(
             work / name,
             written,
             options=options,
-            further_facts={"num_rejected": len(account.rejections)},
+            further_facts={
+                "num_rejected": len(account.rejections),
+                "letter_counts": _letter_counts(spoken, kept=set(written.keys)),
+            },
         )
         result.append(written)
 
@@ -268,6 +276,15 @@ def _spoken(
     errors |= dict.fromkeys(transcriptions, "there is no audio for this transcription.")
     rejections += [Rejection(f"{archive.name}: {key}", reason) for key, reason in errors.items()]
     return sorted(spoken), rejections
+
+
+def _letter_counts(spoken: Iterable[_Spoken], *, kept: Collection[str]) -> dict[str, int]:
+    """How often each character stands in the transcriptions of what is kept, by character."""
+    counts: Counter[str] = Counter()
+    for each in spoken:
+        if each.key in kept:
+            counts.update(each.transcription)
+    return dict(sorted(counts.items()))
 
 
 def _key(archive: Path, name: str, subset: str) -> str:
