@@ -7,17 +7,21 @@ import torch.nn.functional as F
 from w2v2_mt.losses.aam_softmax import AamSoftmaxLoss
 
 MARGINS = [0.0, 0.1, 0.2, 0.5, 1.0, math.pi / 2]
+PENALTIES = [0.0, 0.06, 0.3, math.pi / 2]
 
 
-def loss_by_formula(cosines, label, margin, scale):
+def loss_by_formula(cosines, label, margin, scale, *, top_k=0, penalty=0.0):
     """One utterance, with angles, in the numbers of Python."""
     angle = math.acos(cosines[label])
-    if angle + margin <= math.pi:
+    if cosines[label] >= -math.cos(margin):  # angle + margin is at most pi
         target = math.cos(angle + margin)
     else:
         target = math.cos(angle) - margin * math.sin(margin)
     logits = [scale * cosine for cosine in cosines]
     logits[label] = scale * target
+    others = [index for index in range(len(cosines)) if index != label]
+    for index in sorted(others, key=lambda index: -cosines[index])[:top_k]:
+        logits[index] = scale * math.cos(max(math.acos(cosines[index]) - penalty, 0))
     largest = max(logits)
     return largest + math.log(sum(math.exp(logit - largest) for logit in logits)) - logits[label]
 
@@ -34,11 +38,19 @@ def target_logits(cosines, margin):
 
 @pytest.mark.parametrize("margin", MARGINS)
 def test_it_agrees_with_the_formula_everywhere(margin):
-    for cosine in torch.linspace(-1, 1, 201, dtype=torch.float64).tolist():
-        cosines = [0.3, cosine, -0.2]
-        loss = AamSoftmaxLoss(margin=margin, scale=8.0)(torch.tensor([cosines]), torch.tensor([1]))
-        expected = loss_by_formula(torch.tensor(cosines).tolist(), 1, margin, 8.0)
-        assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    loss = AamSoftmaxLoss(margin=margin, scale=8.0)
+    threshold = -math.cos(margin)  # where theta + margin is pi, and the logit makes a step
+    grid = torch.linspace(-1, 1, 201, dtype=torch.float64).tolist()
+    for cosine in [*grid, min(threshold + 1e-6, 1), max(threshold - 1e-6, -1)]:
+        cosines = torch.tensor([[0.3, cosine, -0.2]])
+        expected = loss_by_formula(cosines[0].tolist(), 1, margin, 8.0)
+        result = loss(cosines, torch.tensor([1])).item()
+        assert result == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    for cosine in [*grid, threshold]:
+        cosines = torch.tensor([[0.3, cosine, -0.2]], dtype=torch.float64)
+        expected = loss_by_formula(cosines[0].tolist(), 1, margin, 8.0)
+        result = loss(cosines, torch.tensor([1])).item()
+        assert result == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 def test_the_batch_is_averaged():
@@ -75,14 +87,89 @@ def test_the_gradient_agrees_with_finite_differences(margin):
     assert torch.autograd.gradcheck(lambda values: loss(values, labels), cosines)
 
 
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("top_k", [1, 2, 5, 6, 100])
+def test_the_inter_top_k_penalty_equals_a_loop(top_k, penalty):
+    generator = torch.Generator().manual_seed(0)
+    cosines = (torch.rand(20, 7, generator=generator, dtype=torch.float64) * 2 - 1).requires_grad_()
+    labels = torch.randint(7, (20,), generator=generator)
+    loss = AamSoftmaxLoss(margin=0.2, scale=8.0, inter_top_k=top_k, inter_top_k_penalty=penalty)
+    expected = [
+        loss_by_formula(row, label, 0.2, 8.0, top_k=top_k, penalty=penalty)
+        for row, label in zip(cosines.tolist(), labels.tolist(), strict=True)
+    ]
+    assert loss(cosines, labels).item() == pytest.approx(sum(expected) / 20, rel=1e-9)
+    assert torch.autograd.gradcheck(lambda values: loss(values, labels), cosines)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_the_penalty_agrees_with_the_formula_everywhere(penalty):
+    loss = AamSoftmaxLoss(margin=0.2, scale=8.0, inter_top_k=1, inter_top_k_penalty=penalty)
+    threshold = math.cos(penalty)  # where theta - penalty is 0
+    grid = [*torch.linspace(-1, 1, 201, dtype=torch.float64).tolist(), threshold]
+    for cosine in [*grid, min(threshold + 1e-6, 1), max(threshold - 1e-6, -1)]:
+        cosines = torch.tensor([[0.3, cosine, -1.0]])
+        expected = loss_by_formula(cosines[0].tolist(), 0, 0.2, 8.0, top_k=1, penalty=penalty)
+        result = loss(cosines, torch.tensor([0])).item()
+        assert result == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_larger_angle_to_a_penalised_class_never_means_a_larger_loss(penalty):
+    loss = AamSoftmaxLoss(margin=0.2, scale=8.0, inter_top_k=1, inter_top_k_penalty=penalty)
+    angles = torch.linspace(0, math.pi, 721, dtype=torch.float64)
+    rows = torch.stack([torch.full_like(angles, 0.3), angles.cos()], dim=1)
+    losses = torch.stack([loss(row[None], torch.tensor([0])) for row in rows])
+    assert (losses.diff() <= 0).all()
+    plain = AamSoftmaxLoss(margin=0.2, scale=8.0)
+    assert all(
+        loss(row[None], torch.tensor([0])) >= plain(row[None], torch.tensor([0])) for row in rows
+    )
+
+
+def test_the_true_class_is_never_among_the_penalised_ones():
+    loss = AamSoftmaxLoss(margin=0.0, scale=8.0, inter_top_k=1, inter_top_k_penalty=0.3)
+    cosines = torch.tensor([[0.9, 0.2, 0.1]])
+    expected = loss_by_formula(cosines[0].tolist(), 0, 0.0, 8.0, top_k=1, penalty=0.3)
+    assert loss(cosines, torch.tensor([0])).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("step", [0, 1, 250, 999, 1_000, 1_001, 10**6])
+def test_the_margin_grows_linearly_and_then_stays(step):
+    loss = AamSoftmaxLoss(margin=0.2, scale=8.0, margin_warmup_steps=1_000)
+    loss.set_step(step)
+    margin = {0: 0.0, 1: 0.0002, 250: 0.05, 999: 0.1998}.get(step, 0.2)
+    assert loss.present_margin == pytest.approx(margin, abs=1e-12)
+    cosines = torch.tensor([[0.4, 0.1, -0.3]])
+    expected = loss_by_formula(cosines[0].tolist(), 0, margin, 8.0)
+    assert loss(cosines, torch.tensor([0])).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_a_warm_up_the_margin_is_there_at_once():
+    loss = AamSoftmaxLoss(margin=0.2, scale=8.0)
+    assert loss.present_margin == 0.2
+    loss.set_step(0)
+    assert loss.present_margin == 0.2
+
+
+def test_a_margin_depends_on_the_step_alone_and_not_at_all_in_eval_mode():
+    loss = AamSoftmaxLoss(margin=0.2, scale=8.0, margin_warmup_steps=10)
+    for step in (9, 3, 7, 3):  # such as after a resume
+        loss.set_step(step)
+        assert loss.present_margin == pytest.approx(0.02 * step)
+    assert loss.state_dict() == {}
+    assert loss.eval().present_margin == 0.2
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("margin", MARGINS)
-def test_value_and_gradient_are_finite_up_to_both_poles(dtype, margin):
+@pytest.mark.parametrize("top_k", [0, 1, 2])
+def test_value_and_gradient_are_finite_up_to_both_poles(dtype, margin, top_k):
     poles = torch.tensor([-1, 1], dtype=dtype)
     beside = torch.nextafter(poles.float(), torch.zeros(2)).to(dtype)
     targets = torch.cat([poles, beside, 1.001 * poles, torch.linspace(-1, 1, 41).to(dtype)])
     cosines = torch.stack([targets, targets, -targets], dim=1).requires_grad_()
-    loss = AamSoftmaxLoss(margin=margin, scale=64.0)(
+    loss = AamSoftmaxLoss(margin=margin, scale=64.0, inter_top_k=top_k, inter_top_k_penalty=margin)(
         cosines, torch.zeros(len(targets), dtype=torch.long)
     )
     loss.backward()
@@ -125,6 +212,11 @@ def test_half_precision_cosines_give_the_loss_of_float32(dtype):
 def test_a_margin_that_is_no_angle_below_a_right_one_is_refused(margin):
     with pytest.raises(ValueError, match=f"margin is {margin}"):
         AamSoftmaxLoss(margin=margin, scale=30.0)
+
+
+def test_a_penalty_that_is_no_angle_below_a_right_one_is_refused():
+    with pytest.raises(ValueError, match="inter_top_k_penalty is 2.0, but the inter_top_k_penalty"):
+        AamSoftmaxLoss(margin=0.2, scale=30.0, inter_top_k=5, inter_top_k_penalty=2.0)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, math.inf])

@@ -96,11 +96,6 @@ def test_impossible_combinations_are_refused(architecture, changes, sentence):
         small_multi_task_network(architecture, **changes)
 
 
-def test_permutation_is_refused_until_it_exists(architecture):
-    with pytest.raises(ValueError, match="not available in this version; set it to null"):
-        small_speaker_network(architecture, random_permutation_mode="before")
-
-
 def test_an_explicit_number_of_speakers_sizes_the_classifier(architecture):
     assert small_speaker_network(architecture, explicit_num_speakers=9).head.num_speakers == 9
 

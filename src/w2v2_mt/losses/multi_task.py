@@ -6,6 +6,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from w2v2_mt.core.constraints import PositiveFloat, PositiveInt, Probability
+from w2v2_mt.losses.aam_softmax import AamSoftmaxLoss
+from w2v2_mt.losses.cross_entropy import CrossEntropyLoss
 from w2v2_mt.losses.ctc import CtcLoss
 from w2v2_mt.losses.weighting import ScaleMethod, build_weighting
 
@@ -24,16 +26,13 @@ class MultiTaskLossResult:
 
 
 class MultiTaskLoss(nn.Module):
-    """sum_i w_i * L_i over speech and speaker, weighted by `scale_method` (see weighting.py).
-
-    `speaker_loss` is called like AamSoftmaxLoss or CrossEntropyLoss.
-    """
+    """sum_i w_i * L_i over speech and speaker, weighted by `scale_method` (see weighting.py)."""
 
     def __init__(
         self,
         *,
         ctc_loss: CtcLoss,
-        speaker_loss: nn.Module,
+        speaker_loss: AamSoftmaxLoss | CrossEntropyLoss,
         scale_method: ScaleMethod | None,
         static_speech_weight: Probability,
         dwa_weight_sum: PositiveFloat,

@@ -13,6 +13,7 @@ from w2v2_mt.models.networks import (
     SpeakerNetwork,
     SpeechNetwork,
 )
+from w2v2_mt.models.permutation import FramePermutation
 from w2v2_mt.models.pooling import PoolingName, build_pooling
 from w2v2_mt.models.regularisation import Regularisation
 from w2v2_mt.models.spec_augment import SpecAugment
@@ -36,6 +37,7 @@ def _trunk(
     regularisation: Regularisation,
     stat_pooling_type: str | None,
     num_shared_transformers: int | None,
+    permute_frames: bool,
 ) -> Trunk:
     """`num_shared_transformers` None means a plain encoder without branches."""
     wav2vec2 = load_wav2vec2(
@@ -67,6 +69,8 @@ def _trunk(
         freeze_schedule=FreezeSchedule(
             initially_frozen=wav2vec_initially_frozen, num_frozen_steps=num_frozen_steps
         ),
+        # The class token is put in front later.
+        permutation=FramePermutation(num_class_tokens=0) if permute_frames else None,
     )
 
 
@@ -93,11 +97,18 @@ def _speaker_head(
     regularisation: Regularisation,
     stat_pooling_type: PoolingName,
     use_cosine_linear: bool,
+    num_subcentres: int,
 ) -> SpeakerHead:
+    if num_subcentres > 1 and not use_cosine_linear:
+        raise ValueError(
+            f"network.num_subcentres={num_subcentres} needs a cosine classifier; set it to 1 or "
+            "set network.use_cosine_linear=true."
+        )
     return SpeakerHead(
         pooling=build_pooling(stat_pooling_type, dim),
         num_speakers=num_speakers,
         classifier="cosine" if use_cosine_linear else "linear",
+        num_subcentres=num_subcentres,
         dropout=regularisation.final_dropout,
     )
 
@@ -125,6 +136,7 @@ def speech_network(
         regularisation=regularisation,
         stat_pooling_type=None,
         num_shared_transformers=None,
+        permute_frames=False,
     )
     head = _speech_head(
         dim=trunk.out_dim,
@@ -146,19 +158,16 @@ def speaker_network(
     regularisation: Regularisation,
     stat_pooling_type: PoolingName,
     use_cosine_linear: bool,
+    num_subcentres: PositiveInt,
     explicit_num_speakers: PositiveInt | None,
     random_permutation_mode: Literal["before", "after"] | None,
     num_speakers: int,
 ) -> SpeakerNetwork:
     """A wav2vec2 with pooling and a speaker classifier.
 
-    `explicit_num_speakers` overrides the `num_speakers` that the training data has.
+    `explicit_num_speakers` overrides the `num_speakers` that the training data has;
+    `random_permutation_mode` shuffles the frames before or after the encoder.
     """
-    if random_permutation_mode is not None:
-        raise ValueError(
-            f"network.random_permutation_mode={random_permutation_mode!r} is not available in this "
-            "version; set it to null."
-        )
     trunk = _trunk(
         wav2vec_huggingface_id=wav2vec_huggingface_id,
         reset_weights=reset_weights,
@@ -169,6 +178,7 @@ def speaker_network(
         regularisation=regularisation,
         stat_pooling_type=stat_pooling_type,
         num_shared_transformers=None,
+        permute_frames=random_permutation_mode == "before",
     )
     head = _speaker_head(
         dim=trunk.out_dim,
@@ -176,8 +186,12 @@ def speaker_network(
         regularisation=regularisation,
         stat_pooling_type=stat_pooling_type,
         use_cosine_linear=use_cosine_linear,
+        num_subcentres=num_subcentres,
     )
-    return SpeakerNetwork(trunk=trunk, head=head)
+    permutation = None
+    if random_permutation_mode == "after":
+        permutation = FramePermutation(num_class_tokens=trunk.num_class_tokens)
+    return SpeakerNetwork(trunk=trunk, head=head, permutation=permutation)
 
 
 def multi_task_network(
@@ -191,6 +205,7 @@ def multi_task_network(
     regularisation: Regularisation,
     stat_pooling_type: PoolingName,
     use_cosine_linear: bool,
+    num_subcentres: PositiveInt,
     explicit_num_speakers: PositiveInt | None,
     speech_head_huggingface_id: str | None,
     use_multi_branch_encoder: bool,
@@ -220,6 +235,7 @@ def multi_task_network(
         regularisation=regularisation,
         stat_pooling_type=stat_pooling_type,
         num_shared_transformers=num_shared_transformers if use_multi_branch_encoder else None,
+        permute_frames=False,
     )
     if num_speaker_dimensions is not None and num_speaker_dimensions >= trunk.out_dim:
         raise ValueError(
@@ -241,6 +257,7 @@ def multi_task_network(
             regularisation=regularisation,
             stat_pooling_type=stat_pooling_type,
             use_cosine_linear=use_cosine_linear,
+            num_subcentres=num_subcentres,
         ),
         num_speaker_dimensions=num_speaker_dimensions,
         letter_guided_pooling=LetterGuidedPooling(

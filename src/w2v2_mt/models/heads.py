@@ -26,40 +26,56 @@ class SpeechHead(nn.Module):
 
 
 class CosineLinear(nn.Module):
-    """Cosines between an embedding and one weight vector per class, in float32."""
+    """Cosines between an embedding and each class, in float32.
 
-    def __init__(self, in_features: int, out_features: int):
+    A class has `num_subcentres` weight vectors, rows next to each other; its cosine is the largest
+    of theirs. Source: Deng et al., Sub-center ArcFace, ECCV 2020.
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, num_subcentres: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.num_subcentres = num_subcentres
+        self.weight = nn.Parameter(torch.empty(out_features * num_subcentres, in_features))
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch classes"]:
         with torch.autocast(embeddings.device.type, enabled=False):
-            return nn.functional.linear(
+            cosines = nn.functional.linear(
                 nn.functional.normalize(embeddings.float(), dim=-1),
                 nn.functional.normalize(self.weight.float(), dim=-1),
             )
+            if self.num_subcentres == 1:
+                return cosines
+            return cosines.unflatten(1, (-1, self.num_subcentres)).amax(dim=2)
 
 
 class SpeakerHead(nn.Module):
     """Pooling, then dropout and a classifier over the training speakers.
 
-    The embedding is what pooling returns; the classifier's logits are cosines (`"cosine"`) or
-    unbounded (`"linear"`).
+    The embedding is what pooling returns; the classifier's logits are cosines (`"cosine"`, with
+    `num_subcentres` weight vectors for each speaker) or unbounded (`"linear"`).
     """
 
     def __init__(
-        self, *, pooling: Pooling, num_speakers: int, classifier: Classifier, dropout: float
+        self,
+        *,
+        pooling: Pooling,
+        num_speakers: int,
+        classifier: Classifier,
+        num_subcentres: int,
+        dropout: float,
     ):
         super().__init__()
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        layer = CosineLinear if classifier == "cosine" else nn.Linear
-        self.classifier = layer(pooling.out_dim, num_speakers)
-
-    @property
-    def num_speakers(self) -> int:
-        return self.classifier.weight.shape[0]
+        self.num_speakers = num_speakers
+        self.classifier: nn.Module
+        if classifier == "cosine":
+            self.classifier = CosineLinear(
+                pooling.out_dim, num_speakers, num_subcentres=num_subcentres
+            )
+        else:
+            self.classifier = nn.Linear(pooling.out_dim, num_speakers)
 
     def forward(
         self,

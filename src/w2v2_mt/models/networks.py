@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from w2v2_mt.core.padding import real_mask
 from w2v2_mt.models.heads import SpeakerHead, SpeechHead
+from w2v2_mt.models.permutation import FramePermutation
 from w2v2_mt.models.trunk import Trunk
 
 
@@ -78,18 +79,26 @@ class SpeechNetwork(nn.Module):
 
 
 class SpeakerNetwork(nn.Module):
-    """Waveforms to a speaker embedding."""
+    """Waveforms to a speaker embedding.
 
-    def __init__(self, *, trunk: Trunk, head: SpeakerHead):
+    Args:
+        permutation: shuffles the frames on their way into the head; None leaves their order.
+    """
+
+    def __init__(self, *, trunk: Trunk, head: SpeakerHead, permutation: FramePermutation | None):
         super().__init__()
         self.trunk = trunk
         self.head = head
+        self.permutation = permutation
 
     def forward(
         self, waveforms: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
     ) -> SpeakerOutput:
-        frames, num_frames = self.trunk(waveforms, num_samples, tasks=["speaker"])
-        embeddings, logits = self.head(frames["speaker"], num_frames)
+        outputs, num_frames = self.trunk(waveforms, num_samples, tasks=["speaker"])
+        frames = outputs["speaker"]
+        if self.permutation is not None:
+            frames = self.permutation(frames, num_frames)
+        embeddings, logits = self.head(frames, num_frames)
         return SpeakerOutput(embeddings=embeddings, logits=logits)
 
 

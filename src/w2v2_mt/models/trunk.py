@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from w2v2_mt.models.backbone import Backbone
 from w2v2_mt.models.encoder import Encoder
+from w2v2_mt.models.permutation import FramePermutation
 from w2v2_mt.models.spec_augment import SpecAugment
 
 
@@ -33,6 +34,9 @@ class Trunk(nn.Module):
 
     While frozen it runs without gradient and in eval mode; its parameters keep `requires_grad`, so
     that a wrapper that looks once, such as DDP, still knows them when they thaw.
+
+    Args:
+        permutation: shuffles the frames on their way into the encoder; None leaves their order.
     """
 
     def __init__(
@@ -42,10 +46,12 @@ class Trunk(nn.Module):
         spec_augment: SpecAugment,
         encoder: Encoder,
         freeze_schedule: FreezeSchedule,
+        permutation: FramePermutation | None,
     ):
         super().__init__()
         self.backbone = backbone
         self.spec_augment = spec_augment
+        self.permutation = permutation
         self.encoder = encoder
         self.freeze_schedule = freeze_schedule
         self.is_frozen = freeze_schedule.is_frozen(0)
@@ -72,6 +78,9 @@ class Trunk(nn.Module):
             # Only what it holds: `self.training` keeps what the outside asked for.
             for part in self.children():
                 part.eval()
+            if self.permutation is not None:
+                # It has nothing to keep still, and one order for all would be an order to learn.
+                self.permutation.train(mode)
         return self
 
     def forward(
@@ -85,4 +94,6 @@ class Trunk(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
             frames, num_frames = self.backbone(waveforms, num_samples)
             frames = self.spec_augment(frames, num_frames)
+            if self.permutation is not None:
+                frames = self.permutation(frames, num_frames)
             return self.encoder(frames, num_frames, tasks=tasks)

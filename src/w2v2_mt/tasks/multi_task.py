@@ -59,6 +59,7 @@ class MultiTask(pl.LightningModule):
 
     def on_train_batch_start(self, batch: MultiTaskBatch, batch_idx: int) -> None:
         self.network.trunk.update_freezing(step=self.global_step)
+        self.loss.speaker_loss.set_step(self.global_step)
 
     def training_step(self, batch: MultiTaskBatch, batch_idx: int) -> Tensor:
         speech, speaker = batch["speech"], batch["speaker"]

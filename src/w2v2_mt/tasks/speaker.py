@@ -43,6 +43,7 @@ class SpeakerTask(pl.LightningModule):
 
     def on_train_batch_start(self, batch: SpeakerBatch, batch_idx: int) -> None:
         self.network.trunk.update_freezing(step=self.global_step)
+        self.loss.set_step(self.global_step)
 
     def training_step(self, batch: SpeakerBatch, batch_idx: int) -> Tensor:
         output = self.network(batch.waveforms, batch.num_samples)

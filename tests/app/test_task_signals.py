@@ -1,0 +1,80 @@
+"""What reaches the parts of a task during training, and what they tell the log."""
+
+import pytest
+import pytorch_lightning as pl
+
+from w2v2_mt.app.build import build_job
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*have no `val_dataloader`")
+
+
+class Watch(pl.Callback):
+    """Writes down a value of the task in each training batch."""
+
+    def __init__(self, value):
+        self.value = value
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx):
+        self.seen.append(self.value(task))
+
+
+def fit(task, train_loaders, folder, *, callbacks=(), **settings):
+    """The last value of everything that was logged."""
+    trainer = pl.Trainer(
+        default_root_dir=folder,
+        accelerator="cpu",
+        callbacks=list(callbacks),
+        log_every_n_steps=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **settings,
+    )
+    trainer.fit(task, train_loaders)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+@pytest.mark.parametrize(
+    ("config_name", "node"),
+    [("train_speaker", "optim.loss"), ("train_mt_speaker_speech", "optim.loss.speaker_loss")],
+)
+def test_the_margin_grows_with_the_steps_of_the_optimiser(
+    small_config, tmp_path, config_name, node
+):
+    config = small_config(config_name, f"{node}.margin=0.4", f"{node}.margin_warmup_steps=2")
+    job = build_job(config, config_name)
+    loss = job.task.loss if config_name == "train_speaker" else job.task.loss.speaker_loss
+    watch = Watch(lambda task: loss.present_margin)
+    loaders = job.data.train_dataloader()
+    fit(job.task, loaders, tmp_path, callbacks=[watch], max_steps=4, accumulate_grad_batches=2)
+    assert watch.seen == pytest.approx([0.0, 0.0, 0.2, 0.2, 0.4, 0.4, 0.4, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("config_name", "node"),
+    [("train_speaker", "optim.loss"), ("train_mt_speaker_speech", "optim.loss.speaker_loss")],
+)
+def test_the_options_of_the_speaker_loss_change_the_loss_and_not_the_accuracy(
+    small_config, tmp_path, config_name, node
+):
+    def logged(*overrides):
+        pl.seed_everything(0, verbose=False)
+        job = build_job(small_config(config_name, *overrides), config_name)
+        metrics = fit(job.task, job.data.train_dataloader(), tmp_path, max_steps=1)
+        name = "train_loss" if config_name == "train_speaker" else "train_speaker_loss"
+        return metrics[name], metrics["train_acc"]
+
+    plain, accuracy = logged(f"{node}.margin=0", f"{node}.scale=5")
+    with_margin, same = logged(f"{node}.margin=0.5", f"{node}.scale=5")
+    assert with_margin > plain + 0.5
+    assert same == accuracy
+    penalised, same = logged(
+        f"{node}.margin=0",
+        f"{node}.scale=5",
+        f"{node}.inter_top_k=2",
+        f"{node}.inter_top_k_penalty=0.5",
+    )
+    assert penalised > plain + 0.5
+    assert same == accuracy
