@@ -8,6 +8,7 @@ import torch
 from w2v2_mt.app.build import build_job, instantiate
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
 from w2v2_mt.data.tokenizer import LetterTokenizer
+from w2v2_mt.losses.cross_entropy import CrossEntropyLoss
 from w2v2_mt.losses.multi_task import MultiTaskLoss
 from w2v2_mt.optim.schedules import ReduceOnPlateau
 from w2v2_mt.tasks.multi_task import MultiTask
@@ -173,6 +174,64 @@ def test_fewer_classes_than_speakers_are_refused(small_config, data_folder):
     config = small_config("train_speaker", "network.explicit_num_speakers=3")
     with pytest.raises(ValueError, match="explicit_num_speakers=3 is less than the 4 speakers"):
         build_job(config, "train_speaker")
+
+
+BLANK_AT_2 = {"A": 0, "|": 1, "<pad>": 2, **{letter: 3 + i for i, letter in enumerate("BCDE")}}
+
+
+def test_one_setting_tells_a_multi_task_run_where_another_vocabulary_has_its_blank(
+    small_config, tmp_path
+):
+    path = tmp_path / "vocabulary.json"
+    path.write_text(json.dumps(BLANK_AT_2))
+    name = "train_mt_speaker_speech"
+    overrides = [
+        f"speech.tokenizer.vocabulary_path={path}",
+        "network.ctc_blank_idx=2",
+        "network.enable_ctc_pool_speaker_embedding=true",
+    ]
+    task = build_job(small_config(name, *overrides), name).task
+    assert task.loss.ctc_loss.blank_index == 2
+    assert task.network.letter_guided_pooling.blank_index == 2
+
+
+@pytest.mark.parametrize(
+    ("config_name", "overrides", "named"),
+    [
+        ("train_speech", [], "optim.loss.blank_index=0"),
+        ("train_speech", ["optim.loss.blank_index=1"], "optim.loss.blank_index=1"),
+        (
+            "train_mt_speaker_speech",
+            [],
+            "network.ctc_blank_idx=0 and optim.loss.ctc_loss.blank_index=0",
+        ),
+        (
+            "train_mt_speaker_speech",
+            ["network.ctc_blank_idx=2", "optim.loss.ctc_loss.blank_index=0"],
+            "optim.loss.ctc_loss.blank_index=0",
+        ),
+    ],
+)
+def test_a_blank_that_is_not_that_of_the_vocabulary_is_refused_before_a_network_is_built(
+    small_config, tmp_path, monkeypatch, config_name, overrides, named
+):
+    path = tmp_path / "vocabulary.json"
+    path.write_text(json.dumps(BLANK_AT_2))
+    config = small_config(config_name, f"speech.tokenizer.vocabulary_path={path}", *overrides)
+    monkeypatch.setattr("w2v2_mt.models.factory.load_wav2vec2", None)
+    sentence = f"^{named}, but the blank of the vocabulary has index 2; set it to that.$"
+    with pytest.raises(ValueError, match=sentence):
+        build_job(config, config_name)
+
+
+def test_a_multi_task_run_can_classify_speakers_by_cross_entropy(small_config):
+    name = "train_mt_speaker_speech"
+    config = small_config(
+        name,
+        "optim/loss@optim.loss.speaker_loss=cross_entropy",
+        "network.use_cosine_linear=false",
+    )
+    assert type(build_job(config, name).task.loss.speaker_loss) is CrossEntropyLoss
 
 
 @pytest.mark.parametrize(

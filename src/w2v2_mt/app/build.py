@@ -103,11 +103,22 @@ def check_classifier(config: Config, loss: Config) -> None:
         )
 
 
+def check_blank(blank_indices: dict[str, int], tokenizer: LetterTokenizer) -> None:
+    """Raises ValueError where a setting, by its key, has another blank than the vocabulary."""
+    wrong = {key: index for key, index in blank_indices.items() if index != tokenizer.blank_index}
+    if wrong:
+        raise ValueError(
+            f"{' and '.join(f'{key}={index}' for key, index in wrong.items())}, but the blank of "
+            f"the vocabulary has index {tokenizer.blank_index}; set it to that."
+        )
+
+
 def _speech_job(config: Config) -> Job:
     check_made(config["data"], "data", LibriSpeechData)
     check_made(config["network"], "network", SpeechNetwork)
     check_made(config["optim"]["loss"], "optim/loss", CtcLoss)
     tokenizer = instantiate(config["speech"]["tokenizer"])
+    check_blank({"optim.loss.blank_index": config["optim"]["loss"]["blank_index"]}, tokenizer)
     task = SpeechTask(
         network=instantiate(config["network"], num_letters=tokenizer.num_letters),
         loss=instantiate(config["optim"]["loss"]),
@@ -152,6 +163,13 @@ def _multi_task_job(config: Config) -> Job:
     check_made(config["optim"]["loss"], "optim/loss", MultiTaskLoss)
     check_classifier(config, config["optim"]["loss"]["speaker_loss"])
     tokenizer = instantiate(config["speech"]["tokenizer"])
+    check_blank(
+        {
+            "network.ctc_blank_idx": config["network"]["ctc_blank_idx"],
+            "optim.loss.ctc_loss.blank_index": config["optim"]["loss"]["ctc_loss"]["blank_index"],
+        },
+        tokenizer,
+    )
     speech = _speech_data(config, config["data"]["speech"], tokenizer)
     speaker = _speaker_data(config, config["data"]["speaker"])
     task = MultiTask(
