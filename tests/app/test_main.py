@@ -133,7 +133,10 @@ def test_help_names_groups_and_examples(run_script, script):
     assert "+debug=smoke" in finished.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["optim.algo.lr=abc"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--cfg", "job"], ["optim.algo.lr=abc"], ["trainer.max_steps=7777"]],
+)
 def test_an_answer_about_settings_imports_nothing_heavy(arguments):
     code = (
         "import sys\n"

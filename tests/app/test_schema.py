@@ -96,8 +96,7 @@ def problems_with(tmp_path, monkeypatch):
         {"tag": []},
         {"callbacks": None},
         {"callbacks": {}},
-        {"parts.network": {"_target_": "schema_toy.Network"}},
-        {"parts.network.scale": {"_target_": "schema_toy.Pooling", "dim": 1}},
+        {"parts.network.scale": {"_target_": "schema_toy.Pooling", "kind": "max", "dim": 1}},
         {"parts.network.names": None},
         {"parts.network.pooling": "what a class may be given is not known"},
     ],
@@ -195,8 +194,13 @@ def test_a_good_config_passes(problems_with, changes):
         ),
         (
             "callbacks.best.inner",
-            {"_target_": "schema_toy.Pooling", "dim": 1.5},
+            {"_target_": "schema_toy.Pooling", "kind": "mean", "dim": 1.5},
             "callbacks.best.inner.dim is 1.5; set it to an integer.",
+        ),
+        (
+            "parts.network.pooling",
+            {"_target_": "schema_toy.Pooling", "kind": "mean"},
+            "parts.network.pooling.dim is missing; set it to an integer.",
         ),
         (
             "callbacks.last",
@@ -230,6 +234,43 @@ def test_missing_keys_are_told():
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "override", "sentence"),
+    [
+        (
+            "train_speech",
+            "~trainer.max_steps",
+            "trainer.max_steps is missing; set it to an integer",
+        ),
+        ("train_speaker", "~data.test_sets", "data.test_sets is missing; set it to a block"),
+        ("train_mt_speaker_speech", "~data.speech", "data.speech is missing; set it to anything"),
+        ("train_speech", "+network.num_letters=5", "network.num_letters is no setting of w2v2_mt"),
+        ("train_mt_speaker_speech", "+data.speech.seed=1", "data.speech.seed is no setting of"),
+        ("train_speech", "+trainer.folder=x", "trainer.folder is no setting of"),
+    ],
+)
+def test_what_a_setting_must_hold_cannot_be_left_out_and_what_code_adds_not_be_set(
+    name, override, sentence
+):
+    with pytest.raises(ConfigError, match=sentence) as error:
+        check_config(composed(name, [override]), ROOTS[name])
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "sentence"),
+    [
+        ("train_speech", "seed=4294967296", "seed is 4294967296; .* at most 4294967295"),
+        ("train_speech", "optim.algo.betas=[0.9,1]", r"betas\[1\] is 1; .* at least 0 and below 1"),
+        ("train_speaker", "optim.loss.margin=1.58", "margin is 1.58; .* at most 1.570796327"),
+        ("train_mt_speaker_speech", "optim.loss.dwa_window=1", "dwa_window is 1; .* at least 2"),
+    ],
+)
+def test_an_impossible_value_is_known_by_its_annotation(name, override, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        check_config(composed(name, [override]), ROOTS[name])
+
+
 def composed(name, overrides=()):
     overrides = ["experiment_name=name", *overrides]
     environment = {"DATA_FOLDER": "d", "TEMP_FOLDER": "t", "LOG_FOLDER": "l", "NUM_GPUS": "0"}
@@ -252,7 +293,8 @@ def test_a_misspelt_block_of_an_experiment_is_found():
 
 def test_a_config_is_checked_without_importing_what_it_names():
     config = composed("train_mt_speaker_speech")
-    config["optim"]["algo"] = {"_target_": "torch.optim.Adam", "lr": 1e-4, "betas": [0.9, 0.99]}
+    stopping = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "val_eer"}
+    config["callbacks"]["early_stopping"] = stopping
     code = (
         "import json, sys\n"
         "from w2v2_mt.app.schema import ROOTS, check_config\n"

@@ -84,13 +84,6 @@ def test_several_gpus_are_refused(tmp_path, monkeypatch):
         small_trainer(tmp_path, devices=2)
 
 
-def test_steps_that_no_validation_would_see_are_refused(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"max_steps=7 is no multiple of .*=3, so the last 1 steps"
-    ):
-        small_trainer(tmp_path, max_steps=7, val_check_interval=3)
-
-
 @pytest.mark.parametrize(
     ("precision", "on_gpu", "has_bf16", "resolved"),
     [

@@ -8,6 +8,9 @@ from w2v2_mt.core.constraints import Interval
     [
         (Interval(at_least=1), [1, 2], [0, -1], "at least 1"),
         (Interval(above=0), [1e-9, 5], [0, -1], "above 0"),
+        (Interval(above=0, below=1), [0.5], [0, 1, 2], "above 0 and below 1"),
+        (Interval(above=0), [float("inf")], [], "above 0"),
+        (Interval(at_most=2**32 - 1), [0], [2**32], "at most 4294967295"),
         (Interval(at_least=0, at_most=1), [0, 0.5, 1], [-0.1, 1.1], "at least 0 and at most 1"),
     ],
 )

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from w2v2_mt.app.consistency import check_consistency
 from w2v2_mt.app.environment import PROJECT_FOLDER, experiment_name, load_environment
 from w2v2_mt.app.schema import ROOTS, ConfigError, check_config
 
@@ -121,7 +122,7 @@ def checked(config: DictConfig, config_name: str) -> dict[str, Any]:
     """The settings as plain values.
 
     Raises:
-        ConfigError: a key or a value is not allowed.
+        ConfigError: a key or a value is not allowed, or two do not go together.
     """
     try:
         resolved: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -129,4 +130,5 @@ def checked(config: DictConfig, config_name: str) -> dict[str, Any]:
         first_line = str(error).splitlines()[0]
         raise ConfigError(f"the settings cannot be put together: {first_line}.") from error
     check_config(resolved, ROOTS[config_name])
+    check_consistency(resolved)
     return resolved

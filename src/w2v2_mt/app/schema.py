@@ -5,7 +5,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from w2v2_mt.app.signatures import read_signature
 from w2v2_mt.app.sources import TargetError, did_you_mean
 from w2v2_mt.app.value_types import Node, advice, alternatives, described, is_met, shown
-from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt
+from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt, Seed
 
 
 class ConfigError(ValueError):
@@ -44,7 +44,7 @@ class RunConfig:
     data_folder: str
     temp_folder: str
     log_folder: str
-    seed: NonNegativeInt
+    seed: Seed
     run_lr_range_test: bool
     lr_range_iterations: PositiveInt
     fit_model: bool
@@ -84,13 +84,24 @@ ROOTS: dict[str, type] = {
 }
 """Name of a file in the folder config: what it has to hold."""
 
+_SPEECH_PARTS = ("loading", "normaliser", "tokenizer", "seed")
+_SPEAKER_PARTS = ("loading", "selector_train", "normaliser", "seed")
+PASSED_BY_CODE: dict[str, tuple[str, ...]] = {
+    "network": ("num_letters", "num_speakers"),
+    "data": (*_SPEECH_PARTS, *_SPEAKER_PARTS),
+    "data.speech": _SPEECH_PARTS,
+    "data.speaker": _SPEAKER_PARTS,
+    "optim.algo": ("parameters",),
+    "trainer": ("folder", "loggers", "callbacks"),
+}
+"""Arguments of a block with `_target_` that build.py and run.py add; a config cannot set them."""
+
 
 def check_config(config: dict[str, Any], root: type) -> None:
     """Hold a resolved config against a schema such as SpeechRunConfig; no target is imported.
 
-    A block with `_target_` is held against the signature of that class or function. What a
-    signature requires may be absent, for code passes what no config can hold.
-    Raises ConfigError with everything that is wrong.
+    A block with `_target_` is held against the signature of that class or function, without what
+    PASSED_BY_CODE names. Raises ConfigError with everything that is wrong.
     """
     problems = _block_problems("", config, root)
     if problems:
@@ -150,20 +161,38 @@ def _node_problems(key: str, node: dict[Any, Any]) -> list[str]:
     except TargetError as error:
         return [f"{target_key} is {target!r}, but {error}"]
     settings = {name: value for name, value in node.items() if name != "_target_"}
-    allowed = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    parameters = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if name not in PASSED_BY_CODE.get(key, ())
+    }
+    allowed = {name: parameter.annotation for name, parameter in parameters.items()}
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.is_required and name not in settings
+    ]
     if signature.accepts_any_name:
         allowed = {**dict.fromkeys(settings, object), **allowed}
-    return _setting_problems(key, settings, allowed, owner=target)
+    return [
+        *_setting_problems(key, settings, allowed, owner=target),
+        *_missing_problems(key, missing, allowed),
+    ]
 
 
 def _block_problems(key: str, block: dict[Any, Any], schema: type) -> list[str]:
     allowed = get_type_hints(schema, include_extras=True)
-    missing = [
-        f"{_joined(key, name)} is missing; set it to {described(allowed[name])}."
-        for name in allowed
-        if name not in block
+    missing = [name for name in allowed if name not in block]
+    return [
+        *_setting_problems(key, block, allowed, owner=key or "a run"),
+        *_missing_problems(key, missing, allowed),
     ]
-    return _setting_problems(key, block, allowed, owner=key or "a run") + missing
+
+
+def _missing_problems(key: str, names: list[str], allowed: dict[str, Any]) -> list[str]:
+    return [
+        f"{_joined(key, name)} is missing; set it to {described(allowed[name])}." for name in names
+    ]
 
 
 def _setting_problems(

@@ -46,8 +46,7 @@ def build_trainer(
     """A Trainer that counts optimiser steps, whatever the number of batches in one.
 
     Raises:
-        ValueError: more GPUs are asked for than there are, or than one, or the last steps would
-            not be validated.
+        ValueError: more GPUs are asked for than there are, or than one.
     """
     if devices > 1:
         raise ValueError(
@@ -60,13 +59,6 @@ def build_trainer(
             f"gpus={devices}, but this machine has {num_gpus}; set gpus={num_gpus} or NUM_GPUS."
         )
     num_steps = max_steps if step_limit is None else min(max_steps, step_limit)
-    num_unvalidated = max_steps % val_check_interval
-    if max_steps > val_check_interval and num_unvalidated:
-        raise ValueError(
-            f"trainer.max_steps={max_steps} is no multiple of "
-            f"trainer.val_check_interval={val_check_interval}, so the last {num_unvalidated} steps "
-            "would be neither validated nor saved; change one of the two."
-        )
     # Into a file, a bar would write its last state over and over.
     shows_bar = enable_progress_bar and sys.stdout.isatty()
     bar = [RichProgressBar()] if shows_bar else []

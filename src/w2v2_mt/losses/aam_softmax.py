@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from w2v2_mt.core.constraints import NonNegativeFloat, NonNegativeInt, PositiveFloat
+from w2v2_mt.core.constraints import AngularMargin, NonNegativeInt, PositiveFloat
 
 MIN_SINE = 1e-2
 """The derivative of cos(theta + m) by cos(theta) holds sin(m) / sin(theta), infinite where theta is
@@ -36,11 +36,11 @@ class AamSoftmaxLoss(nn.Module):
     # Defaults, against the house rule, since outside tools name margin and scale alone.
     def __init__(
         self,
-        margin: NonNegativeFloat,
+        margin: AngularMargin,
         scale: PositiveFloat,
         margin_warmup_steps: NonNegativeInt = 0,
         inter_top_k: NonNegativeInt = 0,
-        inter_top_k_penalty: NonNegativeFloat = 0.0,
+        inter_top_k_penalty: AngularMargin = 0.0,
     ):
         super().__init__()
         _check_angle("margin", margin, "0.2")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from w2v2_mt.core.constraints import PositiveFloat, PositiveInt, Probability
+from w2v2_mt.core.constraints import PositiveFloat, Probability, SeveralInt
 from w2v2_mt.losses.aam_softmax import AamSoftmaxLoss
 from w2v2_mt.losses.cross_entropy import CrossEntropyLoss
 from w2v2_mt.losses.ctc import CtcLoss
@@ -37,7 +37,7 @@ class MultiTaskLoss(nn.Module):
         static_speech_weight: Probability,
         dwa_weight_sum: PositiveFloat,
         dwa_temperature: PositiveFloat,
-        dwa_window: PositiveInt,
+        dwa_window: SeveralInt,
     ):
         super().__init__()
         self.ctc_loss = ctc_loss

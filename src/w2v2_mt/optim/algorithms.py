@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from torch import nn
 from torch.optim import SGD, Adam
 
-from w2v2_mt.core.constraints import NonNegativeFloat, PositiveFloat, Probability
+from w2v2_mt.core.constraints import DecayRate, NonNegativeFloat, PositiveFloat, Probability
 
 
 def adam(
     parameters: Iterable[nn.Parameter],
     *,
     lr: PositiveFloat,
-    betas: list[float],
+    betas: list[DecayRate],
     eps: PositiveFloat,
     weight_decay: NonNegativeFloat,
 ) -> Adam:

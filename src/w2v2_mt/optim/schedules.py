@@ -19,6 +19,7 @@ from w2v2_mt.core.constraints import (
     PositiveFloat,
     PositiveInt,
     Probability,
+    ShrinkingFactor,
 )
 
 
@@ -195,7 +196,7 @@ class ReduceOnPlateau:
     Raises ValueError for a factor outside (0, 1).
     """
 
-    factor: Probability
+    factor: ShrinkingFactor
     patience: NonNegativeInt
     min_lr: NonNegativeFloat
 

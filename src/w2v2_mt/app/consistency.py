@@ -1,0 +1,72 @@
+"""Whether settings that are allowed one by one go together, and with the environment.
+
+Each check yields sentences; nothing heavy is imported for any of them.
+"""
+
+import netrc
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from w2v2_mt.app.schema import ConfigError
+
+Config = dict[str, Any]
+
+_WANDB_MODES_WITHOUT_KEY = ("offline", "dryrun", "disabled")
+
+
+def check_consistency(config: Config) -> None:
+    """Raises ConfigError with everything that does not go together in a config without flaws."""
+    problems = [problem for check in _CHECKS for problem in check(config)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _unvalidated_steps(config: Config) -> Iterator[str]:
+    trainer = config["trainer"]
+    max_steps, interval = trainer["max_steps"], trainer["val_check_interval"]
+    if max_steps > interval and max_steps % interval:
+        yield (
+            f"trainer.max_steps={max_steps} is no multiple of trainer.val_check_interval="
+            f"{interval}, so the last {max_steps % interval} steps would be neither validated nor "
+            "saved; change one of the two."
+        )
+
+
+def _stages_of_schedule(config: Config) -> Iterator[str]:
+    schedule = config["optim"]["schedule"]
+    fractions = {name: value for name, value in schedule.items() if name.endswith("_fraction")}
+    if sum(fractions.values()) > 1:
+        named = " and ".join(f"{name}={value}" for name, value in fractions.items())
+        yield f"optim.schedule has {named}, but together they are at most 1; lower one of them."
+
+
+def _decay_rates(config: Config) -> Iterator[str]:
+    betas = config["optim"]["algo"].get("betas", [0, 0])
+    if len(betas) != 2:
+        yield f"optim.algo.betas is {betas}, but Adam takes two numbers; use [0.9, 0.999]."
+
+
+def _wandb_account(config: Config) -> Iterator[str]:
+    if config["use_wandb"] and not _can_follow_on_wandb(os.environ):
+        yield (
+            "use_wandb=true, but there is no key of an account; set WANDB_API_KEY in .env, log in "
+            "with `wandb login`, set WANDB_MODE=offline, or set use_wandb=false."
+        )
+
+
+def _can_follow_on_wandb(environment: Mapping[str, str]) -> bool:
+    if environment.get("WANDB_MODE") in _WANDB_MODES_WITHOUT_KEY:
+        return True
+    if environment.get("WANDB_API_KEY") or environment.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    server = urlsplit(environment.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
+    try:
+        # Where `wandb login` writes the key.
+        return netrc.netrc(environment.get("NETRC")).authenticators(server) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+_CHECKS = (_unvalidated_steps, _stages_of_schedule, _decay_rates, _wandb_account)

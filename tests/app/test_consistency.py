@@ -1,0 +1,75 @@
+import os
+
+import pytest
+
+from w2v2_mt.app.schema import ConfigError
+
+
+@pytest.fixture
+def without_wandb_account(monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    return tmp_path / "netrc"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ["trainer.max_steps=7", "trainer.val_check_interval=3"],
+            "trainer.max_steps=7 is no multiple of trainer.val_check_interval=3, so the last 1 "
+            "steps would be neither validated nor saved; change one of the two.",
+        ),
+        (
+            ["optim.schedule.warmup_fraction=0.7"],
+            "optim.schedule has warmup_fraction=0.7 and constant_fraction=0.4, but together they "
+            "are at most 1; lower one of them.",
+        ),
+        (
+            ["optim.algo.betas=[0.9]"],
+            "optim.algo.betas is [0.9], but Adam takes two numbers; use [0.9, 0.999].",
+        ),
+    ],
+)
+def test_values_that_do_not_go_together_are_told_in_a_sentence(small_config, overrides, sentence):
+    with pytest.raises(ConfigError) as error:
+        small_config("train_speech", *overrides)
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["trainer.max_steps=2", "trainer.val_check_interval=5"],
+        ["trainer.max_steps=6", "trainer.val_check_interval=3"],
+        ["optim.schedule.warmup_fraction=0.6"],
+        ["optim/algo=sgd", "optim/schedule=constant"],
+    ],
+)
+def test_values_that_go_together_pass(small_config, overrides):
+    small_config("train_speech", *overrides)
+
+
+def test_wandb_without_an_account_is_refused(small_config, without_wandb_account):
+    with pytest.raises(ConfigError, match="^use_wandb=true, but there is no key .* WANDB_API_KEY"):
+        small_config("train_speech", "use_wandb=true")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WANDB_API_KEY", "k"), ("WANDB_MODE", "offline"), ("WANDB_MODE", "disabled")],
+)
+def test_wandb_needs_a_key_or_no_server(
+    small_config, without_wandb_account, monkeypatch, name, value
+):
+    monkeypatch.setenv(name, value)
+    small_config("train_speech", "use_wandb=true")
+
+
+def test_the_key_of_a_login_is_found(small_config, without_wandb_account, monkeypatch):
+    without_wandb_account.write_text("machine api.wandb.ai login user password k\n")
+    small_config("train_speech", "use_wandb=true")
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org:8080")
+    with pytest.raises(ConfigError, match="there is no key"):
+        small_config("train_speech", "use_wandb=true")
