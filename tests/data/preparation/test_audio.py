@@ -21,6 +21,12 @@ def test_16_bit_samples_survive_exactly(format: str) -> None:
         np.testing.assert_array_equal(stored, samples)
 
 
+def test_a_wav_file_has_the_bytes_that_soundfile_writes() -> None:
+    for num_samples in (1, 2, 1001):
+        samples = noise(0, num_samples=num_samples)
+        assert encode_wav(samples) == encoded_audio(samples)
+
+
 def test_float_samples_are_rounded_to_the_nearest_and_clipped() -> None:
     waveform = np.array([0.0, 0.5, -1.0, 1.0, 1.7, 2.4 / 32768])
     decoded = decode_checked(encoded_audio(waveform, subtype="DOUBLE"), source="x")

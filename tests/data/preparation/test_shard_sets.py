@@ -19,6 +19,7 @@ from w2v2_mt.data.preparation.shard_sets import (
 )
 from w2v2_mt.data.preparation.shard_writing import Utterance
 from w2v2_mt.data.preparation.stored_files import Piece
+from w2v2_mt.data.preparation.workers import Workers
 from w2v2_mt.data.shards import find_shards, read_shard
 
 # printf 'reader0/chapter/00000\nreader1/chapter/00001' | sha256sum
@@ -52,18 +53,22 @@ def write(
             labels={"reader_id": f"reader{number % 3}", "speaker_id_idx": None},
         )
 
-    chosen = options(work.parent, seed=seed, samples_per_shard=20, num_workers=num_workers)
-    shards = write_shard_set(
-        "val",
-        sorted(range(num_utterances), key=lambda number: place(describe(number).key, seed=seed)),
-        describe=describe,
-        work=work,
-        folder=work / "val",
-        shard_name="val_shard_%06d.tar",
-        options=chosen,
-        account=RejectionAccount(num_files=num_utterances, max_share=0.05, folder=work),
-        on_progress=lambda num_files: None,
-    )
+    chosen = options(work.parent, seed=seed, samples_per_shard=20)
+    with Workers(num_workers) as workers:
+        shards = write_shard_set(
+            "val",
+            sorted(
+                range(num_utterances), key=lambda number: place(describe(number).key, seed=seed)
+            ),
+            describe=describe,
+            work=work,
+            folder=work / "val",
+            shard_name="val_shard_%06d.tar",
+            options=chosen,
+            workers=workers,
+            account=RejectionAccount(num_files=num_utterances, max_share=0.05, folder=work),
+            on_progress=lambda num_files: None,
+        )
     write_facts(work / "val", shards, options=chosen, further_facts={"speakers": ["reader0"]})
     return shards
 

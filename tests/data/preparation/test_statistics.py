@@ -2,8 +2,9 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from w2v2_mt.data.preparation.statistics import SetStatistics, write_statistics
+from w2v2_mt.data.preparation.statistics import SetStatistics, round_ticks, write_statistics
 
 
 def page_of(folder: Path, *sets: SetStatistics) -> str:
@@ -30,7 +31,21 @@ def test_each_set_has_two_pictures_and_nothing_is_fetched(tmp_path: Path) -> Non
     sets = [statistics(name, [1.0, 2.0], [1, 1]) for name in ("train", "val")]
     page = page_of(tmp_path, *sets)
     assert page.count("<svg") == 4
-    assert not re.findall(r"(?:src|href)=['\"](?!#)", page.replace('xlink:href="#', ""))
+    assert not re.findall(r"src=|href=|url\(", page)
+
+
+def test_bars_are_as_high_as_their_counts(tmp_path: Path) -> None:
+    page = page_of(tmp_path, statistics("train", [1.0, 1.0, 1.0, 2.0], [1]))
+    bars = re.findall(r"class='bars' d='([^']*)'", page)[0]
+    # 40 bars from 60 to 420, so each is 9 wide; from 230 up to 34 for the highest count, 3.
+    assert bars.startswith("M60 230V34.0H69.0V230.0H78.0")
+    assert bars.endswith("V230.0H411.0V164.7H420.0V230Z")
+
+
+def test_ticks_are_round_and_lie_inside() -> None:
+    assert round_ticks(0, 23) == [0, 5, 10, 15, 20]
+    assert round_ticks(1.27, 35.0) == [10, 20, 30]
+    assert round_ticks(15.5, 16.5) == pytest.approx([15.6, 15.8, 16.0, 16.2, 16.4])
 
 
 def test_the_same_sets_make_the_same_bytes(tmp_path: Path) -> None:

@@ -5,18 +5,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from w2v2_mt.data.preparation.workers import answers
+from w2v2_mt.data.preparation.workers import Workers
 
 PARENT = """
 import os
-from w2v2_mt.data.preparation.workers import answers
+from w2v2_mt.data.preparation.workers import Workers
 
 def wait(number):
     print(os.getpid(), flush=True)
     open(os.environ["FIFO"], "rb").read()  # no one ever writes there
 
 if __name__ == "__main__":
-    list(answers(wait, [1, 2], num_workers=2))
+    with Workers(2) as workers:
+        list(workers.answers(wait, [1, 2]))
 """
 
 
@@ -30,14 +31,16 @@ def inverted(number: int) -> float:
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
 def test_each_task_is_answered_once(num_workers: int) -> None:
-    found = list(answers(doubled, range(20), num_workers=num_workers))
-    assert sorted(found) == list(range(0, 40, 2))
+    with Workers(num_workers) as workers:
+        for start in (0, 20):
+            found = list(workers.answers(doubled, range(start, start + 20)))
+            assert sorted(found) == list(range(2 * start, 2 * start + 40, 2))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_the_error_of_a_task_comes_through(num_workers: int) -> None:
-    with pytest.raises(ZeroDivisionError):
-        list(answers(inverted, [1, 0, 1], num_workers=num_workers))
+    with Workers(num_workers) as workers, pytest.raises(ZeroDivisionError):
+        list(workers.answers(inverted, [1, 0, 1]))
 
 
 def test_tasks_are_made_as_workers_get_free() -> None:
@@ -48,10 +51,11 @@ def test_tasks_are_made_as_workers_get_free() -> None:
             made.append(number)
             yield number
 
-    found = answers(doubled, tasks(), num_workers=1)
-    next(found)
-    assert len(made) < 10
-    found.close()
+    with Workers(1) as workers:
+        found = workers.answers(doubled, tasks())
+        next(found)
+        assert len(made) < 10
+        found.close()
 
 
 def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import wave
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,7 +60,14 @@ def decode_checked(content: bytes, *, source: str) -> DecodedAudio:
 def encode(samples: Int16[np.ndarray, " samples"], audio_format: AudioFormat) -> bytes:
     """A mono 16 kHz file with 16 bit samples."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples, SAMPLE_RATE_HZ, format=audio_format, subtype="PCM_16")
+    if audio_format == "wav":  # the same bytes as soundfile's, in half the time
+        with wave.open(buffer, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(samples.itemsize)
+            file.setframerate(SAMPLE_RATE_HZ)
+            file.writeframes(samples.astype("<i2", copy=False).data)
+    else:
+        soundfile.write(buffer, samples, SAMPLE_RATE_HZ, format=audio_format, subtype="PCM_16")
     return buffer.getvalue()
 
 

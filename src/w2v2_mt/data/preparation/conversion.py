@@ -17,7 +17,7 @@ from w2v2_mt.data.preparation.audio import decode_checked, encode_wav
 from w2v2_mt.data.preparation.command_line import StageBars, run_command
 from w2v2_mt.data.preparation.ffmpeg import check_ffmpeg, decode_with_ffmpeg
 from w2v2_mt.data.preparation.rejections import REJECTED_FILE, Rejection, write_rejections
-from w2v2_mt.data.preparation.workers import answers, default_num_workers
+from w2v2_mt.data.preparation.workers import Workers, default_num_workers
 
 FILES_PER_TASK = 64
 AAC_FOLDERS = ("aac", "dev")
@@ -108,8 +108,12 @@ def _convert(options: argparse.Namespace) -> None:
         for batch in _batches(files)
     )
     rejections: list[Rejection] = []
-    with StageBars() as bars, bars.stage("convert", total=len(files), unit="files") as bar:
-        for converted in answers(convert, tasks, num_workers=options.num_workers):
+    with (
+        StageBars() as bars,
+        bars.stage("convert", total=len(files), unit="files") as bar,
+        Workers(options.num_workers) as workers,
+    ):
+        for converted in workers.answers(convert, tasks):
             rejections += converted.rejections
             bar.advance(converted.num_files)
     if rejections:

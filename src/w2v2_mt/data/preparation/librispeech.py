@@ -37,6 +37,7 @@ from w2v2_mt.data.preparation.shard_writing import Utterance
 from w2v2_mt.data.preparation.statistics import write_statistics
 from w2v2_mt.data.preparation.stored_files import Piece
 from w2v2_mt.data.preparation.transcripts import parse_transcripts
+from w2v2_mt.data.preparation.workers import Workers
 from w2v2_mt.data.preparation.workspace import produce
 
 SUBSETS = (
@@ -83,7 +84,13 @@ class _Spoken:
 
 
 def prepare_subset(
-    archive: Path, *, subset: str, folder: Path, options: Options, bars: StageBars
+    archive: Path,
+    *,
+    subset: str,
+    folder: Path,
+    options: Options,
+    workers: Workers,
+    bars: StageBars,
 ) -> ShardSet | None:
     """Write one archive's shards to `folder`; None where they are there already."""
     name = subset.replace("-", "_")
@@ -119,6 +126,7 @@ def prepare_subset(
                 folder=work / name,
                 shard_name=f"{name}-shard-%06d.tar",
                 options=options,
+                workers=workers,
                 account=account,
                 on_progress=bar.advance,
                 on_shard=remove_read_buckets,
@@ -190,11 +198,16 @@ def _prepare(arguments: argparse.Namespace) -> None:
     start = time.monotonic()
     written: list[ShardSet] = []
     present: list[str] = []
-    with StageBars() as bars:
+    with StageBars() as bars, Workers(options.num_workers) as workers:
         for subset, archive in archives.items():
             folder = shard_folder / subset.replace("-", "_")
             shards = prepare_subset(
-                archive, subset=subset, folder=folder, options=options, bars=bars
+                archive,
+                subset=subset,
+                folder=folder,
+                options=options,
+                workers=workers,
+                bars=bars,
             )
             if shards is None:
                 present.append(subset)

@@ -16,7 +16,7 @@ from w2v2_mt.data.preparation.options import Options
 from w2v2_mt.data.preparation.rejections import Rejection, RejectionAccount
 from w2v2_mt.data.preparation.shard_writing import ShardReport, ShardTask, Utterance, write_shard
 from w2v2_mt.data.preparation.statistics import SetStatistics
-from w2v2_mt.data.preparation.workers import answers
+from w2v2_mt.data.preparation.workers import Workers
 
 PLACE_BYTES = 8
 MIN_NUM_SHARDS = 8
@@ -103,6 +103,7 @@ def write_shard_set(
     folder: Path,
     shard_name: str,
     options: Options,
+    workers: Workers,
     account: RejectionAccount,
     on_progress: Callable[[int], object],
     on_shard: Callable[[int], object] = lambda num_items: None,
@@ -141,7 +142,7 @@ def write_shard_set(
     reports: dict[str, ShardReport] = {}
     num_finished = 0
     names = [shard_name % (first_index + index) for index in range(len(sizes))]
-    for shard, report in answers(_written, tasks, num_workers=options.num_workers):
+    for shard, report in workers.answers(_written, tasks):
         reports[shard] = report
         account.add(report.rejections)
         on_progress(len(report.keys) + len(report.rejections))

@@ -1,7 +1,7 @@
 """Draw what is in a corpus as one page that opens from disk."""
 
 import html
-import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,10 @@ import numpy as np
 from w2v2_mt.data.preparation.workspace import write_atomically
 
 NUM_BINS = 40
+WIDTH, HEIGHT = 430, 280
+AXES = (60, 420, 34, 230)
+"""Left, right, top and bottom of the part of a picture that holds the bars."""
+
 SECONDS_PER_HOUR = 3600
 
 STYLE = """
@@ -19,8 +23,14 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
 th, td { text-align: right; padding: .25rem .75rem; border-bottom: 1px solid #ccc; }
 th:first-child, td:first-child { text-align: left; }
-figure { display: inline-block; margin: 0 1rem 1rem 0; padding: .5rem; background: #fff; }
+figure { display: inline-block; margin: 0 1rem 1rem 0; }
 svg { max-width: 100%; height: auto; }
+svg text { font-size: 12px; fill: currentColor; text-anchor: middle; }
+svg text.start { text-anchor: start; }
+svg text.end { text-anchor: end; }
+.bars { fill: #3b78b4; }
+.axis { stroke: currentColor; }
+.grid { stroke: #8884; }
 @media (prefers-color-scheme: dark) {
   body { color: #e6e6e6; background: #181818; }
   th, td { border-color: #444; }
@@ -73,17 +83,39 @@ def _row(each: SetStatistics) -> str:
 
 def _histogram(values: np.ndarray, *, label: str, of_what: str) -> str:
     """An svg picture."""
-    import matplotlib  # takes a second to import, which workers and --help need not wait for
-    from matplotlib.figure import Figure
+    histogram = np.histogram(values, bins=NUM_BINS)
+    counts, edges = (numbers.astype(float).tolist() for numbers in histogram)
+    highest = max(1.0, *counts)
+    left, right, top, bottom = AXES
+    first, last = edges[0], edges[-1]
 
-    counts, edges = np.histogram(values, bins=NUM_BINS)
-    figure = Figure(figsize=(4.3, 2.8), layout="constrained")
-    axes = figure.subplots()
-    axes.stairs(counts, edges, fill=True)
-    axes.set(xlabel=label, ylabel=f"number of {of_what}")
-    axes.grid(alpha=0.3)
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "w2v2-mt"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    picture = buffer.getvalue()
-    return picture[picture.index("<svg") :]
+    def x(value: float) -> float:
+        return left + (value - first) / (last - first) * (right - left)
+
+    def y(count: float) -> float:
+        return bottom - count / highest * (bottom - top)
+
+    parts = [f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}' role='img'>"]
+    for tick in round_ticks(0, highest):
+        height = f"{y(tick):.1f}"
+        parts.append(f"<path class='grid' d='M{left} {height}H{right}'/>")
+        parts.append(f"<text x='{left - 6}' y='{height}' dy='4' class='end'>{tick:,.6g}</text>")
+    steps = "".join(
+        f"V{y(count):.1f}H{x(edge):.1f}" for count, edge in zip(counts, edges[1:], strict=True)
+    )
+    parts.append(f"<path class='bars' d='M{left} {bottom}{steps}V{bottom}Z'/>")
+    parts.append(f"<path class='axis' d='M{left} {bottom}H{right}'/>")
+    for tick in round_ticks(first, last):
+        parts.append(f"<text x='{x(tick):.1f}' y='{bottom + 18}'>{tick:,.6g}</text>")
+    middle = (left + right) / 2
+    parts.append(f"<text x='{middle}' y='{HEIGHT - 6}'>{html.escape(label)}</text>")
+    parts.append(f"<text x='{left}' y='{top - 12}' class='start'>number of {of_what}</text>")
+    return "".join([*parts, "</svg>"])
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Round numbers, about five of them, from `low` to `high`."""
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    return [step * index for index in range(math.ceil(low / step), math.floor(high / step) + 1)]

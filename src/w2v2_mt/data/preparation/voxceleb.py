@@ -33,6 +33,7 @@ from w2v2_mt.data.preparation.statistics import write_statistics
 from w2v2_mt.data.preparation.stored_files import ZipMember
 from w2v2_mt.data.preparation.trials import make_trials, write_trials
 from w2v2_mt.data.preparation.utterance_names import UtteranceName, parse_key, parse_member_name
+from w2v2_mt.data.preparation.workers import Workers
 from w2v2_mt.data.trials import keys_of_trials
 
 META_PRODUCER = "scripts/download/download_voxceleb_meta.sh"
@@ -91,6 +92,7 @@ class SetWriter:
     speaker_indices: Mapping[str, int]
     options: Options
     bars: StageBars
+    workers: Workers
     account: RejectionAccount
     written: list[ShardSet] = field(default_factory=list)
 
@@ -113,6 +115,7 @@ class SetWriter:
                 folder=folder,
                 shard_name=f"{folder.name}_shard_%06d.tar",
                 options=self.options,
+                workers=self.workers,
                 account=self.account,
                 on_progress=bar.advance,
                 first_index=first_index,

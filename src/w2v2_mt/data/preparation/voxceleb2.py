@@ -37,6 +37,7 @@ from w2v2_mt.data.preparation.voxceleb import (
     split_options_from,
     write_train_and_val,
 )
+from w2v2_mt.data.preparation.workers import Workers
 from w2v2_mt.data.preparation.workspace import produce
 from w2v2_mt.data.trials import read_trials
 
@@ -100,13 +101,14 @@ def _prepare(arguments: argparse.Namespace) -> None:
             tests={lists[folder].name: test for folder, test in tests.items()},
             val_split_mode=split_options.val_split_mode,
         )
-        with StageBars() as bars:
+        with StageBars() as bars, Workers(options.num_workers) as workers:
             writer = SetWriter(
                 work=work,
                 stored=stored,
                 speaker_indices={name: index for index, name in enumerate(split.train_speakers)},
                 options=options,
                 bars=bars,
+                workers=workers,
                 account=account_of(stored, options=options, work=work),
                 written=written,
             )

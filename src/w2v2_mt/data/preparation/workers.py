@@ -3,10 +3,11 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
 from multiprocessing.connection import wait as wait_for_any
+from types import TracebackType
 from typing import TypeVar
 
 Task = TypeVar("Task")
@@ -18,30 +19,56 @@ def default_num_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def answers(
-    work: Callable[[Task], Answer], tasks: Iterable[Task], *, num_workers: int
-) -> Iterator[Answer]:
-    """Yield the answer to each task as soon as it is there; 0 workers: in this process, in order.
+class Workers:
+    """So many processes, which start at once, to be ready when there is work; 0: this one works."""
 
-    Tasks are taken only as workers get free, so they may be made on the way.
-    """
-    if num_workers == 0:
-        yield from map(work, tasks)
-        return
-    remaining = iter(tasks)
-    pool = ProcessPoolExecutor(
-        num_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
-    )
-    try:
-        running = {pool.submit(work, task) for task in islice(remaining, 2 * num_workers)}
-        while running:
-            finished: set[Future[Answer]]
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(work, task) for task in islice(remaining, len(finished))}
-            for future in finished:
-                yield future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    def __init__(self, num_workers: int) -> None:
+        self.num_workers = num_workers
+
+    def __enter__(self) -> "Workers":
+        if self.num_workers > 0:
+            self._pool = ProcessPoolExecutor(
+                self.num_workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_end_with_parent,
+            )
+            for _ in range(self.num_workers):
+                self._pool.submit(os.getpid)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.num_workers > 0:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def answers(
+        self, work: Callable[[Task], Answer], tasks: Iterable[Task]
+    ) -> Generator[Answer, None, None]:
+        """Yield the answer to each task as soon as it is there; without workers, in order.
+
+        Tasks are taken only as workers get free, so they may be made on the way.
+        """
+        if self.num_workers == 0:
+            yield from map(work, tasks)
+            return
+        remaining = iter(tasks)
+        running: set[Future[Answer]] = set()
+        try:
+            while True:
+                for task in islice(remaining, 2 * self.num_workers - len(running)):
+                    running.add(self._pool.submit(work, task))
+                if not running:
+                    return
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield future.result()
+        finally:
+            for future in running:
+                future.cancel()
 
 
 def _end_with_parent() -> None:
