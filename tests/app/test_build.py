@@ -7,6 +7,7 @@ import torch
 
 from w2v2_mt.app.build import build_job, instantiate
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
+from w2v2_mt.data.librispeech import LibriSpeechData
 from w2v2_mt.data.tokenizer import LetterTokenizer
 from w2v2_mt.losses.cross_entropy import CrossEntropyLoss
 from w2v2_mt.losses.multi_task import MultiTaskLoss
@@ -75,6 +76,26 @@ def test_the_classes_of_a_network_are_those_of_the_data(small_config):
     batch = next(iter(job.data.train_dataloader()["speaker"]))
     assert isinstance(batch, SpeakerBatch)
     assert set(batch.speaker_indices.tolist()) <= set(range(4))
+
+
+@pytest.mark.parametrize("config_name", ["train_speech", "train_mt_speaker_speech"])
+def test_letters_are_counted_only_for_a_letter_prior(small_config, monkeypatch, config_name):
+    def bias(ctc_bias_init):
+        config = small_config(config_name, f"network.ctc_bias_init={ctc_bias_init}")
+        network = build_job(config, config_name).task.network
+        head = network.head if config_name == "train_speech" else network.speech_head
+        return head.linear.bias.detach()
+
+    prior = bias("letter_prior")
+    torch.testing.assert_close(prior.exp().sum(), torch.tensor(1.0))
+    assert int(prior.argmax()) == 0  # The blank: a letter of the test data has four frames.
+    assert prior[0].exp() == pytest.approx(0.75, abs=0.01)
+
+    def counted(data):
+        raise AssertionError("letters were counted")
+
+    monkeypatch.setattr(LibriSpeechData, "letter_statistics", property(counted))
+    assert (bias("zero") == 0).all()
 
 
 def test_the_settings_of_the_loaders_reach_the_batches(small_config):

@@ -1,9 +1,16 @@
 """What reaches the parts of a task during training, and what they tell the log."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
 
 from w2v2_mt.app.build import build_job
+from w2v2_mt.core.padding import pad_sequences
+from w2v2_mt.data.tokenizer import LetterTokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*have no `val_dataloader`")
 
@@ -78,3 +85,52 @@ def test_the_options_of_the_speaker_loss_change_the_loss_and_not_the_accuracy(
     )
     assert penalised > plain + 0.5
     assert same == accuracy
+
+
+def with_letters(batch, transcriptions):
+    """The batch, with other transcriptions."""
+    tokenizer = LetterTokenizer(vocabulary_path=None)
+    letters, num_letters = pad_sequences([tokenizer.encode(text) for text in transcriptions])
+    return replace(
+        batch, letters=letters, num_letters=num_letters, transcriptions=list(transcriptions)
+    )
+
+
+@pytest.mark.parametrize("config_name", ["train_speech", "train_mt_speaker_speech"])
+def test_utterances_that_cannot_be_aligned_are_left_out_and_all_counted(
+    small_config, tmp_path, config_name
+):
+    job = build_job(small_config(config_name), config_name)
+    loaders = job.data.train_dataloader()
+    is_speech = config_name == "train_speech"
+    speech = next(iter(loaders if is_speech else loaders["speech"]))
+    # No utterance of the test data has as many frames.
+    too_long = with_letters(speech, len(speech) * ["A" * 100])
+    batches = [speech, too_long, too_long, speech]
+    if is_speech:
+        loaders = DataLoader(batches, batch_size=None)
+    else:
+        loaders = {**loaders, "speech": DataLoader(batches, batch_size=None)}
+    logged = []
+
+    class Log(pl.Callback):
+        def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx):
+            logged.append({name: float(v) for name, v in trainer.callback_metrics.items()})
+
+    fit(job.task, loaders, tmp_path, callbacks=[Log()], max_steps=4)
+    counts = [metrics["train_num_unalignable"] for metrics in logged]
+    assert counts == [0, len(speech), 2 * len(speech), 2 * len(speech)]
+    losses = [metrics["train_loss" if is_speech else "train_speech_loss"] for metrics in logged]
+    assert losses[1] == losses[2] == 0 < losses[3] < math.inf
+
+
+@pytest.mark.parametrize("config_name", ["train_speech", "train_mt_speaker_speech"])
+@pytest.mark.parametrize(("bias", "share"), [(100.0, 1.0), (-100.0, 0.0)])
+def test_the_share_of_blank_frames_is_logged(small_config, tmp_path, config_name, bias, share):
+    job = build_job(small_config(config_name), config_name)
+    network = job.task.network
+    head = network.head if config_name == "train_speech" else network.speech_head
+    with torch.no_grad():
+        head.linear.bias[0] = bias
+    metrics = fit(job.task, job.data.train_dataloader(), tmp_path, max_steps=1)
+    assert metrics["train_blank_share"] == share

@@ -6,6 +6,7 @@ both. The same arguments write the same files.
 
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -83,6 +84,10 @@ def write_set(folder: Path, utterances: Sequence[Utterance], *, name: str, num_s
     indices = {utterance.facts.get("speaker_id_idx") for utterance in utterances} - {None}
     if indices:
         meta["num_speakers"] = len(indices)
+    meta["num_frames"] = sum(utterance.facts["num_frames"] for utterance in utterances)
+    transcriptions = [utterance.facts.get("transcription", "") for utterance in utterances]
+    if any(transcriptions):
+        meta["letter_counts"] = Counter("".join(transcriptions))
     (folder / "meta.json").write_text(json.dumps(meta))
 
 

@@ -1,5 +1,7 @@
+import json
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -48,6 +50,44 @@ def test_a_batch_holds_normalised_waveforms_and_their_letters(librispeech: Make)
         assert torch.equal(letters, tokenizer.encode(transcription))
         # Each letter of the test files lasts 80 ms.
         assert batch.num_samples[row] == len(transcription) * 1280
+
+
+def test_letters_are_counted_in_all_training_sets(librispeech: Make) -> None:
+    data = librispeech()
+    tokenizer = LetterTokenizer(vocabulary_path=None)
+    batches = _epoch(librispeech(train_max_num_samples=10**7, max_queue_size=24), 24)
+    transcriptions = {
+        key: text
+        for batch in batches
+        for key, text in zip(batch.keys, batch.transcriptions, strict=True)
+    }
+    assert len(transcriptions) == 24
+    text = "".join(transcriptions.values())
+    statistics = data.letter_statistics
+    assert statistics.counts[tokenizer.symbols.index("E")] == text.count("E") > 0
+    assert statistics.counts[tokenizer.symbols.index("|")] == text.count(" ") > 0
+    assert statistics.counts[tokenizer.symbols.index("<unk>")] == 0
+    assert (sum(statistics.counts), len(statistics.counts)) == (len(text), 32)
+    assert statistics.num_samples == 1280 * len(text)
+    assert statistics.blank_index == 0
+
+
+@pytest.mark.parametrize("name", ["letter_counts", "num_frames"])
+def test_shards_that_came_without_counts_are_to_be_prepared_again(
+    librispeech: Make, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "train_clean_100"
+    data = librispeech(shards_folder=str(tmp_path), train_sets=["train_clean_100"])
+    with pytest.raises(ValueError, match=r"there is no .*train_clean_100/meta\.json: run scripts/"):
+        _ = data.letter_statistics
+    folder.mkdir()
+    facts = {"letter_counts": {"A": 3}, "num_frames": 9_000}
+    del facts[name]
+    (folder / "meta.json").write_text(json.dumps(facts))
+    with pytest.raises(
+        ValueError, match=rf"meta\.json has no {name}: run scripts/.*\.sh again, or set network.ctc"
+    ):
+        _ = data.letter_statistics
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

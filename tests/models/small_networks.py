@@ -59,8 +59,16 @@ TRUNK = {
 }
 
 
+LETTERS = {
+    "speech_head_huggingface_id": None,
+    "ctc_bias_init": "zero",
+    "num_letters": 32,
+    "letter_statistics": None,
+}
+
+
 def small_speech_network(architecture: str, **changes: object) -> SpeechNetwork:
-    settings = {**TRUNK, "speech_head_huggingface_id": None, "num_letters": 32, **changes}
+    settings = {**TRUNK, **LETTERS, **changes}
     return speech_network(wav2vec_huggingface_id=architecture, **settings)
 
 
@@ -85,7 +93,7 @@ def small_multi_task_network(architecture: str, **changes: object) -> MultiTaskN
         "use_cosine_linear": True,
         "num_subcentres": 1,
         "explicit_num_speakers": None,
-        "speech_head_huggingface_id": None,
+        **LETTERS,
         "use_multi_branch_encoder": False,
         "num_shared_transformers": 2,
         "num_speaker_dimensions": None,
@@ -93,7 +101,6 @@ def small_multi_task_network(architecture: str, **changes: object) -> MultiTaskN
         "enable_ctc_pool_no_grad": True,
         "ctc_pool_on_blank_embeddings": False,
         "ctc_blank_idx": 0,
-        "num_letters": 32,
         "num_speakers": 5,
         **changes,
     }

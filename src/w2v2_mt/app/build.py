@@ -10,6 +10,7 @@ from hydra.utils import get_object
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from w2v2_mt.app.callbacks import StopWhenAllStalled
+from w2v2_mt.core.letters import LetterStatistics
 from w2v2_mt.data.joint import JointData
 from w2v2_mt.data.librispeech import LibriSpeechData
 from w2v2_mt.data.tokenizer import LetterTokenizer
@@ -119,13 +120,17 @@ def _speech_job(config: Config) -> Job:
     check_made(config["optim"]["loss"], "optim/loss", CtcLoss)
     tokenizer = instantiate(config["speech"]["tokenizer"])
     check_blank({"optim.loss.blank_index": config["optim"]["loss"]["blank_index"]}, tokenizer)
+    data = _speech_data(config, config["data"], tokenizer)
     task = SpeechTask(
-        network=instantiate(config["network"], num_letters=tokenizer.num_letters),
+        network=instantiate(
+            config["network"],
+            num_letters=tokenizer.num_letters,
+            letter_statistics=_letter_statistics(config, data),
+        ),
         loss=instantiate(config["optim"]["loss"]),
         tokenizer=tokenizer,
         optimisation=_optimisation(config, monitor="val_wer_other"),
     )
-    data = _speech_data(config, config["data"], tokenizer)
     return Job(
         task=task,
         data=data,
@@ -176,6 +181,7 @@ def _multi_task_job(config: Config) -> Job:
         network=instantiate(
             config["network"],
             num_letters=tokenizer.num_letters,
+            letter_statistics=_letter_statistics(config, speech),
             num_speakers=speaker.num_speakers,
         ),
         loss=instantiate(config["optim"]["loss"]),
@@ -203,6 +209,11 @@ def _speech_data(config: Config, node: Config, tokenizer: LetterTokenizer) -> Li
         tokenizer=tokenizer,
         seed=config["seed"],
     )
+
+
+def _letter_statistics(config: Config, data: LibriSpeechData) -> LetterStatistics | None:
+    """Read only where they are asked for: older shards come without."""
+    return data.letter_statistics if config["network"]["ctc_bias_init"] == "letter_prior" else None
 
 
 def _speaker_data(config: Config, node: Config) -> VoxCelebData:

@@ -87,7 +87,7 @@ ROOTS: dict[str, type] = {
 _SPEECH_PARTS = ("loading", "normaliser", "tokenizer", "seed")
 _SPEAKER_PARTS = ("loading", "selector_train", "normaliser", "seed")
 PASSED_BY_CODE: dict[str, tuple[str, ...]] = {
-    "network": ("num_letters", "num_speakers"),
+    "network": ("num_letters", "letter_statistics", "num_speakers"),
     "data": (*_SPEECH_PARTS, *_SPEAKER_PARTS),
     "data.speech": _SPEECH_PARTS,
     "data.speaker": _SPEAKER_PARTS,

@@ -1,6 +1,8 @@
 """LibriSpeech: its shards as batches for training, validation and test."""
 
-from functools import partial
+import json
+from collections import Counter
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from w2v2_mt.core.batches import SpeechBatch
+from w2v2_mt.core.letters import LetterStatistics
 from w2v2_mt.data.loading import (
     SpeechLoading,
     evaluation_loader,
@@ -52,6 +55,22 @@ class LibriSpeechData(LightningDataModule):
         self.tokenizer = tokenizer
         self.seed = seed
 
+    @cached_property
+    def letter_statistics(self) -> LetterStatistics:
+        """Of all training sets, from their meta.json."""
+        num_samples = 0
+        counts: Counter[int] = Counter()
+        for folder in self.train_sets:
+            facts = self._meta(folder)
+            num_samples += facts["num_frames"]
+            for character, count in facts["letter_counts"].items():
+                counts[int(self.tokenizer.encode(character))] += count
+        return LetterStatistics(
+            counts=[counts[index] for index in range(self.tokenizer.num_letters)],
+            blank_index=self.tokenizer.blank_index,
+            num_samples=num_samples,
+        )
+
     def train_dataloader(self) -> DataLoader[Any]:
         rank, world_size = rank_and_world_size(self)
         stream = TrainingStream(
@@ -93,6 +112,19 @@ class LibriSpeechData(LightningDataModule):
 
     def _stages(self) -> list[Stage]:
         return [Decode(selector=None), self.normaliser, AttachLetters(tokenizer=self.tokenizer)]
+
+    def _meta(self, folder: str) -> dict[str, Any]:
+        path = self.shards_folder / folder / "meta.json"
+        if not path.is_file():
+            raise ValueError(f"there is no {path}: run {_PRODUCER} or set DATA_FOLDER")
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        for name in ("num_frames", "letter_counts"):
+            if name not in facts:
+                raise ValueError(
+                    f"{path} has no {name}: run {_PRODUCER} again, or set "
+                    "network.ctc_bias_init=zero"
+                )
+        return facts
 
     def _shards(self, folder: str) -> list[Path]:
         return find_shards(self.shards_folder / folder, producer=_PRODUCER)

@@ -4,6 +4,8 @@ HuggingFace's modules and weights, with a forward of ours that knows the length 
 so that padding never changes a real frame.
 """
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -72,6 +74,11 @@ class Backbone(nn.Module):
     @property
     def out_dim(self) -> int:
         return self.projection.projection.out_features
+
+    @property
+    def num_samples_per_frame(self) -> int:
+        """The distance between the beginnings of two frames."""
+        return math.prod(self.strides)
 
     def train(self, mode: bool = True) -> "Backbone":
         super().train(mode)

@@ -3,9 +3,11 @@
 from typing import Literal
 
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt
+from w2v2_mt.core.letters import LetterStatistics
 from w2v2_mt.models.backbone import Backbone
 from w2v2_mt.models.encoder import ClassToken, Encoder
 from w2v2_mt.models.heads import SpeakerHead, SpeechHead
+from w2v2_mt.models.letter_prior import letter_prior
 from w2v2_mt.models.linear import use_onednn
 from w2v2_mt.models.networks import (
     LetterGuidedPooling,
@@ -19,6 +21,8 @@ from w2v2_mt.models.regularisation import Regularisation
 from w2v2_mt.models.spec_augment import SpecAugment
 from w2v2_mt.models.trunk import FreezeSchedule, Trunk
 from w2v2_mt.models.wav2vec2 import load_letter_head, load_wav2vec2
+
+CtcBiasInit = Literal["zero", "letter_prior"]
 
 _CLASS_TOKENS: dict[str, bool] = {"first+cls": False, "first+cls+learnable": True}
 """Poolings that read a class token, and whether it is trained."""
@@ -75,9 +79,28 @@ def _trunk(
 
 
 def _speech_head(
-    *, dim: int, num_letters: int, regularisation: Regularisation, huggingface_id: str | None
+    *,
+    dim: int,
+    num_letters: int,
+    regularisation: Regularisation,
+    huggingface_id: str | None,
+    ctc_bias_init: CtcBiasInit,
+    letter_statistics: LetterStatistics | None,
+    num_samples_per_frame: int,
 ) -> SpeechHead:
-    head = SpeechHead(dim=dim, num_letters=num_letters, dropout=regularisation.final_dropout)
+    prior = None
+    if ctc_bias_init == "letter_prior":
+        if huggingface_id is not None:
+            raise ValueError(
+                f"network.ctc_bias_init={ctc_bias_init!r} would replace the bias of "
+                f"network.speech_head_huggingface_id={huggingface_id!r}; set the former to zero or "
+                "the latter to null."
+            )
+        assert letter_statistics is not None
+        prior = letter_prior(letter_statistics, num_samples_per_frame=num_samples_per_frame)
+    head = SpeechHead(
+        dim=dim, num_letters=num_letters, dropout=regularisation.final_dropout, prior=prior
+    )
     if huggingface_id is not None:
         pretrained = load_letter_head(huggingface_id)
         if pretrained.weight.shape != head.linear.weight.shape:
@@ -123,9 +146,14 @@ def speech_network(
     use_gradient_checkpointing: bool,
     regularisation: Regularisation,
     speech_head_huggingface_id: str | None,
+    ctc_bias_init: CtcBiasInit,
     num_letters: int,
+    letter_statistics: LetterStatistics | None,
 ) -> SpeechNetwork:
-    """A wav2vec2 with a letter head."""
+    """A wav2vec2 with a letter head.
+
+    `letter_statistics` are those of the training data, read for a `ctc_bias_init` of letter_prior.
+    """
     trunk = _trunk(
         wav2vec_huggingface_id=wav2vec_huggingface_id,
         reset_weights=reset_weights,
@@ -143,6 +171,9 @@ def speech_network(
         num_letters=num_letters,
         regularisation=regularisation,
         huggingface_id=speech_head_huggingface_id,
+        ctc_bias_init=ctc_bias_init,
+        letter_statistics=letter_statistics,
+        num_samples_per_frame=trunk.backbone.num_samples_per_frame,
     )
     return SpeechNetwork(trunk=trunk, head=head)
 
@@ -208,6 +239,7 @@ def multi_task_network(
     num_subcentres: PositiveInt,
     explicit_num_speakers: PositiveInt | None,
     speech_head_huggingface_id: str | None,
+    ctc_bias_init: CtcBiasInit,
     use_multi_branch_encoder: bool,
     num_shared_transformers: NonNegativeInt,
     num_speaker_dimensions: PositiveInt | None,
@@ -216,6 +248,7 @@ def multi_task_network(
     ctc_pool_on_blank_embeddings: bool,
     ctc_blank_idx: NonNegativeInt,
     num_letters: int,
+    letter_statistics: LetterStatistics | None,
     num_speakers: int,
 ) -> MultiTaskNetwork:
     """A wav2vec2 with both heads; sharing is plain, branched, split, letter-guided, or all."""
@@ -250,6 +283,9 @@ def multi_task_network(
             num_letters=num_letters,
             regularisation=regularisation,
             huggingface_id=speech_head_huggingface_id,
+            ctc_bias_init=ctc_bias_init,
+            letter_statistics=letter_statistics,
+            num_samples_per_frame=trunk.backbone.num_samples_per_frame,
         ),
         speaker_head=_speaker_head(
             dim=num_speaker_dimensions or trunk.out_dim,

@@ -12,12 +12,24 @@ Classifier = Literal["cosine", "linear"]
 
 
 class SpeechHead(nn.Module):
-    """Dropout and one linear layer from frames to letters."""
+    """Dropout and one linear layer from frames to letters.
 
-    def __init__(self, *, dim: int, num_letters: int, dropout: float):
+    Its bias begins at the logarithm of `prior`, the probability of each letter; at zero for None.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        num_letters: int,
+        dropout: float,
+        prior: Float[Tensor, " letters"] | None,
+    ):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(dim, num_letters)
+        with torch.no_grad():
+            self.linear.bias.copy_(torch.zeros(num_letters) if prior is None else prior.log())
 
     def forward(
         self, frames: Float[Tensor, "batch time dim"]

@@ -5,6 +5,7 @@ from statistics import mean
 from typing import Any, TypedDict
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
@@ -52,6 +53,7 @@ class MultiTask(pl.LightningModule):
         self.optimisation = optimisation
         self.speech_evaluation = SpeechEvaluation(tokenizer)
         self.speaker_evaluation = SpeakerEvaluation(loss.speaker_loss)
+        self.num_unalignable = torch.tensor(0)
         self.scored_trials: dict[str, ScoredTrials] = {}
 
     def configure_optimizers(self) -> Any:
@@ -82,9 +84,11 @@ class MultiTask(pl.LightningModule):
             self.log(
                 "train_num_without_selection", speakers.num_without_selection.float(), batch_size=1
             )
+        # All of them since the start: a rare one would hardly ever meet a logging step.
+        self.num_unalignable = self.num_unalignable + result.num_unalignable
         if is_logging_step(self):
             diagnostics = speech_diagnostics(self.speech_evaluation, letters, speech)
-            diagnostics["train_num_unalignable"] = result.num_unalignable.float()
+            diagnostics["train_num_unalignable"] = self.num_unalignable.float()
             self.log_dict(diagnostics, batch_size=1)
         return result.loss
 
