@@ -1,5 +1,7 @@
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from w2v2_mt.app.environment import PROJECT_FOLDER
-from w2v2_mt.app.main import ConfigError, check_jobs, expanded_jobs, launch
+from w2v2_mt.app.main import ConfigError, check_jobs, launch
 
 SCRIPTS = {
     "run_speech.py": "train_speech",
@@ -63,6 +65,23 @@ def test_missing_shards_end_a_command_with_one_sentence(run_script, tmp_path):
     assert "Traceback" in trace.read_text()
 
 
+def test_an_error_of_a_reading_process_is_one_sentence_too(
+    launch_here, data_folder, tmp_path, capsys
+):
+    shutil.copytree(data_folder, tmp_path / "data")
+    for shard in (tmp_path / "data" / "librispeech_shards").glob("train_*/*.tar"):
+        shard.write_bytes(shard.read_bytes()[:-1024])
+    with pytest.raises(SystemExit) as error:
+        launch_here("train_speech", f"data_folder={tmp_path / 'data'}", "num_workers=1")
+    assert error.value.code == 1
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"ValueError: shard .*\.tar is truncated or damaged \(.*\): write it again", sentence
+    )
+    (trace,) = tmp_path.rglob("error.txt")
+    assert "Original Traceback" in trace.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -92,10 +111,8 @@ def test_a_wrong_setting_ends_a_command_before_anything_is_made(
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["+experiment=baseline"], "Could not find 'experiment/baseline'"),
-        (["optim/algo=adamw"], "Could not find 'optim/algo/adamw'"),
-        (["optim.algo.learning_rate=1"], "Key 'learning_rate' is not in struct"),
         (["tag=[a"], "no viable alternative at input '.a'"),
+        (["+seed=1"], "An item is already at 'seed'"),
     ],
 )
 def test_what_hydra_refuses_is_one_sentence_too(overrides, sentence):
@@ -105,24 +122,71 @@ def test_what_hydra_refuses_is_one_sentence_too(overrides, sentence):
     assert "--help" in str(error.value)
 
 
-def test_every_job_of_a_sweep_is_checked():
-    check_jobs("train_speech", ["seed=1,2"])
-    with pytest.raises(ConfigError, match="seed is -3"):
-        check_jobs("train_speech", ["seed=1,2,-3"])
-
-
 @pytest.mark.parametrize(
-    ("overrides", "jobs"),
+    ("overrides", "sentence"),
     [
-        ([], [[]]),
-        (["a=1", "+b=[x,y]", "hydra/launcher=slurm"], [["a=1", "+b=[x,y]"]]),
-        (["a=1,2", "b=3,4"], [["a=1", "b=3"], ["a=1", "b=4"], ["a=2", "b=3"], ["a=2", "b=4"]]),
-        (["a=range(1,4)"], [["a=1"], ["a=2"], ["a=3"]]),
-        (["~a"], [["~a"]]),
+        (
+            ["+experiment=baseline_speach"],
+            "experiment has no option 'baseline_speach'; did you mean 'baseline_speech'?",
+        ),
+        (
+            ["+experimen=baseline_speech"],
+            "experimen is no setting of a run; did you mean '+experiment'?",
+        ),
+        (
+            ["optim/algo=lion"],
+            "optim/algo has no option 'lion'; choose one of adam, sgd.",
+        ),
+        (
+            ["optim/algo=adam,sgdd"],
+            "optim/algo has no option 'sgdd'; did you mean 'sgd'?",
+        ),
+        (
+            ["optim/algoo=adam"],
+            "optim/algoo is no group of settings; did you mean 'optim/algo'?",
+        ),
+        (
+            ["experiment=baseline_speech"],
+            "experiment is not among the settings of this command; to add it, write "
+            "+experiment=baseline_speech.",
+        ),
+        (
+            ["trainer.max_step=3"],
+            "trainer.max_step is no setting of trainer; did you mean 'max_steps'?",
+        ),
+        (
+            ["optim.algo.learning_rate=1"],
+            "optim.algo.learning_rate is no setting of optim.algo; use one of lr, betas, eps, "
+            "weight_decay.",
+        ),
+        (
+            ["optim/schedule=exp_decay", "optim.schedule.initial_lr=1"],
+            "optim.schedule.initial_lr is no setting of optim.schedule; did you mean 'final_lr'?",
+        ),
+        (
+            ["optim/schedule=constant", "~optim.schedule.num_cycles"],
+            "optim.schedule.num_cycles is no setting of optim.schedule; remove it.",
+        ),
+        (["max_steps=3"], "max_steps is no setting of a run; did you mean trainer.max_steps?"),
+        (["callback=none"], "callback is no setting of a run; did you mean 'callbacks'?"),
     ],
 )
-def test_a_command_line_is_expanded_to_its_jobs(overrides: Sequence[str], jobs):
-    assert list(expanded_jobs(overrides)) == jobs
+def test_a_misspelt_override_is_answered_with_what_may_have_been_meant(overrides, sentence):
+    with pytest.raises(ConfigError) as error:
+        check_jobs("train_speech", overrides)
+    assert str(error.value) == sentence
+
+
+def test_a_misspelt_option_of_a_part_is_found():
+    overrides = ["optim/loss@optim.loss.speaker_loss=cross_entropi"]
+    with pytest.raises(ConfigError, match="did you mean 'cross_entropy'"):
+        check_jobs("train_mt_speaker_speech", overrides)
+
+
+def test_every_job_of_a_sweep_is_checked():
+    check_jobs("train_speech", ["seed=1,2", "optim/schedule=glob(*)"])
+    with pytest.raises(ConfigError, match="seed is -3"):
+        check_jobs("train_speech", ["seed=1,2,-3"])
 
 
 @pytest.mark.parametrize("script", sorted(SCRIPTS))

@@ -1,5 +1,6 @@
 import hydra
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf, open_dict
 
@@ -9,7 +10,8 @@ from tests.end_to_end.readme_commands import (
     experiment_commands,
     readme_commands,
 )
-from w2v2_mt.app.main import checked, expanded_jobs
+from w2v2_mt.app.main import checked
+from w2v2_mt.app.overrides import expanded_jobs
 
 NUM_PUBLISHED = 25
 """Sweeps by which the experiments were published, single jobs among them."""
@@ -95,5 +97,7 @@ def test_a_command_is_checked_as_the_jobs_that_the_sweeper_starts(command: Comma
         [setting for setting in _keys_and_values(job) if not setting[0].startswith("hydra/")]
         for job in command.jobs
     ]
-    checked_jobs = [_keys_and_values(job) for job in expanded_jobs(command.overrides)]
-    assert checked_jobs == started
+    with hydra.initialize_config_dir(str(PROJECT_FOLDER / "config"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        expanded = list(expanded_jobs(command.overrides, loader))
+    assert [_keys_and_values(job) for job in expanded] == started

@@ -3,17 +3,18 @@
 Nothing heavy is imported before the settings have passed, so a typo is answered at once.
 """
 
-import itertools
+import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -21,9 +22,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from w2v2_mt.app.consistency import check_consistency
 from w2v2_mt.app.environment import PROJECT_FOLDER, experiment_name, load_environment
+from w2v2_mt.app.overrides import expanded_jobs, what_is_wrong
 from w2v2_mt.app.schema import ROOTS, ConfigError, check_config
 
 _CONFIG_FOLDER = PROJECT_FOLDER / "config"
+_FROM_A_READER = re.compile(r"Caught \w+ in DataLoader worker.*\n[\w.]+: (.*\S)", flags=re.DOTALL)
 
 # Also where a worker of a launcher imports this module to find `job`.
 load_environment()
@@ -60,26 +63,23 @@ def check_jobs(config_name: str, overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: a group, a key or a value is not allowed.
     """
+    with hydra.initialize_config_dir(str(_CONFIG_FOLDER), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        try:
+            for job_overrides in expanded_jobs(overrides, loader):
+                checked(_composed(config_name, job_overrides, loader), config_name)
+        except HydraException as error:
+            raise ConfigError(_first_sentence(error)) from error
+
+
+def _composed(config_name: str, overrides: list[str], loader: ConfigLoader) -> DictConfig:
     try:
-        with hydra.initialize_config_dir(str(_CONFIG_FOLDER), version_base="1.3"):
-            for job_overrides in expanded_jobs(overrides):
-                checked(hydra.compose(config_name, job_overrides), config_name)
+        return hydra.compose(config_name, overrides)
     except HydraException as error:
-        raise ConfigError(_first_sentence(error)) from error
-
-
-def expanded_jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
-    """The overrides of each job of a command; a value such as `1,2` makes two jobs."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    choices = [
-        [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-        if override.is_sweep_override()
-        else [str(override.input_line)]
-        for override in parsed
-        if not override.key_or_group.startswith("hydra")
-    ]
-    for combination in itertools.product(*choices):
-        yield list(combination)
+        problem = what_is_wrong(overrides, config_name=config_name, loader=loader)
+        if problem is None:
+            raise
+        raise ConfigError(problem) from error
 
 
 def _first_sentence(error: Exception) -> str:
@@ -112,10 +112,16 @@ def job(config: DictConfig) -> float | None:
     except ValueError as error:
         # Convention: a ValueError is addressed to the user; what led to it is kept on the side.
         (folder / "error.txt").write_text(traceback.format_exc())
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {_sentence(error)}", file=sys.stderr)
         if settings.mode == RunMode.MULTIRUN:
             raise  # A launcher must learn that this job failed, and may go on with the next.
         sys.exit(1)
+
+
+def _sentence(error: ValueError) -> str:
+    """What an error says; PyTorch hands on that of a reading process as a traceback in words."""
+    from_a_reader = _FROM_A_READER.match(str(error))
+    return from_a_reader[1] if from_a_reader else str(error)
 
 
 def checked(config: DictConfig, config_name: str) -> dict[str, Any]:

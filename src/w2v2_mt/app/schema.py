@@ -84,6 +84,9 @@ ROOTS: dict[str, type] = {
 }
 """Name of a file in the folder config: what it has to hold."""
 
+_GROUPS_TO_ADD = ("+experiment", "+debug", "+size")
+"""What a misspelt key of a run may have been meant to be, too."""
+
 _SPEECH_PARTS = ("loading", "normaliser", "tokenizer", "seed")
 _SPEAKER_PARTS = ("loading", "selector_train", "normaliser", "seed")
 PASSED_BY_CODE: dict[str, tuple[str, ...]] = {
@@ -203,10 +206,11 @@ def _setting_problems(
         if name in allowed:
             problems += _problems(_joined(key, name), value, allowed[name])
         else:
+            names = allowed if key else (*allowed, *_GROUPS_TO_ADD)
             others = f"remove it or use one of {', '.join(allowed)}." if allowed else "remove it."
             problems.append(
                 f"{_joined(key, name)} is no setting of {owner}; "
-                f"{did_you_mean(str(name), allowed) or others}"
+                f"{did_you_mean(str(name), names) or others}"
             )
     return problems
 
