@@ -21,7 +21,7 @@ from w2v2_mt.app.build import instantiate
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
 from w2v2_mt.core.samples import SpeakerSample, SpeechSample
 from w2v2_mt.core.units import samples_from_seconds
-from w2v2_mt.models.wav2vec2 import load_wav2vec2
+from w2v2_mt.models.upstream import load_upstream
 
 PLAIN, OURS, OURS_CHECKPOINTED = "plain recipe", "ours", "ours, checkpointed"
 RECIPES = (PLAIN, OURS, OURS_CHECKPOINTED)
@@ -80,7 +80,7 @@ def build_step(recipe: str) -> Step:
     network = instantiate(settings["network"], num_letters=NUM_LETTERS, num_speakers=NUM_SPEAKERS)
     if recipe == PLAIN:
         torch.manual_seed(0)  # the trunk is built first, so this repeats its weights
-        wav2vec2 = load_wav2vec2(
+        wav2vec2 = load_upstream(
             settings["network"]["wav2vec_huggingface_id"],
             reset_weights=True,
             regularisation=instantiate(settings["network"]["regularisation"]),

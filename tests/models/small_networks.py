@@ -2,7 +2,13 @@
 
 from dataclasses import asdict
 
-from transformers import Wav2Vec2Config
+from transformers import (
+    Data2VecAudioConfig,
+    HubertConfig,
+    PretrainedConfig,
+    Wav2Vec2Config,
+    WavLMConfig,
+)
 
 from w2v2_mt.models.factory import multi_task_network, speaker_network, speech_network
 from w2v2_mt.models.networks import MultiTaskNetwork, SpeakerNetwork, SpeechNetwork
@@ -23,11 +29,28 @@ NO_REGULARISATION = Regularisation(
 
 GROUP_NORM = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
 LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+RELATIVE = {"num_buckets": 16, "max_bucket_distance": 24}
+STACKED = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5, "conv_bias": True}
+
 KINDS = {"base": GROUP_NORM, "large": LAYER_NORM}
+"""The two kinds of wav2vec2."""
+
+UPSTREAMS: dict[str, tuple[type[PretrainedConfig], dict[str, object]]] = {
+    "wav2vec2-base": (Wav2Vec2Config, GROUP_NORM),
+    "wav2vec2-large": (Wav2Vec2Config, LAYER_NORM),
+    "hubert-base": (HubertConfig, GROUP_NORM),
+    "hubert-large": (HubertConfig, LAYER_NORM),
+    "hubert-without-norm": (HubertConfig, {**GROUP_NORM, "feat_proj_layer_norm": False}),
+    "wavlm-base": (WavLMConfig, {**GROUP_NORM, **RELATIVE}),
+    "wavlm-large": (WavLMConfig, {**LAYER_NORM, **RELATIVE}),
+    "data2vec-audio": (Data2VecAudioConfig, STACKED),
+}
+"""A config class and what makes a small one of a kind."""
 
 
-def small_config(kind: str, **changes: object) -> Wav2Vec2Config:
-    """A wav2vec2 of four narrow layers, normalised like a base or like a large model."""
+def small_config(kind: str, **changes: object) -> PretrainedConfig:
+    """An upstream of four narrow layers; `kind` is one of UPSTREAMS or, for wav2vec2, of KINDS."""
+    config_class, of_kind = UPSTREAMS[f"wav2vec2-{kind}" if kind in KINDS else kind]
     settings = {
         "hidden_size": 32,
         "num_hidden_layers": 4,
@@ -37,14 +60,14 @@ def small_config(kind: str, **changes: object) -> Wav2Vec2Config:
         "num_conv_pos_embeddings": 16,
         "num_conv_pos_embedding_groups": 4,
         **asdict(NO_REGULARISATION),
-        **KINDS[kind],
+        **of_kind,
         **changes,
     }
-    return Wav2Vec2Config(**settings)
+    return config_class(**settings)
 
 
 def save_architecture(folder: str, kind: str, **changes: object) -> str:
-    """Write the config of a small wav2vec2 into a folder, and return its path as an id."""
+    """Write the config of a small upstream into a folder, and return its path as an id."""
     small_config(kind, **changes).save_pretrained(folder)
     return str(folder)
 
@@ -55,6 +78,7 @@ TRUNK = {
     "num_frozen_steps": None,
     "completely_freeze_feature_extractor": False,
     "use_gradient_checkpointing": False,
+    "layer_weights": "last",
     "regularisation": NO_REGULARISATION,
 }
 

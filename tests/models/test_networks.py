@@ -1,7 +1,7 @@
 import pytest
 import torch
 from small_networks import (
-    KINDS,
+    UPSTREAMS,
     save_architecture,
     small_multi_task_network,
     small_speaker_network,
@@ -24,7 +24,7 @@ SHARING = {
 }
 
 
-@pytest.fixture(params=sorted(KINDS))
+@pytest.fixture(params=sorted(UPSTREAMS))
 def architecture(request, tmp_path):
     torch.manual_seed(1)
     return save_architecture(tmp_path, request.param)

@@ -5,17 +5,17 @@ so that padding never changes a real frame.
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import Wav2Vec2Model
-from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2GroupNormConvLayer
 
 from w2v2_mt.core.frames import frames_from_samples
 from w2v2_mt.core.padding import is_known_unpadded, real_mask
 from w2v2_mt.core.units import SAMPLE_RATE_HZ
+from w2v2_mt.models.upstream import Upstream
 
 
 def masked_group_norm(
@@ -45,28 +45,28 @@ def masked_group_norm(
 
 
 class Backbone(nn.Module):
-    """Seven convolutions, layer norm and projection of a wav2vec2.
+    """Seven convolutions, layer norm and projection.
 
     Args:
-        wav2vec2: where the modules come from; they are shared, not copied.
+        upstream: where the modules come from; they are shared, not copied.
         freeze_convolutions: run the convolutions without gradient and in eval mode, always.
         use_gradient_checkpointing: recompute trained convolutions in the backward pass.
     """
 
     def __init__(
         self,
-        wav2vec2: Wav2Vec2Model,
+        upstream: Upstream,
         *,
         freeze_convolutions: bool,
         use_gradient_checkpointing: bool,
     ):
         super().__init__()
-        self.convolutions = wav2vec2.feature_extractor.conv_layers
-        self.projection = wav2vec2.feature_projection
+        self.convolutions = upstream.feature_extractor.conv_layers
+        self.projection = upstream.feature_projection
         self.freeze_convolutions = freeze_convolutions
         self.use_gradient_checkpointing = use_gradient_checkpointing
-        self.kernel_sizes = tuple(wav2vec2.config.conv_kernel)
-        self.strides = tuple(wav2vec2.config.conv_stride)
+        self.kernel_sizes = tuple(upstream.config.conv_kernel)
+        self.strides = tuple(upstream.config.conv_stride)
         if freeze_convolutions:
             self.convolutions.requires_grad_(False)
             self.convolutions.eval()
@@ -109,7 +109,9 @@ class Backbone(nn.Module):
         gradient = torch.is_grad_enabled() and not self.freeze_convolutions
         with torch.set_grad_enabled(gradient):
             frames = self._convolve(waveforms, num_samples)
-        frames, _ = self.projection(frames.transpose(1, 2))  # [batch, time, dim]
+        projected = self.projection(frames.transpose(1, 2))  # [batch, time, dim]
+        # All but HuBERT give what they projected as well.
+        frames = projected[0] if isinstance(projected, tuple) else projected
         return frames, self.num_frames(num_samples)
 
     def _convolve(
@@ -138,11 +140,12 @@ class Backbone(nn.Module):
 
 
 def _convolve_once(
-    layer: nn.Module,
+    layer: Any,
     frames: Float[Tensor, "batch channels_in time_in"],
     length: Int[Tensor, " batch"],
 ) -> Float[Tensor, "batch channels_out time_out"]:
-    if not isinstance(layer, Wav2Vec2GroupNormConvLayer):
+    norm = getattr(layer, "layer_norm", None)
+    if not isinstance(norm, nn.GroupNorm):
         return layer(frames)
-    frames = masked_group_norm(layer.conv(frames), layer.layer_norm, length)
+    frames = masked_group_norm(layer.conv(frames), norm, length)
     return layer.activation(frames)

@@ -1,5 +1,6 @@
 """Networks from the flat settings of the `network` config group."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt
@@ -7,6 +8,7 @@ from w2v2_mt.core.letters import LetterStatistics
 from w2v2_mt.models.backbone import Backbone
 from w2v2_mt.models.encoder import ClassToken, Encoder
 from w2v2_mt.models.heads import SpeakerHead, SpeechHead
+from w2v2_mt.models.layer_weights import LayerWeights
 from w2v2_mt.models.letter_prior import letter_prior
 from w2v2_mt.models.linear import use_onednn
 from w2v2_mt.models.networks import (
@@ -20,12 +22,15 @@ from w2v2_mt.models.pooling import PoolingName, build_pooling
 from w2v2_mt.models.regularisation import Regularisation
 from w2v2_mt.models.spec_augment import SpecAugment
 from w2v2_mt.models.trunk import FreezeSchedule, Trunk
-from w2v2_mt.models.wav2vec2 import load_letter_head, load_wav2vec2
+from w2v2_mt.models.upstream import load_letter_head, load_upstream
 
 CtcBiasInit = Literal["zero", "letter_prior"]
 
 _CLASS_TOKENS: dict[str, bool] = {"first+cls": False, "first+cls+learnable": True}
 """Poolings that read a class token, and whether it is trained."""
+
+LayerWeighting = Literal["last", "learned"]
+"""What a head reads: the output of the last layer, or a learned weighted sum over all layers."""
 
 _GUIDABLE_POOLINGS = ("mean", "mean+std")
 
@@ -39,37 +44,43 @@ def _trunk(
     completely_freeze_feature_extractor: bool,
     use_gradient_checkpointing: bool,
     regularisation: Regularisation,
+    layer_weights: LayerWeighting,
+    tasks: Sequence[str],
     stat_pooling_type: str | None,
     num_shared_transformers: int | None,
     permute_frames: bool,
 ) -> Trunk:
     """`num_shared_transformers` None means a plain encoder without branches."""
-    wav2vec2 = load_wav2vec2(
+    upstream = load_upstream(
         wav2vec_huggingface_id, reset_weights=reset_weights, regularisation=regularisation
     )
-    use_onednn(wav2vec2)
+    use_onednn(upstream)
     class_token = None
     if stat_pooling_type in _CLASS_TOKENS:
         class_token = ClassToken(
-            wav2vec2.config.hidden_size, learnable=_CLASS_TOKENS[stat_pooling_type]
+            upstream.config.hidden_size, learnable=_CLASS_TOKENS[stat_pooling_type]
         )
     return Trunk(
         backbone=Backbone(
-            wav2vec2,
+            upstream,
             freeze_convolutions=completely_freeze_feature_extractor,
             use_gradient_checkpointing=use_gradient_checkpointing,
         ),
         spec_augment=SpecAugment(
             regularisation=regularisation,
-            masked_frame=wav2vec2.masked_spec_embed if regularisation.mask_time_prob > 0 else None,
+            masked_frame=upstream.masked_spec_embed if regularisation.mask_time_prob > 0 else None,
         ),
         encoder=Encoder(
-            wav2vec2,
+            upstream,
             class_token=class_token,
-            branch_names=() if num_shared_transformers is None else ("speech", "speaker"),
+            branch_names=() if num_shared_transformers is None else tasks,
             num_shared_layers=num_shared_transformers or 0,
             use_gradient_checkpointing=use_gradient_checkpointing,
         ),
+        layer_weights={
+            task: LayerWeights(upstream.config.num_hidden_layers + 1)
+            for task in (tasks if layer_weights == "learned" else ())
+        },
         freeze_schedule=FreezeSchedule(
             initially_frozen=wav2vec_initially_frozen, num_frozen_steps=num_frozen_steps
         ),
@@ -144,6 +155,7 @@ def speech_network(
     num_frozen_steps: NonNegativeInt | None,
     completely_freeze_feature_extractor: bool,
     use_gradient_checkpointing: bool,
+    layer_weights: LayerWeighting,
     regularisation: Regularisation,
     speech_head_huggingface_id: str | None,
     ctc_bias_init: CtcBiasInit,
@@ -162,6 +174,8 @@ def speech_network(
         completely_freeze_feature_extractor=completely_freeze_feature_extractor,
         use_gradient_checkpointing=use_gradient_checkpointing,
         regularisation=regularisation,
+        layer_weights=layer_weights,
+        tasks=["speech"],
         stat_pooling_type=None,
         num_shared_transformers=None,
         permute_frames=False,
@@ -186,6 +200,7 @@ def speaker_network(
     num_frozen_steps: NonNegativeInt | None,
     completely_freeze_feature_extractor: bool,
     use_gradient_checkpointing: bool,
+    layer_weights: LayerWeighting,
     regularisation: Regularisation,
     stat_pooling_type: PoolingName,
     use_cosine_linear: bool,
@@ -207,6 +222,8 @@ def speaker_network(
         completely_freeze_feature_extractor=completely_freeze_feature_extractor,
         use_gradient_checkpointing=use_gradient_checkpointing,
         regularisation=regularisation,
+        layer_weights=layer_weights,
+        tasks=["speaker"],
         stat_pooling_type=stat_pooling_type,
         num_shared_transformers=None,
         permute_frames=random_permutation_mode == "before",
@@ -233,6 +250,7 @@ def multi_task_network(
     num_frozen_steps: NonNegativeInt | None,
     completely_freeze_feature_extractor: bool,
     use_gradient_checkpointing: bool,
+    layer_weights: LayerWeighting,
     regularisation: Regularisation,
     stat_pooling_type: PoolingName,
     use_cosine_linear: bool,
@@ -266,6 +284,8 @@ def multi_task_network(
         completely_freeze_feature_extractor=completely_freeze_feature_extractor,
         use_gradient_checkpointing=use_gradient_checkpointing,
         regularisation=regularisation,
+        layer_weights=layer_weights,
+        tasks=["speech", "speaker"],
         stat_pooling_type=stat_pooling_type,
         num_shared_transformers=num_shared_transformers if use_multi_branch_encoder else None,
         permute_frames=False,

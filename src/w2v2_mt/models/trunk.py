@@ -1,6 +1,6 @@
 """The part of a network that comes pretrained and that tasks share: backbone and encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from w2v2_mt.models.backbone import Backbone
 from w2v2_mt.models.encoder import Encoder
+from w2v2_mt.models.layer_weights import LayerWeights
 from w2v2_mt.models.permutation import FramePermutation
 from w2v2_mt.models.spec_augment import SpecAugment
 
@@ -36,6 +37,8 @@ class Trunk(nn.Module):
     that a wrapper that looks once, such as DDP, still knows them when they thaw.
 
     Args:
+        layer_weights: for each task, how much each layer counts; empty: only the last one counts.
+            They belong to the heads: they are trained while the trunk is frozen, too.
         permutation: shuffles the frames on their way into the encoder; None leaves their order.
     """
 
@@ -45,6 +48,7 @@ class Trunk(nn.Module):
         backbone: Backbone,
         spec_augment: SpecAugment,
         encoder: Encoder,
+        layer_weights: Mapping[str, LayerWeights],
         freeze_schedule: FreezeSchedule,
         permutation: FramePermutation | None,
     ):
@@ -53,6 +57,7 @@ class Trunk(nn.Module):
         self.spec_augment = spec_augment
         self.permutation = permutation
         self.encoder = encoder
+        self.layer_weights = nn.ModuleDict(layer_weights)
         self.freeze_schedule = freeze_schedule
         self.is_frozen = freeze_schedule.is_frozen(0)
         self.train()
@@ -96,4 +101,9 @@ class Trunk(nn.Module):
             frames = self.spec_augment(frames, num_frames)
             if self.permutation is not None:
                 frames = self.permutation(frames, num_frames)
-            return self.encoder(frames, num_frames, tasks=tasks)
+            keep_all = len(self.layer_weights) > 0
+            outputs, num_frames = self.encoder(frames, num_frames, tasks=tasks, keep_all=keep_all)
+        if not keep_all:
+            return {task: of_layers[-1] for task, of_layers in outputs.items()}, num_frames
+        weighted = {task: self.layer_weights[task](outputs[task]) for task in tasks}
+        return weighted, num_frames

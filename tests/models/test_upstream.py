@@ -2,36 +2,40 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_networks import NO_REGULARISATION, small_config
+from small_networks import NO_REGULARISATION, UPSTREAMS, small_config
 from transformers import (
-    HubertConfig,
+    AutoModel,
     Wav2Vec2Config,
     Wav2Vec2ForCTC,
     Wav2Vec2ForPreTraining,
     Wav2Vec2Model,
+    WhisperConfig,
 )
 
-from w2v2_mt.models.wav2vec2 import (
+from w2v2_mt.models.upstream import (
     load_letter_head,
-    load_wav2vec2,
+    load_upstream,
     shipped_architectures,
-    wav2vec2_config,
+    upstream_config,
 )
 
 
 def test_the_shipped_architectures_are_those_of_the_readme():
     assert shipped_architectures() == [
+        "data2vec-audio-base",
+        "hubert-base-ls960",
         "smoke",
         "tiny",
         "wav2vec2-base",
         "wav2vec2-large",
         "wav2vec2-large-lv60",
+        "wavlm-base-plus",
     ]
 
 
 @pytest.mark.parametrize("name", ["wav2vec2-base", "facebook/wav2vec2-base"])
 def test_base_is_the_default_of_huggingface_and_needs_no_network(name):
-    config = wav2vec2_config(name, reset_weights=True)
+    config = upstream_config(name, reset_weights=True)
     default = Wav2Vec2Config()
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
         assert getattr(config, key) == getattr(default, key)
@@ -45,7 +49,7 @@ def test_base_is_the_default_of_huggingface_and_needs_no_network(name):
 
 def test_large_has_the_published_size():
     with torch.device("meta"):
-        model = Wav2Vec2Model(wav2vec2_config("wav2vec2-large-lv60", reset_weights=True))
+        model = Wav2Vec2Model(upstream_config("wav2vec2-large-lv60", reset_weights=True))
     assert sum(p.numel() for p in model.parameters()) == 315_438_720
 
 
@@ -53,7 +57,7 @@ def test_weights_come_from_a_local_folder(tmp_path):
     torch.manual_seed(1)
     saved = Wav2Vec2Model(small_config("base"))
     saved.save_pretrained(tmp_path)
-    loaded = load_wav2vec2(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
+    loaded = load_upstream(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
     for name, value in loaded.state_dict().items():
         torch.testing.assert_close(value, saved.state_dict()[name], msg=name)
 
@@ -72,7 +76,7 @@ def test_weights_as_the_hub_has_them_are_complete(tmp_path, kind):
         tensors = {name.replace(new, old): value for name, value in tensors.items()}
     assert any(name.endswith("weight_g") for name in tensors)
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    loaded = load_wav2vec2(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
+    loaded = load_upstream(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
     expected = saved.wav2vec2.state_dict()
     for name, value in loaded.state_dict().items():
         torch.testing.assert_close(value, expected[name], msg=name)
@@ -86,7 +90,7 @@ def test_a_model_that_lacks_weights_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"lack encoder\.layers\.0\.feed_forward.*\(4 tensors in all"
     ):
-        load_wav2vec2(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
+        load_upstream(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
 
 
 def test_a_letter_head_is_loaded_or_refused_where_there_is_none(tmp_path):
@@ -102,7 +106,7 @@ def test_a_letter_head_is_loaded_or_refused_where_there_is_none(tmp_path):
 def test_reset_weights_takes_only_the_architecture_of_a_local_folder(tmp_path):
     saved = Wav2Vec2Model(small_config("base"))
     saved.save_pretrained(tmp_path)
-    loaded = load_wav2vec2(str(tmp_path), reset_weights=True, regularisation=NO_REGULARISATION)
+    loaded = load_upstream(str(tmp_path), reset_weights=True, regularisation=NO_REGULARISATION)
     name = "encoder.layers.0.attention.q_proj.weight"
     assert loaded.state_dict()[name].shape == saved.state_dict()[name].shape
     assert not torch.equal(loaded.state_dict()[name], saved.state_dict()[name])
@@ -110,16 +114,61 @@ def test_reset_weights_takes_only_the_architecture_of_a_local_folder(tmp_path):
 
 def test_an_architecture_without_weights_is_refused():
     with pytest.raises(ValueError, match="'tiny' is an architecture without weights; set network"):
-        wav2vec2_config("tiny", reset_weights=False)
+        upstream_config("tiny", reset_weights=False)
 
 
 def test_a_model_that_cannot_be_had_says_what_to_do(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match=r"(?s)cannot load.*set network.reset_weights=true"):
-        load_wav2vec2("nobody/no-such-model", reset_weights=False, regularisation=NO_REGULARISATION)
+        load_upstream("nobody/no-such-model", reset_weights=False, regularisation=NO_REGULARISATION)
 
 
 def test_another_kind_of_model_is_refused(tmp_path):
-    HubertConfig().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="is a 'hubert' model; only 'wav2vec2' models"):
-        wav2vec2_config(str(tmp_path), reset_weights=True)
+    WhisperConfig().save_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match="is a 'whisper' model; choose one of the kinds wav2vec2, hubert, wavlm"
+    ):
+        upstream_config(str(tmp_path), reset_weights=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "sentence"),
+    [
+        ("base", {"add_adapter": True}, "has adapter layers, which are not supported"),
+        ("large", {"adapter_attn_dim": 16}, "has adapter layers, which are not supported"),
+        ("hubert-base", {"conv_pos_batch_norm": True}, "normalises its positional convolution"),
+    ],
+)
+def test_parts_that_cannot_be_exact_are_refused(tmp_path, kind, changes, sentence):
+    small_config(kind, **changes).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=sentence):
+        upstream_config(str(tmp_path), reset_weights=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_parameters"),
+    [
+        # As published: 94.4 M, 94.4 M and 93.2 M, with the vector for masked frames. WavLM has 320
+        # biases for each of 12 heads, and in each of 12 layers a gate of 64 x 8 + 8 + 12 numbers,
+        # more than HuBERT.
+        ("facebook/hubert-base-ls960", 94_371_712),
+        ("microsoft/wavlm-base-plus", 94_371_712 + 320 * 12 + 12 * (64 * 8 + 8 + 12)),
+        ("facebook/data2vec-audio-base", 93_164_288),
+    ],
+)
+def test_other_upstreams_have_the_published_size(name, num_parameters):
+    config = upstream_config(name, reset_weights=True)
+    with torch.device("meta"):
+        model = AutoModel.from_config(config)
+    assert sum(p.numel() for p in model.parameters()) == num_parameters
+
+
+@pytest.mark.parametrize("kind", sorted(UPSTREAMS))
+def test_each_upstream_comes_from_a_local_folder(tmp_path, kind):
+    torch.manual_seed(1)
+    saved = AutoModel.from_config(small_config(kind))
+    saved.save_pretrained(tmp_path)
+    loaded = load_upstream(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
+    assert type(loaded) is type(saved)
+    for name, value in loaded.state_dict().items():
+        torch.testing.assert_close(value, saved.state_dict()[name], msg=name)

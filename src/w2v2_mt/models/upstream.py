@@ -1,4 +1,4 @@
-"""The HuggingFace wav2vec2 that a network is built from: hub id, local folder or architecture."""
+"""The pretrained model that a network is built from: hub id, local folder or architecture."""
 
 import json
 from dataclasses import asdict
@@ -7,9 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, Wav2Vec2Config, Wav2Vec2ForCTC, Wav2Vec2Model
+from transformers import (
+    AutoConfig,
+    AutoModelForCTC,
+    Data2VecAudioConfig,
+    Data2VecAudioModel,
+    HubertConfig,
+    HubertModel,
+    Wav2Vec2Config,
+    Wav2Vec2Model,
+    WavLMConfig,
+    WavLMModel,
+)
 
 from w2v2_mt.models.regularisation import Regularisation
+
+UpstreamConfig = Wav2Vec2Config | HubertConfig | WavLMConfig | Data2VecAudioConfig
+Upstream = Wav2Vec2Model | HubertModel | WavLMModel | Data2VecAudioModel
+
+_MODELS: dict[str, type[Upstream]] = {
+    "wav2vec2": Wav2Vec2Model,
+    "hubert": HubertModel,
+    "wavlm": WavLMModel,
+    "data2vec-audio": Data2VecAudioModel,
+}
+"""By the `model_type` of a config."""
+
+_CONFIGS: dict[str, type[UpstreamConfig]] = {
+    "wav2vec2": Wav2Vec2Config,
+    "hubert": HubertConfig,
+    "wavlm": WavLMConfig,
+    "data2vec-audio": Data2VecAudioConfig,
+}
 
 _ARCHITECTURES = resources.files("w2v2_mt.models") / "architectures"
 
@@ -19,14 +48,15 @@ def shipped_architectures() -> list[str]:
     return sorted(Path(entry.name).stem for entry in _ARCHITECTURES.iterdir())
 
 
-def _shipped_config(name: str) -> Wav2Vec2Config:
-    return Wav2Vec2Config(**json.loads((_ARCHITECTURES / f"{name}.json").read_text()))
+def _shipped_config(name: str) -> UpstreamConfig:
+    settings = json.loads((_ARCHITECTURES / f"{name}.json").read_text())
+    return _CONFIGS[settings.pop("model_type")](**settings)
 
 
 def _loading_failed(huggingface_id: str, reason: Exception) -> ValueError:
     first_line = str(reason).strip().splitlines()[0]
     return ValueError(
-        f"cannot load wav2vec2 {huggingface_id!r} ({first_line}): it is neither a local folder nor "
+        f"cannot load {huggingface_id!r} ({first_line}): it is neither a local folder nor "
         "in the cache of HF_HOME, and the hub does not answer or has no such model; download it "
         f"with `hf download {huggingface_id}` where there is network and copy HF_HOME, or set "
         "network.reset_weights=true to start from random weights of an architecture in "
@@ -34,11 +64,11 @@ def _loading_failed(huggingface_id: str, reason: Exception) -> ValueError:
     )
 
 
-def wav2vec2_config(huggingface_id: str, *, reset_weights: bool) -> Wav2Vec2Config:
+def upstream_config(huggingface_id: str, *, reset_weights: bool) -> UpstreamConfig:
     """The config of a model; nothing is downloaded for an architecture that the package ships.
 
     Raises:
-        ValueError: the id is unknown or cannot be loaded, or the model is not a wav2vec2.
+        ValueError: the id is unknown or cannot be loaded, or the model is of another kind.
     """
     if Path(huggingface_id).is_dir():
         config = AutoConfig.from_pretrained(huggingface_id)
@@ -56,46 +86,60 @@ def wav2vec2_config(huggingface_id: str, *, reset_weights: bool) -> Wav2Vec2Conf
             config = AutoConfig.from_pretrained(huggingface_id)
         except (OSError, ValueError) as error:
             raise _loading_failed(huggingface_id, error) from error
-
-    if not isinstance(config, Wav2Vec2Config) or config.model_type != "wav2vec2":
-        raise ValueError(
-            f"network.wav2vec_huggingface_id={huggingface_id!r} is a {config.model_type!r} model; "
-            "only 'wav2vec2' models are supported: choose one of those."
-        )
-    if config.add_adapter or config.adapter_attn_dim is not None:
-        raise ValueError(
-            f"network.wav2vec_huggingface_id={huggingface_id!r} has adapter layers, which are not "
-            "supported; choose a wav2vec2 without adapters."
-        )
+    _check_supported(config, huggingface_id)
     return config
 
 
-def load_wav2vec2(
+def _check_supported(config: Any, huggingface_id: str) -> None:
+    setting = f"network.wav2vec_huggingface_id={huggingface_id!r}"
+    if config.model_type not in _MODELS:
+        raise ValueError(
+            f"{setting} is a {config.model_type!r} model; choose one of the kinds "
+            f"{', '.join(_MODELS)}."
+        )
+    if getattr(config, "add_adapter", False) or getattr(config, "adapter_attn_dim", None):
+        raise ValueError(
+            f"{setting} has adapter layers, which are not supported; choose a model without "
+            "adapters."
+        )
+    if getattr(config, "conv_pos_batch_norm", False):
+        raise ValueError(
+            f"{setting} normalises its positional convolution over the batch, so that an answer "
+            "would depend on what it is batched with; choose a model without conv_pos_batch_norm."
+        )
+
+
+def is_pre_norm(config: UpstreamConfig) -> bool:
+    """Whether layers normalise what they read ("large" models) and not what they give."""
+    return getattr(config, "do_stable_layer_norm", False)
+
+
+def load_upstream(
     huggingface_id: str, *, reset_weights: bool, regularisation: Regularisation
-) -> Wav2Vec2Model:
-    """Build a wav2vec2 with the given regularisation in all of its modules.
+) -> Upstream:
+    """Build a wav2vec2, HuBERT, WavLM or data2vec-audio with this regularisation in all modules.
 
     Args:
         huggingface_id: a hub id, a local folder, or the name of a shipped architecture.
         reset_weights: start from random weights, and need no more than the architecture.
     """
-    config = wav2vec2_config(huggingface_id, reset_weights=reset_weights)
+    config = upstream_config(huggingface_id, reset_weights=reset_weights)
     config.update(asdict(regularisation))
+    kind: Any = _MODELS[config.model_type]  # The annotations do not know what is passed below.
+    # WavLM adds a bias to its attention, for which transformers has only its own way.
+    attention = "eager" if config.model_type == "wavlm" else "sdpa"
     if reset_weights:
-        model = Wav2Vec2Model._from_config(config, attn_implementation="sdpa")
-        return model.to(torch.float32)
+        return kind._from_config(config, attn_implementation=attention).to(torch.float32)
     try:
-        # Its annotation does not know of the second value.
-        loaded: Any = Wav2Vec2Model.from_pretrained(
+        model, loading = kind.from_pretrained(
             huggingface_id,
             config=config,
-            attn_implementation="sdpa",
+            attn_implementation=attention,
             dtype=torch.float32,
             output_loading_info=True,
         )
     except OSError as error:
         raise _loading_failed(huggingface_id, error) from error
-    model, loading = loaded
     # A model that was trained without masking has no vector to mask with.
     _check_complete(huggingface_id, set(loading["missing_keys"]) - {"masked_spec_embed"})
     return model
@@ -104,7 +148,7 @@ def load_wav2vec2(
 def load_letter_head(huggingface_id: str) -> torch.nn.Linear:
     """The last layer of a CTC model on the hub or in a local folder."""
     try:
-        loaded: Any = Wav2Vec2ForCTC.from_pretrained(
+        loaded: Any = AutoModelForCTC.from_pretrained(
             huggingface_id, dtype=torch.float32, output_loading_info=True
         )
     except OSError as error:
