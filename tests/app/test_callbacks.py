@@ -7,11 +7,11 @@ import torch
 from pytorch_lightning.trainer.states import TrainerFn, TrainerState
 
 from w2v2_mt.app.callbacks import (
-    RECORD_KEY,
     RunRecord,
     StopWhenAllStalled,
     ValidationLines,
 )
+from w2v2_mt.app.checkpoints import RECORD_KEY
 
 
 def stopper(**changes):

@@ -220,7 +220,7 @@ def test_an_answer_about_settings_imports_nothing_heavy(arguments):
 def test_a_run_goes_on_in_the_folder_that_it_is_given(launch_here, tmp_path, capsys):
     folder = tmp_path / "my_run"
     more = (f"hydra.run.dir={folder}", "trainer.val_check_interval=1")
-    launch_here("train_speech", "trainer.max_steps=1", *more)
+    launch_here("train_speech", "trainer.max_steps=3", "trainer.step_limit=1", *more)
     assert json.loads((folder / "metrics.json").read_text())["tested_step"] == 1
     capsys.readouterr()
     launch_here("train_speech", "trainer.max_steps=3", *more)
@@ -229,7 +229,7 @@ def test_a_run_goes_on_in_the_folder_that_it_is_given(launch_here, tmp_path, cap
     steps = [line.split(":")[0] for line in lines if line.startswith("step ")]
     assert steps == ["step 2", "step 3"]
     settings = yaml.safe_load((folder / "config.yaml").read_text())
-    assert settings["trainer"]["max_steps"] == 3
+    assert settings["trainer"]["step_limit"] is None
 
 
 def test_each_job_of_a_sweep_has_a_folder_and_a_name_of_its_own(launch_here, tmp_path):

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from w2v2_mt.app.build import build_job
-from w2v2_mt.app.callbacks import RECORD_KEY
+from w2v2_mt.app.checkpoints import RECORD_KEY
 from w2v2_mt.app.run import run
 
 NAME = "train_mt_speaker_speech"
@@ -196,6 +196,128 @@ def test_a_run_in_its_old_folder_goes_on_instead_of_starting_again(start, tmp_pa
     assert {step: losses[step] for step in (0, 1)} == first_losses
 
 
+@pytest.fixture
+def first_part(start, tmp_path):
+    """The folder of a run of one task that was stopped after two of its four steps."""
+    folder = tmp_path / "run"
+    start(folder, "trainer.step_limit=2", *FOUR_STEPS, config_name="train_speech")
+    return folder
+
+
+FOUR_STEPS = ["trainer.max_steps=4", "trainer.val_check_interval=1", "eval_model=false"]
+
+
+def test_a_run_goes_on_in_a_moved_folder_as_in_its_place(start, first_part, tmp_path, monkeypatch):
+    moved = tmp_path / "elsewhere" / "moved"
+    shutil.copytree(first_part, moved)
+    # The third validation is worse than the best before, the fourth better.
+    best_before = checkpoint_of(first_part, "best.ckpt")[RECORD_KEY]["metrics"]["val_wer_other"]
+    for folder in (first_part, moved):
+        rates = iter([0.0, best_before + 1, 0.0, best_before - 0.1])
+        monkeypatch.setattr(
+            "w2v2_mt.tasks.speech_evaluation.word_error_rate", lambda *_, rates=rates: next(rates)
+        )
+        start(folder, "trainer.step_limit=3", *FOUR_STEPS, config_name="train_speech")
+        assert checkpoint_of(folder, "best.ckpt")["global_step"] <= 2
+        assert checkpoint_of(folder, "last.ckpt")["global_step"] == 3
+        start(folder, *FOUR_STEPS, config_name="train_speech")
+        assert checkpoint_of(folder, "best.ckpt")["global_step"] == 4
+        names = {path.name for path in (folder / "checkpoints").iterdir()}
+        assert names == {"best.ckpt", "last.ckpt"}
+    assert logged(moved, "train_loss") == logged(first_part, "train_loss")
+    states = checkpoint_of(moved, "best.ckpt")["callbacks"].values()
+    paths = [state["best_model_path"] for state in states if "best_model_path" in state]
+    assert {str(Path(path).parent) for path in paths} == {str(moved / "checkpoints")}
+
+
+def test_a_moved_run_tests_the_best_checkpoint_beside_it(start, first_part, tmp_path):
+    moved = tmp_path / "moved"
+    first_part.rename(moved)
+    settings = ["trainer.step_limit=2", *FOUR_STEPS[:2]]
+    score = start(moved, *settings, config_name="train_speech")
+    metrics = metrics_of(moved)
+    assert metrics["tested_checkpoint"] == str(moved / "checkpoints" / "best.ckpt")
+    assert score == metrics["val_wer_other"]
+
+
+def test_a_moved_run_without_its_best_checkpoint_is_refused(start, first_part):
+    (first_part / "checkpoints" / "best.ckpt").unlink()
+    with pytest.raises(ValueError, match="^there is no .*best.ckpt, the best checkpoint so far; "):
+        start(first_part, *FOUR_STEPS, config_name="train_speech")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["seed=1"], "seed=42133724 (now 1)"),
+        (["optim.algo.lr=0.5", "tag=x"], "optim.algo.lr=0.0001 (now 0.5)"),
+        (["num_workers=1"], "num_workers=0 (now 1), speech.dataloader.num_workers=0 (now 1)"),
+        (["trainer.max_steps=5"], "trainer.max_steps=4 (now 5)"),
+        (["network.regularisation.layerdrop=0.1"], "network.regularisation.layerdrop=0.0 (now"),
+        (["callbacks.learning_rate=null"], "callbacks.learning_rate=not set (now null)"),
+    ],
+)
+def test_other_settings_are_refused_where_a_run_would_go_on(start, first_part, overrides, named):
+    recorded = (first_part / "config.yaml").read_text()
+    with pytest.raises(ValueError, match=r"was started with .*; go on with its settings") as error:
+        start(first_part, *FOUR_STEPS, *overrides, config_name="train_speech")
+    assert named in str(error.value)
+    assert "tag" not in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+    assert (first_part / "config.yaml").read_text() == recorded
+
+
+def test_places_and_what_is_shown_may_differ_where_a_run_goes_on(
+    start, first_part, data_folder, tmp_path
+):
+    shutil.copytree(data_folder, tmp_path / "data")
+    start(
+        first_part,
+        *FOUR_STEPS,
+        f"data_folder={tmp_path / 'data'}",
+        f"log_folder={tmp_path / 'logs'}",
+        "experiment_name=other",
+        "tag=[a,b]",
+        "trainer.log_every_n_steps=3",
+        config_name="train_speech",
+    )
+    assert checkpoint_of(first_part, "last.ckpt")["global_step"] == 4
+
+
+def test_a_run_goes_on_with_more_steps_only_where_the_schedule_does_not_span_them(start, tmp_path):
+    settings = ["optim/schedule=constant", *FOUR_STEPS[1:]]
+    start(tmp_path, "trainer.max_steps=1", *settings, config_name="train_speech")
+    start(tmp_path, "trainer.max_steps=2", *settings, config_name="train_speech")
+    assert checkpoint_of(tmp_path, "last.ckpt")["global_step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is damaged or no checkpoint"),
+        (b"just a text", "is damaged or no checkpoint"),
+        (None, "is damaged or no checkpoint"),
+        ({"weight": torch.ones(1)}, "is no checkpoint of this project"),
+        ([1, 2], "is no checkpoint of this project"),
+    ],
+    ids=["empty", "text", "cut off", "weights", "list"],
+)
+def test_a_file_that_is_no_checkpoint_is_told_before_anything_is_built(
+    start, first_part, tmp_path, monkeypatch, content, sentence
+):
+    path = tmp_path / "some.ckpt"
+    if content is None:
+        path.write_bytes((first_part / "checkpoints" / "last.ckpt").read_bytes()[:-5_000])
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    monkeypatch.setattr("w2v2_mt.app.run.build_job", None)
+    with pytest.raises(ValueError, match=f"some.ckpt {sentence}; name a complete one of") as error:
+        start(tmp_path / "new", f"load_network_from_checkpoint={path}")
+    assert len(str(error.value).splitlines()) == 1
+
+
 def test_a_run_that_was_finished_is_only_tested_again(start, tmp_path, capsys):
     start(tmp_path)
     metrics = metrics_of(tmp_path)
@@ -209,7 +331,10 @@ def test_a_run_that_was_finished_is_only_tested_again(start, tmp_path, capsys):
     ("overrides", "sentence"),
     [
         (["run_lr_range_test=true"], "run_lr_range_test=true is not available in this version"),
-        (["load_network_from_checkpoint=/no/file"], "'/no/file' is no file; name a checkpoint of"),
+        (
+            ["load_network_from_checkpoint=/no/file"],
+            "no checkpoint /no/file; name a complete one of",
+        ),
         (["gpus=1000"], "gpus=1000: training on several GPUs is not available"),
         (["network.wav2vec_huggingface_id=tiny", "network.reset_weights=false"], "without weights"),
         (["network.num_speaker_dimensions=32"], "choose 1 to 31 for this encoder"),
@@ -234,6 +359,7 @@ def test_the_network_of_another_setting_is_refused(start, tmp_path):
             "network.num_shared_transformers=1",
         )
     assert str(checkpoint) in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_missing_test_shards_are_told_before_training(start, data_folder, tmp_path, capsys):

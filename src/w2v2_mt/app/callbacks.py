@@ -4,19 +4,16 @@ import math
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.trainer.states import TrainerFn
 
+from w2v2_mt.app.checkpoints import RECORD_KEY, MovableCheckpoint
 from w2v2_mt.core.constraints import PositiveFloat, PositiveInt
 
-CHECKPOINT_FOLDER = "checkpoints"
-RECORD_KEY = "w2v2_mt"
-"""Where a checkpoint keeps what this project adds to it: settings, class count, metrics."""
 
-
-def best_checkpoint(*, monitor: str) -> ModelCheckpoint:
+def best_checkpoint(*, monitor: str) -> MovableCheckpoint:
     """Keep the full state of the validation with the lowest `monitor` as `best.ckpt`."""
-    return ModelCheckpoint(
+    return MovableCheckpoint(
         monitor=monitor,
         mode="min",
         save_top_k=1,
@@ -26,9 +23,9 @@ def best_checkpoint(*, monitor: str) -> ModelCheckpoint:
     )
 
 
-def last_checkpoint() -> ModelCheckpoint:
+def last_checkpoint() -> MovableCheckpoint:
     """Keep the full state of the latest validation as `last.ckpt`."""
-    return ModelCheckpoint(
+    return MovableCheckpoint(
         monitor=None,
         save_top_k=1,
         filename="last",

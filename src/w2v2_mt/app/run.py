@@ -7,18 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from w2v2_mt.app.build import Job, build_job, instantiate
-from w2v2_mt.app.callbacks import (
-    CHECKPOINT_FOLDER,
-    RECORD_KEY,
-    RunRecord,
-    ValidationLines,
-)
+from w2v2_mt.app.callbacks import RunRecord, ValidationLines
+from w2v2_mt.app.checkpoints import CHECKPOINT_FOLDER, RECORD_KEY, load_network, read_checkpoint
 from w2v2_mt.app.record import write_metrics, write_setting, write_test_outputs
 from w2v2_mt.app.report import write_report
+from w2v2_mt.app.resuming import check_same_settings
 from w2v2_mt.app.tracking import build_loggers
 
 log = logging.getLogger(__name__)
@@ -40,6 +36,11 @@ def run(
             "run_lr_range_test=true is not available in this version; set it to false."
         )
     _quieten()
+    last = folder / CHECKPOINT_FOLDER / "last.ckpt"
+    num_steps_done = _num_steps_done(last, config, config_name) if last.exists() else 0
+    started_from = config["load_network_from_checkpoint"]
+    if started_from is not None:
+        read_checkpoint(Path(started_from))
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     write_setting(folder, config=config, overrides=overrides)
     log.info(f"{config['experiment_name']}: {folder}")
@@ -51,8 +52,6 @@ def run(
     record = {"config_name": config_name, "config": config, "num_speakers": job.num_speakers}
     callbacks = [instantiate(node) for node in (config["callbacks"] or {}).values() if node]
     job.check_monitors(callbacks)
-    last = folder / CHECKPOINT_FOLDER / "last.ckpt"
-    num_steps_done = _read_checkpoint(last)["global_step"] if last.exists() else 0
     trainer = instantiate(
         config["trainer"],
         folder=folder,
@@ -60,9 +59,8 @@ def run(
         callbacks=[*_placed(callbacks, folder), ValidationLines(), RunRecord(record)],
     )
 
-    started_from = config["load_network_from_checkpoint"]
     if started_from is not None:
-        _load_network(job.task, Path(started_from))
+        load_network(job.task, Path(started_from))
     if config["fit_model"]:
         if last.exists():
             log.info(f"going on from step {num_steps_done} ({last})")
@@ -73,7 +71,19 @@ def run(
     write_report(folder)
     if best is None:
         return None
-    return float(_read_checkpoint(best)[RECORD_KEY]["metrics"][job.dev_metric])
+    return float(read_checkpoint(Path(best))[RECORD_KEY]["metrics"][job.dev_metric])
+
+
+def _num_steps_done(last: Path, config: dict[str, Any], config_name: str) -> int:
+    """The step from which a run goes on, if it does so with the settings that it began with."""
+    content = read_checkpoint(last)
+    record = content[RECORD_KEY]
+    check_same_settings(
+        {"command": config_name, **config},
+        {"command": record["config_name"], **record["config"]},
+        last=last,
+    )
+    return int(content["global_step"])
 
 
 def _test(trainer: pl.Trainer, job: Job, checkpoint: str | None, folder: Path) -> None:
@@ -81,7 +91,7 @@ def _test(trainer: pl.Trainer, job: Job, checkpoint: str | None, folder: Path) -
     dev_metrics: dict[str, float] = {}
     step = trainer.global_step
     if checkpoint is not None:
-        content = _read_checkpoint(checkpoint)
+        content = read_checkpoint(Path(checkpoint))
         step = content["global_step"]
         dev_metrics = {
             name: value
@@ -119,26 +129,6 @@ def _best_checkpoint(trainer: pl.Trainer) -> str | None:
         if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
             return callback.best_model_path or None
     return None
-
-
-def _read_checkpoint(path: str | Path) -> dict[str, Any]:
-    # Mapped, since most readers want a few numbers of a large file.
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-
-
-def _load_network(task: pl.LightningModule, path: Path) -> None:
-    if not path.is_file():
-        raise ValueError(
-            f"load_network_from_checkpoint={str(path)!r} is no file; name a checkpoint of this "
-            "project, such as <run folder>/checkpoints/best.ckpt."
-        )
-    try:
-        task.load_state_dict(_read_checkpoint(path)["state_dict"], strict=True)
-    except RuntimeError as error:
-        raise ValueError(
-            f"the network of {path} is not the one that the settings describe ({error}); use the "
-            "settings in config.yaml beside it."
-        ) from error
 
 
 def _quieten() -> None:

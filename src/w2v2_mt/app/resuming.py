@@ -1,0 +1,95 @@
+"""Going on in the folder of a run: only with the settings that the run was started with."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from w2v2_mt.app.value_types import shown
+
+Config = dict[str, Any]
+
+_PLACES = ("data_folder", "temp_folder", "log_folder")
+_MAY_DIFFER = (
+    *_PLACES,
+    # What a run is called and shows, and what it does beside training.
+    "project_name",
+    "experiment_name",
+    "tag",
+    "use_wandb",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "fit_model",
+    "eval_model",
+    "data*.test_sets.*",
+    "data*.test_trials.*",
+    # On what it computes, and how much of its way it goes now.
+    "gpus",
+    "trainer.devices",
+    "*.pin_memory",
+    "*.val_batch_size",
+    "trainer.step_limit",
+)
+_SCHEDULES_WITHOUT_END = (
+    "w2v2_mt.optim.schedules.Constant",
+    "w2v2_mt.optim.schedules.ReduceOnPlateau",
+)
+_NUM_NAMED = 5
+
+
+def check_same_settings(config: Config, previous: Config, *, last: Path) -> None:
+    """Raises ValueError where a setting that shapes the training is not that of `previous`.
+
+    `previous` are the settings in `last`, the checkpoint from which the run would go on. Folders
+    count by what is below data_folder. More steps are no other training only where the schedule
+    does not span them.
+    """
+    may_differ = [*_MAY_DIFFER]
+    if config["optim"]["schedule"]["_target_"] in _SCHEDULES_WITHOUT_END:
+        may_differ.append("trainer.max_steps")
+    if not config["fit_model"]:
+        may_differ.append("load_network_from_checkpoint")
+    before, now = _flat(previous), _flat(config)
+    keys = [
+        key
+        for key in dict.fromkeys([*now, *before])
+        if before.get(key, _ABSENT) != now.get(key, _ABSENT)
+        and not any(fnmatch(key, pattern) for pattern in may_differ)
+    ]
+    if keys:
+        named = [f"{key}={_told(before, key)} (now {_told(now, key)})" for key in keys[:_NUM_NAMED]]
+        if len(keys) > _NUM_NAMED:
+            named.append(f"{len(keys) - _NUM_NAMED} more")
+        raise ValueError(
+            f"the run in {last.parent.parent} was started with {', '.join(named)}; go on with its "
+            "settings (config.yaml), or begin another run in another folder, from these weights "
+            f"with load_network_from_checkpoint={last}."
+        )
+
+
+_ABSENT = object()
+
+
+def _told(settings: Config, key: str) -> str:
+    return shown(settings[key]) if key in settings else "not set"
+
+
+def _flat(config: Config) -> Config:
+    """Each value by its full key, paths without the places where a run finds and leaves things."""
+    return {key: _without_place(value, config) for key, value in _items(config)}
+
+
+def _items(block: Config, parent: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in block.items():
+        key = f"{parent}.{name}" if parent else str(name)
+        if isinstance(value, dict):
+            yield from _items(value, key)
+        else:
+            yield key, value
+
+
+def _without_place(value: Any, config: Config) -> Any:
+    for place in _PLACES:
+        if isinstance(value, str) and Path(value).is_relative_to(config[place]):
+            return f"${{{place}}}/{Path(value).relative_to(config[place])}"
+    return value
