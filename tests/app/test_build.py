@@ -239,7 +239,7 @@ def test_a_blank_that_is_not_that_of_the_vocabulary_is_refused_before_a_network_
     path = tmp_path / "vocabulary.json"
     path.write_text(json.dumps(BLANK_AT_2))
     config = small_config(config_name, f"speech.tokenizer.vocabulary_path={path}", *overrides)
-    monkeypatch.setattr("w2v2_mt.models.factory.load_wav2vec2", None)
+    monkeypatch.setattr("w2v2_mt.models.factory.load_upstream", None)
     sentence = f"^{named}, but the blank of the vocabulary has index 2; set it to that.$"
     with pytest.raises(ValueError, match=sentence):
         build_job(config, config_name)
