@@ -27,6 +27,9 @@ MULTI_TASK_LOSS = {
     "dwa_weight_sum": 1.0,
     "dwa_temperature": 2.0,
     "dwa_window": 100,
+    "weight_lr": 0.001,
+    "gradnorm_alpha": 1.5,
+    "gradient_diagnostics_every_n_steps": None,
 }
 
 

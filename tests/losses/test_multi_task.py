@@ -1,5 +1,8 @@
+import math
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from w2v2_mt.losses.aam_softmax import AamSoftmaxLoss
 from w2v2_mt.losses.cross_entropy import CrossEntropyLoss
@@ -11,7 +14,11 @@ SETTINGS = {
     "dwa_weight_sum": 2.0,
     "dwa_temperature": 1.0,
     "dwa_window": 4,
+    "weight_lr": 0.1,
+    "gradnorm_alpha": 1.5,
+    "gradient_diagnostics_every_n_steps": None,
 }
+ALL_METHODS = [None, "static", "min", "max", "dwa", "uncertainty", "gradnorm", "pcgrad"]
 
 
 @pytest.fixture
@@ -36,7 +43,7 @@ def multi_task_loss(*, scale_method, speaker_loss):
     )
 
 
-@pytest.mark.parametrize("scale_method", [None, "static", "min", "max", "dwa"])
+@pytest.mark.parametrize("scale_method", ALL_METHODS)
 @pytest.mark.parametrize(
     "speaker_loss", [AamSoftmaxLoss(margin=0.2, scale=30.0), CrossEntropyLoss()]
 )
@@ -46,6 +53,9 @@ def test_it_is_the_weighted_sum_of_the_two_losses(batch, scale_method, speaker_l
     speech = CtcLoss(blank_index=0)(*(batch[name] for name in speech_names)).loss
     speaker = speaker_loss(batch["speaker_logits"], batch["speaker_indices"])
     torch.testing.assert_close(result.losses, {"speech": speech, "speaker": speaker})
+    torch.testing.assert_close(result.mean_losses, {"speech": speech, "speaker": speaker})
+    without_gradient = [*result.mean_losses.values(), *result.weights.values()]
+    assert not any(value.requires_grad for value in without_gradient)
     expected = result.weights["speech"] * speech + result.weights["speaker"] * speaker
     torch.testing.assert_close(result.loss, expected)
     assert result.num_unalignable.item() == 1
@@ -73,6 +83,145 @@ def test_the_gradient_of_a_task_is_scaled_by_its_weight_only(batch):
     torch.testing.assert_close(batch["speech_logits"].grad, result.weights["speech"] * of_speech)
 
 
-def test_the_state_of_the_weighting_is_saved():
-    loss = multi_task_loss(scale_method="dwa", speaker_loss=CrossEntropyLoss())
-    assert set(loss.state_dict()) == {"weighting.loss_window", "weighting.num_seen"}
+def test_learned_uncertainties_cost_their_penalty(batch):
+    loss = multi_task_loss(scale_method="uncertainty", speaker_loss=CrossEntropyLoss())
+    with torch.no_grad():
+        loss.weighting.log_variances.copy_(torch.tensor([2.0, -1.0]))
+    result = loss(**batch)
+    speech, speaker = result.losses["speech"], result.losses["speaker"]
+    expected = math.exp(-2) * speech + math.exp(1) * speaker + (2 - 1) / 2
+    torch.testing.assert_close(result.loss, expected)
+
+
+@pytest.mark.parametrize(
+    ("scale_method", "names"),
+    [
+        ("min", set()),
+        ("dwa", {"weighting.loss_window", "weighting.num_seen"}),
+        ("uncertainty", {"weighting.log_variances"}),
+        ("gradnorm", {"weighting.weights", "weighting.initial_losses"}),
+        ("pcgrad", set()),
+    ],
+)
+def test_the_state_of_the_weighting_is_saved(scale_method, names):
+    loss = multi_task_loss(scale_method=scale_method, speaker_loss=CrossEntropyLoss())
+    assert set(loss.state_dict()) == names
+
+
+class SharedLayer(torch.nn.Module):
+    """A layer for both tasks and a head for each, on batches that are always the same."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(7)
+        self.shared = torch.nn.Linear(6, 8)
+        self.speech_head = torch.nn.Linear(8, 5)
+        self.speaker_head = torch.nn.Linear(8, 7)
+        self.speech_input, self.speaker_input = torch.randn(2, 9, 6), torch.randn(3, 6)
+
+    def result(self, loss, batch):
+        return loss(
+            **{
+                **batch,
+                "speech_logits": self.speech_head(self.shared(self.speech_input)),
+                "speaker_logits": self.speaker_head(self.shared(self.speaker_input)),
+            }
+        )
+
+    def backward_apart(self, loss, result, *, scale=1.0):
+        return loss.backward_apart(
+            scale * result.loss,
+            result,
+            shared=list(self.shared.parameters()),
+            others=[*self.speech_head.parameters(), *self.speaker_head.parameters()],
+        )
+
+    def gradients(self):
+        return {name: parameter.grad.clone() for name, parameter in self.named_parameters()}
+
+
+@pytest.mark.parametrize("scale_method", sorted(set(ALL_METHODS) - {None, "pcgrad"}))
+def test_apart_or_together_the_gradients_are_the_same(batch, scale_method):
+    network = SharedLayer()
+    loss = multi_task_loss(scale_method=scale_method, speaker_loss=CrossEntropyLoss())
+    network.result(loss, batch).loss.backward()
+    weight_gradients = [parameter.grad for parameter in loss.weighting.parameters()]
+    together = network.gradients()
+    network.zero_grad()
+    loss.zero_grad()
+    network.backward_apart(loss, network.result(loss, batch))
+    torch.testing.assert_close(network.gradients(), together)
+    own = [parameter.grad for parameter in loss.weighting.parameters()]
+    torch.testing.assert_close(own, weight_gradients)
+
+
+def test_pcgrad_projects_what_the_tasks_share_and_leaves_the_heads(batch):
+    network = SharedLayer()
+    plain = multi_task_loss(scale_method=None, speaker_loss=CrossEntropyLoss())
+    result = network.result(plain, batch)
+    shared = list(network.shared.parameters())
+    speech, speaker = (
+        torch.cat([part.flatten() for part in torch.autograd.grad(0.5 * task, shared)])
+        for task in (result.losses["speech"], result.losses["speaker"])
+    )
+    assert speech @ speaker < 0  # the seed is chosen so
+    network.result(plain, batch).loss.backward()
+    of_sum = network.gradients()
+    network.zero_grad()
+
+    loss = multi_task_loss(scale_method="pcgrad", speaker_loss=CrossEntropyLoss())
+    network.backward_apart(loss, network.result(loss, batch))
+    speech_part = speech - (speech @ speaker) / (speaker @ speaker) * speaker
+    speaker_part = speaker - (speech @ speaker) / (speech @ speech) * speech
+    step = torch.cat([parameter.grad.flatten() for parameter in shared])
+    torch.testing.assert_close(step, speech_part + speaker_part)
+    for name, gradient in network.gradients().items():
+        if not name.startswith("shared"):
+            torch.testing.assert_close(gradient, of_sum[name])
+
+
+@pytest.mark.parametrize("scale_method", ["gradnorm", "pcgrad"])
+def test_a_grad_scaler_scales_gradients_and_changes_nothing_else(batch, scale_method):
+    gradients, states, geometries = [], [], []
+    for scale in (1.0, 2.0**12):
+        network = SharedLayer()
+        loss = multi_task_loss(scale_method=scale_method, speaker_loss=CrossEntropyLoss())
+        geometries.append(network.backward_apart(loss, network.result(loss, batch), scale=scale))
+        gradients.append({name: grad / scale for name, grad in network.gradients().items()})
+        states.append(loss.state_dict())
+    torch.testing.assert_close(gradients[0], gradients[1])
+    torch.testing.assert_close(states[0], states[1])
+    torch.testing.assert_close(geometries[0].norms, geometries[1].norms)
+    torch.testing.assert_close(geometries[0].cosine, geometries[1].cosine)
+
+
+class ReadsOfNumbers(TorchDispatchMode):
+    """Which operations ran that make the host wait for a number from the device."""
+
+    WAITING = ("_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_select", "unique")
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in self.WAITING:
+            self.names.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("scale_method", ALL_METHODS)
+def test_no_number_is_read_back_in_weighting_and_backward_pass(batch, scale_method):
+    network = SharedLayer()
+    loss = multi_task_loss(scale_method=scale_method, speaker_loss=CrossEntropyLoss())
+    for _ in range(2):
+        result = network.result(loss, batch)
+        with ReadsOfNumbers() as reads:
+            loss.weighting(result.mean_losses)
+            geometry = network.backward_apart(loss, result)
+            _ = geometry.cosine
+    assert reads.names == []
+    with ReadsOfNumbers() as reads:
+        geometry.cosine.item()
+    assert reads.names == ["_local_scalar_dense"]

@@ -9,10 +9,18 @@ from w2v2_mt.losses.weighting import (
     MaxWeighting,
     MinWeighting,
     StaticWeighting,
+    UncertaintyWeighting,
     build_weighting,
 )
 
-DWA_SETTINGS = {"dwa_weight_sum": 2.0, "dwa_temperature": 0.5, "dwa_window": 4}
+SETTINGS = {
+    "dwa_weight_sum": 2.0,
+    "dwa_temperature": 0.5,
+    "dwa_window": 4,
+    "weight_lr": 0.1,
+    "gradnorm_alpha": 1.5,
+}
+ALL_METHODS = [None, "static", "min", "max", "dwa", "uncertainty", "gradnorm", "pcgrad"]
 
 
 def step_losses(speech, speaker):
@@ -116,7 +124,7 @@ def test_losses_of_zero_keep_dynamic_weights_finite():
 
 
 def test_the_order_of_the_losses_does_not_matter_to_dynamic_weights():
-    weighting = build_weighting(scale_method="dwa", static_speech_weight=0.5, **DWA_SETTINGS)
+    weighting = build_weighting(scale_method="dwa", static_speech_weight=0.5, **SETTINGS)
     weighting(step_losses(8.0, 1.0))
     reordered = dict(reversed(step_losses(4.0, 0.9).items()))
     assert numbers(weighting(reordered)) == softmaxed(0.5, 0.9, temperature=0.5)
@@ -137,7 +145,7 @@ def test_the_window_goes_on_from_a_state_dict():
 
 
 def test_nothing_is_remembered_in_eval_mode():
-    weighting = build_weighting(scale_method="dwa", static_speech_weight=0.5, **DWA_SETTINGS)
+    weighting = build_weighting(scale_method="dwa", static_speech_weight=0.5, **SETTINGS)
     weighting(step_losses(8.0, 1.0))
     expected = numbers(weighting(step_losses(4.0, 0.9)))
     weighting.eval()
@@ -146,11 +154,58 @@ def test_nothing_is_remembered_in_eval_mode():
     assert weighting.num_seen.item() == 2
 
 
-@pytest.mark.parametrize("scale_method", [None, "static", "min", "max", "dwa"])
-def test_weights_have_no_gradient_and_read_no_number_back(scale_method):
-    weighting = build_weighting(
-        scale_method=scale_method, static_speech_weight=0.3, **DWA_SETTINGS
-    ).to("meta")  # tensors without numbers: reading one is an error
+def uncertainty_weighting(speech, speaker):
+    """With these variances, sigma^2."""
+    weighting = UncertaintyWeighting(task_names=["speech", "speaker"])
+    with torch.no_grad():
+        weighting.log_variances.copy_(torch.tensor([speech, speaker]).log())
+    return weighting
+
+
+def test_uncertainty_weights_are_one_at_first():
+    weighting = UncertaintyWeighting(task_names=["speech", "speaker"])
+    assert numbers(weighting(step_losses(7.0, 1.0))) == {"speech": 1, "speaker": 1}
+    assert weighting.penalty().item() == 0
+
+
+def test_an_uncertain_task_weighs_less_and_costs_the_logarithm_of_its_deviation():
+    weighting = uncertainty_weighting(4.0, 0.25)  # sigma is 2 and 1 / 2
+    weights = numbers(weighting(step_losses(7.0, 1.0)))
+    assert weights == {"speech": pytest.approx(1 / 4), "speaker": pytest.approx(4)}
+    assert uncertainty_weighting(4.0, 1.0).penalty().item() == pytest.approx(math.log(2))
+    assert weighting.penalty().item() == pytest.approx(math.log(2) + math.log(1 / 2), abs=1e-6)
+
+
+def test_the_gradient_of_a_log_variance_is_half_minus_the_weighted_loss():
+    weighting = uncertainty_weighting(4.0, 0.25)
+    losses = step_losses(8.0, 0.5)
+    weights = weighting(losses)
+    total = sum(weights[task] * loss for task, loss in losses.items()) + weighting.penalty()
+    total.backward()
+    gradient = weighting.log_variances.grad.tolist()
+    assert gradient == pytest.approx([0.5 - 8 / 4, 0.5 - 0.5 * 4])
+    assert losses["speech"].grad.item() == pytest.approx(1 / 4)
+
+
+def test_uncertainty_weights_go_to_one_over_twice_the_loss():
+    weighting = UncertaintyWeighting(task_names=["speech", "speaker"])
+    optimiser = torch.optim.SGD(weighting.parameters(), lr=0.5)
+    for _ in range(200):
+        optimiser.zero_grad()
+        losses = step_losses(5.0, 0.2)
+        weights = weighting(losses)
+        total = sum(weights[task] * loss for task, loss in losses.items()) + weighting.penalty()
+        total.backward()
+        optimiser.step()
+    weights = numbers(weighting(losses))
+    assert weights == {"speech": pytest.approx(0.1), "speaker": pytest.approx(2.5)}
+
+
+@pytest.mark.parametrize("scale_method", ALL_METHODS)
+def test_losses_get_no_gradient_from_weights_and_no_number_is_read_back(scale_method):
+    weighting = build_weighting(scale_method=scale_method, static_speech_weight=0.3, **SETTINGS).to(
+        "meta"
+    )  # tensors without numbers: reading one is an error
     for _ in range(3):
         losses = {
             name: torch.zeros((), device="meta", requires_grad=True)
@@ -158,7 +213,14 @@ def test_weights_have_no_gradient_and_read_no_number_back(scale_method):
         }
         weights = weighting(losses)
     assert list(weights) == ["speech", "speaker"]
-    assert all(not weight.requires_grad and weight.shape == () for weight in weights.values())
+    assert all(weight.shape == () for weight in weights.values())
+    # Only learned weights have a gradient, and that ends in what is learned.
+    learned = list(weighting.parameters())
+    assert [weight.requires_grad for weight in weights.values()] == [bool(learned)] * 2
+    if learned:
+        tensors = [*losses.values(), *learned]
+        gradients = torch.autograd.grad(weights["speech"], tensors, allow_unused=True)
+        assert [gradient is None for gradient in gradients] == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -169,23 +231,25 @@ def test_weights_have_no_gradient_and_read_no_number_back(scale_method):
         ("min", {"speech": 0.5, "speaker": 1}),
         ("max", {"speech": 1, "speaker": 2}),
         ("dwa", {"speech": 1, "speaker": 1}),
+        ("uncertainty", {"speech": 1, "speaker": 1}),
+        ("gradnorm", {"speech": 0.5, "speaker": 0.5}),
+        ("pcgrad", {"speech": 0.5, "speaker": 0.5}),
     ],
 )
 def test_a_method_is_built_by_its_name(scale_method, expected):
-    weighting = build_weighting(
-        scale_method=scale_method, static_speech_weight=0.25, **DWA_SETTINGS
-    )
+    weighting = build_weighting(scale_method=scale_method, static_speech_weight=0.25, **SETTINGS)
     assert numbers(weighting(step_losses(4.0, 2.0))) == expected
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(ValueError, match="scale_method is 'average', but the methods are static"):
-        build_weighting(scale_method="average", static_speech_weight=0.5, **DWA_SETTINGS)
+    sentence = "scale_method is 'average', but the methods are static, min, .*, pcgrad; choose one"
+    with pytest.raises(ValueError, match=sentence):
+        build_weighting(scale_method="average", static_speech_weight=0.5, **SETTINGS)
 
 
-@pytest.mark.parametrize("scale_method", ["static", "dwa"])
+@pytest.mark.parametrize("scale_method", ["static", "dwa", "uncertainty", "gradnorm"])
 def test_losses_of_other_tasks_are_refused(scale_method):
-    weighting = build_weighting(scale_method=scale_method, static_speech_weight=0.5, **DWA_SETTINGS)
+    weighting = build_weighting(scale_method=scale_method, static_speech_weight=0.5, **SETTINGS)
     with pytest.raises(ValueError, match=r"losses of \['asr', 'speaker'\], but weights of"):
         weighting({"asr": torch.tensor(1.0), "speaker": torch.tensor(1.0)})
 

@@ -193,3 +193,30 @@ def test_logits_of_the_cosine_classifier_are_cosines(architecture, waveforms):
     weight = network.head.classifier.weight[3]
     expected = torch.nn.functional.cosine_similarity(output.embeddings[1], weight, dim=0)
     torch.testing.assert_close(output.logits[1, 3], expected)
+
+
+@pytest.mark.parametrize("num_shared_transformers", [0, 2])
+@pytest.mark.parametrize("sharing", sorted(SHARING))
+def test_shared_parameters_are_those_that_both_tasks_reach(
+    architecture, waveforms, sharing, num_shared_transformers
+):
+    network = small_multi_task_network(
+        architecture,
+        **SHARING[sharing],
+        num_shared_transformers=num_shared_transformers,
+        completely_freeze_feature_extractor=True,
+        stat_pooling_type="mean",
+    )
+
+    def reached_by(answer):
+        network.zero_grad()
+        answer(waveforms, NUM_SAMPLES).logits.sum().backward()
+        return {name for name, each in network.named_parameters() if each.grad is not None}
+
+    by_both = reached_by(network.speech) & reached_by(network.speaker)
+    by_any = reached_by(network.speech) | reached_by(network.speaker)
+    shared, unshared = network.shared_parameters(), network.unshared_parameters()
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    # Of nothing masked, nobody reaches the vector that masks.
+    assert {names[parameter] for parameter in shared} == by_both
+    assert {names[parameter] for parameter in unshared} == by_any - by_both

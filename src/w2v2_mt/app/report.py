@@ -24,7 +24,7 @@ _PICTURES = (
     ("Loss weights", "weight", ("train_speech_loss_weight", "train_speaker_loss_weight")),
     ("Word error rate", "fraction of words", ("train_wer", "val_wer_clean", "val_wer_other")),
     ("Equal error rate", "fraction of trials", ("val_eer",)),
-    ("Learning rate", "per step", ("lr-Adam", "lr-SGD")),
+    ("Learning rate", "per step", ("lr-Adam", "lr-SGD", "lr-Adam/pg1", "lr-SGD/pg1")),
 )
 
 _STYLE = """

@@ -1,22 +1,27 @@
 """How much each task counts in the loss of a multi-task run: one class per method.
 
-Every class turns the losses of a step, by task, into weights without gradient, by task. None of
-them reads a number back from the device.
+Every class turns the losses of a step, by task, into weights, by task, through which no gradient
+reaches the losses. None of them reads a number back from the device. Those that look at gradients
+as well, GradNorm and PcGrad, are in gradient_weighting.py.
 """
 
-from collections.abc import Collection, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from w2v2_mt.core.constraints import PositiveFloat, PositiveInt, Probability
+from w2v2_mt.core.constraints import (
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
+from w2v2_mt.losses.gradient_weighting import GradNorm, PcGrad
+from w2v2_mt.losses.loss_values import SMALLEST_LOSS, check_tasks, detached, ratio_values
 
-ScaleMethod = Literal["static", "min", "max", "dwa"]
-
-SMALLEST_LOSS = 1e-7
-"""Losses below it count as it in a ratio, so that a loss of zero has a finite weight."""
+ScaleMethod = Literal["static", "min", "max", "dwa", "uncertainty", "gradnorm", "pcgrad"]
 
 
 class EqualWeighting(nn.Module):
@@ -24,7 +29,7 @@ class EqualWeighting(nn.Module):
 
     def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
         return {
-            name: torch.full_like(_value(loss), 1 / len(losses)) for name, loss in losses.items()
+            name: torch.full_like(detached(loss), 1 / len(losses)) for name, loss in losses.items()
         }
 
 
@@ -39,9 +44,10 @@ class StaticWeighting(nn.Module):
         self.weights = dict(weights)
 
     def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
-        _check_tasks(losses, self.weights)
+        check_tasks(losses, self.weights)
         return {
-            name: torch.full_like(_value(loss), self.weights[name]) for name, loss in losses.items()
+            name: torch.full_like(detached(loss), self.weights[name])
+            for name, loss in losses.items()
         }
 
 
@@ -49,7 +55,7 @@ class MinWeighting(nn.Module):
     """w_i = min_j(L_j) / L_i: every weighted loss is as large as the smallest loss."""
 
     def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
-        values = _ratio_values(losses, list(losses))
+        values = ratio_values(losses, list(losses))
         return dict(zip(losses, values.min() / values, strict=True))
 
 
@@ -57,7 +63,7 @@ class MaxWeighting(nn.Module):
     """w_i = max_j(L_j) / L_i: every weighted loss is as large as the largest loss."""
 
     def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
-        values = _ratio_values(losses, list(losses))
+        values = ratio_values(losses, list(losses))
         return dict(zip(losses, values.max() / values, strict=True))
 
 
@@ -98,9 +104,9 @@ class DynamicWeightAverage(nn.Module):
         self.register_buffer("num_seen", torch.tensor(0))
 
     def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
-        _check_tasks(losses, self.task_names)
+        check_tasks(losses, self.task_names)
         if self.training:
-            self._remember(_ratio_values(losses, self.task_names))
+            self._remember(ratio_values(losses, self.task_names))
         weights = self.weight_sum * torch.softmax(self._ratios() / self.temperature, dim=0)
         return dict(zip(self.task_names, weights, strict=True))
 
@@ -122,6 +128,32 @@ class DynamicWeightAverage(nn.Module):
         return torch.where(half > 0, newer / older.clamp(min=SMALLEST_LOSS), 1)
 
 
+class UncertaintyWeighting(nn.Module):
+    """w_i = exp(-s_i) with s_i = log(sigma_i^2) learned from the loss itself; 1 at first.
+
+    sigma_i is the noise of task i: sum_i exp(-s_i) * L_i + s_i / 2 is minimised by the network and
+    by s_i at once, whose best value for a loss that stays is log(2 * L_i). The weights carry the
+    gradient of s_i; the second term is `penalty`.
+
+    Raises ValueError when the losses belong to other tasks than `task_names`.
+    Source: arXiv 1705.07115, eq. 10, whose second task, a classification as both are here, has this
+    form.
+    """
+
+    def __init__(self, *, task_names: Sequence[str]):
+        super().__init__()
+        self.task_names = list(task_names)
+        self.log_variances = nn.Parameter(torch.zeros(len(self.task_names)))
+
+    def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
+        check_tasks(losses, self.task_names)
+        return dict(zip(self.task_names, torch.exp(-self.log_variances), strict=True))
+
+    def penalty(self) -> Float[Tensor, ""]:
+        """What keeps the weights from vanishing."""
+        return self.log_variances.sum() / 2
+
+
 def build_weighting(
     *,
     scale_method: str | None,
@@ -129,6 +161,8 @@ def build_weighting(
     dwa_weight_sum: PositiveFloat,
     dwa_temperature: PositiveFloat,
     dwa_window: PositiveInt,
+    weight_lr: PositiveFloat,
+    gradnorm_alpha: NonNegativeFloat,
 ) -> nn.Module:
     """The weighting of the tasks "speech" and "speaker" by its ScaleMethod; None: equal weights.
 
@@ -151,26 +185,16 @@ def build_weighting(
             temperature=dwa_temperature,
             window=dwa_window,
         )
-    raise ValueError(
-        f"scale_method is '{scale_method}', but the methods are static, min, max and dwa; choose "
-        "one of them, or null for equal weights."
-    )
-
-
-def _value(loss: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    return loss.detach().float()
-
-
-def _ratio_values(
-    losses: dict[str, Float[Tensor, ""]], task_names: Sequence[str]
-) -> Float[Tensor, " tasks"]:
-    values = torch.stack([_value(losses[name]) for name in task_names])
-    return values.clamp(min=SMALLEST_LOSS)
-
-
-def _check_tasks(losses: dict[str, Float[Tensor, ""]], task_names: Collection[str]) -> None:
-    if set(losses) != set(task_names):
-        raise ValueError(
-            f"there are losses of {sorted(losses)}, but weights of {sorted(task_names)}; name the "
-            "same tasks in both."
+    if scale_method == "uncertainty":
+        return UncertaintyWeighting(task_names=["speech", "speaker"])
+    if scale_method == "gradnorm":
+        return GradNorm(
+            task_names=["speech", "speaker"], learning_rate=weight_lr, alpha=gradnorm_alpha
         )
+    if scale_method == "pcgrad":
+        return PcGrad()
+    methods = ", ".join(get_args(ScaleMethod))
+    raise ValueError(
+        f"scale_method is '{scale_method}', but the methods are {methods}; choose one of them, or "
+        "null for equal weights."
+    )

@@ -151,6 +151,24 @@ class MultiTaskNetwork(nn.Module):
         frames, num_frames = self.trunk(waveforms, num_samples, tasks=tasks)
         return self._speakers(frames, num_frames)
 
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """The trained parameters of both tasks: those of the trunk less those of its branches."""
+        branched = set(self.trunk.encoder.branches.parameters())
+        return [
+            parameter
+            for parameter in self.trunk.parameters()
+            if parameter.requires_grad and parameter not in branched
+        ]
+
+    def unshared_parameters(self) -> list[nn.Parameter]:
+        """The trained parameters of one task: those of branches and heads."""
+        shared = set(self.shared_parameters())
+        return [
+            parameter
+            for parameter in self.parameters()
+            if parameter.requires_grad and parameter not in shared
+        ]
+
     def _letters(
         self, frames: Float[Tensor, "batch time dim"], num_frames: Int[Tensor, " batch"]
     ) -> SpeechOutput:

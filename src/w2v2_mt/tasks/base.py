@@ -1,6 +1,6 @@
 """What the three tasks have in common: how a network is optimised and when a value is measured."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +29,29 @@ class Optimisation:
     monitor: str
     num_batches_between_validations: int
 
-    def configure(self, network: nn.Module) -> Any:
-        """What `LightningModule.configure_optimizers` returns."""
-        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    def configure(
+        self,
+        network: nn.Module,
+        *,
+        loss_weights: Sequence[nn.Parameter] = (),
+        weight_lr: float | None = None,
+    ) -> Any:
+        """What `LightningModule.configure_optimizers` returns.
+
+        `loss_weights`, parameters of `network` by which losses are weighted, have the learning rate
+        `weight_lr`, which goes the way of that of the others, and do not decay.
+        """
+        apart = set(loss_weights)
+        trained = [
+            parameter
+            for parameter in network.parameters()
+            if parameter.requires_grad and parameter not in apart
+        ]
         optimiser = self.algorithm(trained)
+        if loss_weights:
+            optimiser.add_param_group(
+                {"params": list(loss_weights), "lr": weight_lr, "weight_decay": 0.0}
+            )
         if isinstance(self.schedule, ReduceOnPlateau):
             return {
                 "optimizer": optimiser,

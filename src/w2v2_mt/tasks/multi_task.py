@@ -11,7 +11,7 @@ from torch import Tensor
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.data.tokenizer import LetterTokenizer
-from w2v2_mt.losses.multi_task import MultiTaskLoss
+from w2v2_mt.losses.multi_task import MultiTaskLoss, MultiTaskLossResult
 from w2v2_mt.models.networks import MultiTaskNetwork
 from w2v2_mt.tasks.base import Optimisation, is_logging_step
 from w2v2_mt.tasks.speaker import (
@@ -55,9 +55,15 @@ class MultiTask(pl.LightningModule):
         self.speaker_evaluation = SpeakerEvaluation(loss.speaker_loss)
         self.num_unalignable = torch.tensor(0)
         self.scored_trials: dict[str, ScoredTrials] = {}
+        self.result: MultiTaskLossResult | None = None  # between forward and backward pass
+        self.compares_gradients = False
 
     def configure_optimizers(self) -> Any:
-        return self.optimisation.configure(self)
+        return self.optimisation.configure(
+            self,
+            loss_weights=list(self.loss.weighting.parameters()),
+            weight_lr=self.loss.weight_lr,
+        )
 
     def on_train_batch_start(self, batch: MultiTaskBatch, batch_idx: int) -> None:
         self.network.trunk.update_freezing(step=self.global_step)
@@ -90,7 +96,40 @@ class MultiTask(pl.LightningModule):
             diagnostics = speech_diagnostics(self.speech_evaluation, letters, speech)
             diagnostics["train_num_unalignable"] = self.num_unalignable.float()
             self.log_dict(diagnostics, batch_size=1)
+        self.result = result
+        self.compares_gradients = self._is_comparison(batch_idx)
         return result.loss
+
+    def backward(self, loss: Tensor) -> None:
+        """Lightning's, unless somebody wants to see the gradients of the two tasks apart."""
+        result, self.result = self.result, None
+        assert result is not None
+        is_apart = self.loss.needs_gradients_apart or self.compares_gradients
+        # A frozen trunk has no shared gradient.
+        if not is_apart or self.network.trunk.is_frozen:
+            super().backward(loss)
+            return
+        geometry = self.loss.backward_apart(
+            loss,
+            result,
+            shared=self.network.shared_parameters(),
+            others=self.network.unshared_parameters(),
+        )
+        if self.compares_gradients:
+            metrics = {
+                f"train_{task}_gradient_norm": float(norm) for task, norm in geometry.norms.items()
+            }
+            metrics["train_gradient_cosine"] = float(geometry.cosine)
+            # Written here, as what is logged otherwise waits for the interval of the Trainer.
+            for logger in self.loggers:
+                logger.log_metrics(metrics, step=self.global_step)
+
+    def _is_comparison(self, batch_idx: int) -> bool:
+        """True for the first batch pair of each Nth optimiser step."""
+        interval = self.loss.gradient_diagnostics_every_n_steps
+        if interval is None or batch_idx % self.trainer.accumulate_grad_batches != 0:
+            return False
+        return (self.global_step + 1) % interval == 0
 
     def on_validation_epoch_start(self) -> None:
         self.speech_evaluation.reset()

@@ -1,0 +1,21 @@
+"""What one process of a training asks of the others that train the same network beside it."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def num_processes() -> int:
+    """How many processes train together; 1 outside of a process group."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 1
+    return torch.distributed.get_world_size()
+
+
+def mean_over_processes(values: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
+    """Without gradient. Every process calls it, with a tensor of the same shape."""
+    if num_processes() == 1:
+        return values.detach()
+    total = values.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total / num_processes()
