@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from w2v2_mt.losses.aam_softmax import AamSoftmaxLoss
 from w2v2_mt.losses.cross_entropy import CrossEntropyLoss
 from w2v2_mt.losses.ctc import CtcLoss
 from w2v2_mt.losses.multi_task import MultiTaskLoss
+from w2v2_mt.losses.weighting import ScaleMethod
 
 SETTINGS = {
     "static_speech_weight": 0.2,
@@ -18,7 +20,7 @@ SETTINGS = {
     "gradnorm_alpha": 1.5,
     "gradient_diagnostics_every_n_steps": None,
 }
-ALL_METHODS = [None, "static", "min", "max", "dwa", "uncertainty", "gradnorm", "pcgrad"]
+ALL_METHODS = [None, *get_args(ScaleMethod)]
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from w2v2_mt.losses.weighting import (
     EqualWeighting,
     MaxWeighting,
     MinWeighting,
+    ScaleMethod,
     StaticWeighting,
     UncertaintyWeighting,
     build_weighting,
@@ -20,7 +22,7 @@ SETTINGS = {
     "weight_lr": 0.1,
     "gradnorm_alpha": 1.5,
 }
-ALL_METHODS = [None, "static", "min", "max", "dwa", "uncertainty", "gradnorm", "pcgrad"]
+ALL_METHODS = [None, *get_args(ScaleMethod)]
 
 
 def step_losses(speech, speaker):

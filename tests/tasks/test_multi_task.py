@@ -1,0 +1,220 @@
+"""What a multi-task training does with the gradients of its two tasks."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from pytorch_lightning.loggers import Logger
+from small_networks import NO_REGULARISATION, save_architecture
+
+from tests.tasks.joint_training import LR, METHODS, WEIGHT_LR, fit, noise_batch, small_multi_task
+
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:.*{message}")
+    for message in (
+        "have no `val_dataloader`",
+        "number of training batches",
+        "in eval mode at the start",
+        "resuming from a checkpoint",
+    )
+]
+
+LOOKS_AT_GRADIENTS = ["gradnorm", "pcgrad"]
+
+
+class ListLogger(Logger):
+    """Keeps what is logged."""
+
+    name, version = "list", 0
+
+    def __init__(self):
+        super().__init__()
+        self.rows = []
+
+    def log_metrics(self, metrics, step=None):
+        self.rows.append((step, dict(metrics)))
+
+    def log_hyperparams(self, params):
+        pass
+
+    def of(self, name):
+        return {step: metrics[name] for step, metrics in self.rows if name in metrics}
+
+
+@pytest.fixture
+def architecture(tmp_path):
+    return save_architecture(str(tmp_path), "large", num_hidden_layers=2)
+
+
+def batches(count):
+    return [noise_batch(range(2 * number, 2 * number + 2)) for number in range(count)]
+
+
+def trained(architecture, folder, *, num_batches=3, settings=None, **changes):
+    """A task after some steps, and its network's parameters."""
+    task = small_multi_task(architecture, **changes)
+    fit(task, batches(num_batches), folder=folder, **(settings or {}))
+    return task, {name: each.detach() for name, each in task.network.named_parameters()}
+
+
+@pytest.mark.parametrize("scale_method", [None, "uncertainty"])
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_comparing_gradients_does_not_change_the_training(
+    architecture, tmp_path, scale_method, accumulated
+):
+    settings = {"accumulate_grad_batches": accumulated, "gradient_clip_val": 1.0}
+    runs = [
+        trained(
+            architecture,
+            tmp_path,
+            scale_method=scale_method,
+            comparison_interval=interval,
+            num_batches=4,
+            settings=settings,
+        )
+        for interval in (None, 1)
+    ]
+    torch.testing.assert_close(runs[0][1], runs[1][1], atol=1e-6, rtol=1e-5)
+    weightings = [task.loss.weighting.state_dict() for task, _ in runs]
+    torch.testing.assert_close(*weightings)
+
+
+@pytest.mark.parametrize(("accumulated", "num_batches"), [(1, 5), (2, 10)])
+def test_gradients_are_compared_and_logged_each_nth_step_and_untouched_else(
+    architecture, tmp_path, monkeypatch, accumulated, num_batches
+):
+    task = small_multi_task(architecture, scale_method=None, comparison_interval=2)
+    backward_apart, steps = task.loss.backward_apart, []
+
+    def counted(*arguments, **named):
+        steps.append(task.global_step)
+        return backward_apart(*arguments, **named)
+
+    monkeypatch.setattr(task.loss, "backward_apart", counted)
+    logger = ListLogger()
+    fit(
+        task,
+        batches(num_batches),
+        folder=tmp_path,
+        logger=logger,
+        accumulate_grad_batches=accumulated,
+        log_every_n_steps=50,  # which is no matter
+    )
+    assert steps == [1, 3]
+    cosines = logger.of("train_gradient_cosine")
+    assert list(cosines) == [1, 3]
+    assert all(-1 < cosine < 1 and cosine != 0 for cosine in cosines.values())
+    for name in ("train_speech_gradient_norm", "train_speaker_gradient_norm"):
+        assert list(logger.of(name)) == [1, 3]
+        assert all(norm > 0 for norm in logger.of(name).values())
+
+
+def test_logged_norms_and_cosine_are_those_of_two_backward_passes(architecture, tmp_path):
+    task = small_multi_task(architecture, scale_method="static", comparison_interval=1)
+    logger = ListLogger()
+    pair = noise_batch(range(2))
+    fit(task, [pair], folder=tmp_path, logger=logger, accumulate_grad_batches=1)
+
+    fresh = small_multi_task(architecture, scale_method="static")
+    speech, speaker = pair["speech"], pair["speaker"]
+    letters = fresh.network.speech(speech.waveforms, speech.num_samples)
+    speakers = fresh.network.speaker(speaker.waveforms, speaker.num_samples)
+    losses = [
+        0.2
+        * fresh.loss.ctc_loss(
+            letters.logits, letters.num_frames, speech.letters, speech.num_letters
+        ).loss,
+        0.8 * fresh.loss.speaker_loss(speakers.logits, speaker.speaker_indices),
+    ]
+    shared = fresh.network.shared_parameters()
+    vectors = []
+    for loss in losses:
+        parts = torch.autograd.grad(loss, shared, allow_unused=True)
+        vectors.append(torch.cat([part.flatten() for part in parts if part is not None]))
+    cosine = torch.nn.functional.cosine_similarity(*vectors, dim=0)
+    assert logger.of("train_gradient_cosine")[0] == pytest.approx(cosine.item(), rel=1e-4)
+    norms = [logger.of(f"train_{task}_gradient_norm")[0] for task in ("speech", "speaker")]
+    assert norms == pytest.approx([vector.norm().item() for vector in vectors], rel=1e-4)
+
+
+@pytest.mark.parametrize("scale_method", LOOKS_AT_GRADIENTS)
+def test_while_the_trunk_is_frozen_the_tasks_are_added_and_nothing_is_learned(
+    architecture, tmp_path, scale_method
+):
+    frozen = {"wav2vec_initially_frozen": True, "num_frozen_steps": 2}
+    logger = ListLogger()
+    plain, task = (
+        trained(
+            architecture,
+            tmp_path,
+            scale_method=method,
+            num_batches=2,
+            comparison_interval=1,
+            settings={"logger": logger},
+            **frozen,
+        )
+        for method in (None, scale_method)
+    )
+    torch.testing.assert_close(plain[1], task[1])
+    assert logger.of("train_gradient_cosine") == {}
+    if scale_method == "gradnorm":
+        assert task[0].loss.weighting.weights.tolist() == [0.5, 0.5]
+        assert task[0].loss.weighting.initial_losses.tolist() == [0, 0]
+        thawed, _ = trained(
+            architecture, tmp_path, scale_method="gradnorm", num_batches=3, **frozen
+        )
+        assert (thawed.loss.weighting.initial_losses > 0).all()
+        assert thawed.loss.weighting.weights.tolist() != [0.5, 0.5]
+
+
+@pytest.mark.parametrize("scale_method", METHODS)
+def test_an_interrupted_training_goes_on_with_the_same_weights(
+    architecture, tmp_path, scale_method
+):
+    pairs = batches(1) * 5
+    settings = {"folder": tmp_path, "max_epochs": -1}
+    uninterrupted = small_multi_task(architecture, scale_method=scale_method)
+    fit(uninterrupted, pairs, max_steps=5, **settings)
+
+    trainer = fit(
+        small_multi_task(architecture, scale_method=scale_method), pairs, max_steps=3, **settings
+    )
+    trainer.save_checkpoint(tmp_path / "killed.ckpt")
+    resumed = small_multi_task(architecture, scale_method=scale_method)
+    fit(resumed, pairs, max_steps=5, checkpoint=tmp_path / "killed.ckpt", **settings)
+    assert resumed.global_step == uninterrupted.global_step == 5
+    torch.testing.assert_close(resumed.state_dict(), uninterrupted.state_dict())
+    if scale_method in ("dwa", "uncertainty", "gradnorm"):
+        at_first = small_multi_task(architecture, scale_method=scale_method).loss.state_dict()
+        now = resumed.loss.state_dict()
+        assert any(not torch.equal(now[name], at_first[name]) for name in now)
+
+
+@pytest.mark.parametrize("scale_method", METHODS)
+def test_each_method_trains_in_half_precision_with_dropped_layers_and_branches(
+    architecture, tmp_path, scale_method
+):
+    task, parameters = trained(
+        architecture,
+        tmp_path,
+        scale_method=scale_method,
+        use_multi_branch_encoder=True,
+        num_shared_transformers=1,
+        regularisation=replace(NO_REGULARISATION, layerdrop=0.5),
+        settings={"precision": "bf16-mixed", "accumulate_grad_batches": 2},
+        num_batches=8,
+    )
+    assert all(each.isfinite().all() for each in parameters.values())
+    assert all(each.isfinite().all() for each in task.loss.state_dict().values())
+
+
+def test_learned_weights_have_a_learning_rate_of_their_own(architecture, tmp_path):
+    task, _ = trained(architecture, tmp_path, scale_method="uncertainty", num_batches=1)
+    network_group, weight_group = task.optimizers().param_groups
+    assert (network_group["lr"], weight_group["lr"]) == (LR, WEIGHT_LR)
+    assert weight_group["params"] == [task.loss.weighting.log_variances]
+    names = {id(each) for each in network_group["params"]}
+    assert names == {id(each) for each in task.network.parameters() if each.requires_grad}
+    # The first step of Adam is as long as the learning rate; the losses are far above 1 / 2.
+    moved = task.loss.weighting.log_variances.tolist()
+    assert moved == pytest.approx([WEIGHT_LR, WEIGHT_LR], rel=1e-3)

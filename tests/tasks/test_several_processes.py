@@ -1,0 +1,62 @@
+"""Two processes with half of each batch do what one does with all of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tasks import one_of_several_processes
+from tests.tasks.joint_training import METHODS
+from tests.tasks.one_of_several_processes import trained_states
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:.*{message}")
+    for message in ("have no `val_dataloader`", "training batches", "in eval mode at the start")
+]
+
+
+@pytest.fixture(scope="module")
+def states_of_two(tmp_path_factory):
+    """What process 0 of two saved."""
+    folder = tmp_path_factory.mktemp("two")
+    path = os.pathsep.join(str(ROOT / part) for part in (".", "tests", "tests/models"))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, one_of_several_processes.__file__, str(rank), "2", str(folder)],
+            env={
+                **os.environ,
+                "PYTHONPATH": path,
+                "OMP_NUM_THREADS": "1",
+                # By these, Lightning knows that it need not start the other one.
+                "TORCHELASTIC_RUN_ID": "test",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": "0",
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": "2",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
+    return torch.load(folder / "states.pt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def states_of_one(tmp_path_factory):
+    return trained_states(tmp_path_factory.mktemp("one"), rank=0, num_processes=1)
+
+
+@pytest.mark.parametrize("scale_method", [str(method) for method in METHODS])
+def test_two_processes_train_as_one_does(states_of_one, states_of_two, scale_method):
+    one, two = states_of_one[scale_method], states_of_two[scale_method]
+    torch.testing.assert_close(two, one, atol=2e-5, rtol=1e-4)
