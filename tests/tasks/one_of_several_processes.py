@@ -1,4 +1,4 @@
-"""One of the processes that test_several_processes.py starts: python <file> <rank> <count> <folder>.
+"""One of the processes of test_several_processes.py: python <this> <rank> <count> <folder>.
 
 Trains on its part of each batch, with every weighting, and process 0 saves what came out.
 """
