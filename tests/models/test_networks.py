@@ -195,17 +195,19 @@ def test_logits_of_the_cosine_classifier_are_cosines(architecture, waveforms):
     torch.testing.assert_close(output.logits[1, 3], expected)
 
 
-@pytest.mark.parametrize("num_shared_transformers", [0, 2])
+@pytest.mark.parametrize(
+    ("num_shared_transformers", "layer_weights"), [(0, "last"), (2, "last"), (2, "learned")]
+)
 @pytest.mark.parametrize("sharing", sorted(SHARING))
 def test_shared_parameters_are_those_that_both_tasks_reach(
-    architecture, waveforms, sharing, num_shared_transformers
+    architecture, waveforms, sharing, num_shared_transformers, layer_weights
 ):
     network = small_multi_task_network(
         architecture,
         **SHARING[sharing],
         num_shared_transformers=num_shared_transformers,
+        layer_weights=layer_weights,
         completely_freeze_feature_extractor=True,
-        stat_pooling_type="mean",
     )
 
     def reached_by(answer):

@@ -152,16 +152,17 @@ class MultiTaskNetwork(nn.Module):
         return self._speakers(frames, num_frames)
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """The trained parameters of both tasks: those of the trunk less those of its branches."""
-        branched = set(self.trunk.encoder.branches.parameters())
+        """The trained parameters of both tasks: the trunk, less what it holds for each task."""
+        parts = (self.trunk.encoder.branches, self.trunk.layer_weights)
+        unshared = {parameter for part in parts for parameter in part.parameters()}
         return [
             parameter
             for parameter in self.trunk.parameters()
-            if parameter.requires_grad and parameter not in branched
+            if parameter.requires_grad and parameter not in unshared
         ]
 
     def unshared_parameters(self) -> list[nn.Parameter]:
-        """The trained parameters of one task: those of branches and heads."""
+        """The trained parameters of one task: its branch, its weights of layers and its head."""
         shared = set(self.shared_parameters())
         return [
             parameter
