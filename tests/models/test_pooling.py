@@ -254,6 +254,7 @@ def test_autocast_does_not_touch_the_statistics(name):
 
 
 @each_pooling
+@pytest.mark.usefixtures("autocast_everywhere")
 @pytest.mark.parametrize("mode", [True, False])
 def test_no_number_is_read_back_from_the_device(name, mode):
     pooling = seeded_pooling(name).train(mode).to("meta")  # tensors without numbers

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from w2v2_mt.core.padding import real_mask
+from w2v2_mt.core.padding import is_known_unpadded, real_mask
 
 SMALLEST_VARIANCE = 1e-10
 """Keeps the gradient of a standard deviation finite where all frames are equal."""
@@ -36,18 +36,35 @@ def equal_weights(
     return is_used / is_used.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def mean_and_std(
+def weighted_mean(
     frames: Float[Tensor, "batch time dim"],
     num_frames: Int[Tensor, " batch"],
     weights: Float[Tensor, "batch time"],
-) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
-    """Weighted over time; the weights of an utterance sum to 1, and padding has none."""
+) -> Float[Tensor, "batch dim"]:
+    """Over time; the weights of an utterance sum to 1, and padding has none."""
+    return _weighted_sum(for_statistics(zeros_behind(frames, num_frames)), weights)
+
+
+def weighted_std(
+    frames: Float[Tensor, "batch time dim"],
+    num_frames: Int[Tensor, " batch"],
+    weights: Float[Tensor, "batch time"],
+    *,
+    mean: Float[Tensor, "batch dim"],
+) -> Float[Tensor, "batch dim"]:
+    """Over time, around the mean with the same weights; zeros without a real frame."""
     values = for_statistics(zeros_behind(frames, num_frames))
-    weights = weights[:, :, None]  # [batch, time, 1]
-    mean = (weights * values).sum(dim=1)
-    variance = (weights * (values - mean[:, None, :]).square()).sum(dim=1)
-    std = variance.clamp(min=SMALLEST_VARIANCE).sqrt()
-    return mean, zeros_without_frames(std, num_frames)
+    variance = _weighted_sum((values - mean[:, None, :]).square(), weights)
+    return zeros_without_frames(variance.clamp(min=SMALLEST_VARIANCE).sqrt(), num_frames)
+
+
+def _weighted_sum(
+    values: Float[Tensor, "batch time dim"], weights: Float[Tensor, "batch time"]
+) -> Float[Tensor, "batch dim"]:
+    # A product of matrices, as a product of elements would be written to memory before its sum; in
+    # the type of the values, which autocast would change.
+    with torch.autocast(values.device.type, enabled=False):
+        return torch.bmm(weights[:, None, :].to(values.dtype), values).squeeze(1)
 
 
 def for_statistics(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -59,6 +76,8 @@ def zeros_behind(
     frames: Float[Tensor, "batch time dim"], num_frames: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch time dim"]:
     """Zeros in place of what stands behind the last real frame."""
+    if is_known_unpadded(num_frames, frames.shape[1]):
+        return frames
     return torch.where(real_mask(num_frames, frames.shape[1])[:, :, None], frames, 0)
 
 

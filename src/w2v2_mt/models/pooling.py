@@ -17,7 +17,8 @@ from w2v2_mt.models.frame_statistics import (
     equal_weights,
     for_statistics,
     frame_at,
-    mean_and_std,
+    weighted_mean,
+    weighted_std,
     zeros_behind,
     zeros_without_frames,
 )
@@ -128,8 +129,7 @@ class MeanPooling(nn.Module):
         selected: Bool[Tensor, "batch time"] | None = None,
     ) -> Float[Tensor, "batch dim"]:
         weights = equal_weights(frames, num_frames, selected)
-        mean, _ = mean_and_std(frames, num_frames, weights)
-        return mean.to(frames.dtype)
+        return weighted_mean(frames, num_frames, weights).to(frames.dtype)
 
 
 class MeanStdPooling(nn.Module):
@@ -149,8 +149,9 @@ class MeanStdPooling(nn.Module):
         selected: Bool[Tensor, "batch time"] | None = None,
     ) -> Float[Tensor, "batch out_dim"]:
         weights = equal_weights(frames, num_frames, selected)
-        statistics = mean_and_std(frames, num_frames, weights)
-        return torch.cat(statistics, dim=1).to(frames.dtype)
+        mean = weighted_mean(frames, num_frames, weights)
+        std = weighted_std(frames, num_frames, weights, mean=mean)
+        return torch.cat([mean, std], dim=1).to(frames.dtype)
 
 
 class QuantilePooling(nn.Module):
@@ -207,8 +208,10 @@ class AttentivePooling(nn.Module):
         scores = for_statistics(scores)
         # Not infinite: of an utterance without a real frame the softmax stays finite.
         scores = scores.masked_fill(~is_real, torch.finfo(scores.dtype).min)
-        statistics = mean_and_std(frames, num_frames, scores.softmax(dim=1))
-        return torch.cat(statistics, dim=1).to(frames.dtype)
+        weights = scores.softmax(dim=1)
+        mean = weighted_mean(frames, num_frames, weights)
+        std = weighted_std(frames, num_frames, weights, mean=mean)
+        return torch.cat([mean, std], dim=1).to(frames.dtype)
 
 
 Pooling = (

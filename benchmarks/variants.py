@@ -1,0 +1,191 @@
+"""What does each way of sharing one wav2vec2 cost on a CPU, in time and in memory?
+
+The baseline is the plain network with two heads. One step of both tasks, with wav2vec2-base from
+random weights, the convolutions frozen and the transformer trained; the variants take turns. Before
+that, CTC-guided pooling is held against a loop over frames.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+from default_settings import default_settings
+from torch import Tensor
+from train_step import CLOCKS, NUM_LETTERS, NUM_SPEAKERS, Batches, Step, draw_batches, measure
+
+from w2v2_mt.app.build import instantiate
+from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
+from w2v2_mt.models.networks import LetterGuidedPooling
+from w2v2_mt.models.pooling import MeanPooling
+
+PLAIN = "plain"
+BRANCHED = "network.use_multi_branch_encoder=true"
+SPLIT = "network.num_speaker_dimensions=384"
+GUIDED = "network.enable_ctc_pool_speaker_embedding=true"
+VARIANTS: dict[str, list[str]] = {
+    PLAIN: [],
+    "branched, 9 of 12 layers shared": [BRANCHED, "network.num_shared_transformers=9"],
+    "branched, 6 of 12 layers shared": [BRANCHED, "network.num_shared_transformers=6"],
+    "branched, no layer shared": [BRANCHED, "network.num_shared_transformers=0"],
+    "split dimensions": [SPLIT],
+    "CTC-guided pooling": [GUIDED],
+    "CTC-guided, branched, 6 shared": [GUIDED, BRANCHED, "network.num_shared_transformers=6"],
+    "learned layer weights": ["network.layer_weights=learned"],
+}
+
+NUM_UTTERANCES, NUM_FRAMES, DIM = 66, 149, 768
+"""A speaker batch of the experiments: 66 chunks of 3 s."""
+
+
+def build_step(overrides: list[str]) -> Step:
+    settings = default_settings(
+        "network.wav2vec_huggingface_id=wav2vec2-base",
+        "network.reset_weights=true",
+        "network.use_gradient_checkpointing=false",
+        *overrides,
+    )
+    torch.manual_seed(0)
+    network = instantiate(
+        settings["network"],
+        num_letters=NUM_LETTERS,
+        num_speakers=NUM_SPEAKERS,
+        letter_statistics=None,
+    ).train()
+    multi_task_loss = instantiate(settings["optim"]["loss"])
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = instantiate(settings["optim"]["algo"], parameters=trained)
+
+    def step(speech: SpeechBatch, speaker: SpeakerBatch) -> float:
+        optimiser.zero_grad()
+        letters = network.speech(speech.waveforms, speech.num_samples)
+        speakers = network.speaker(speaker.waveforms, speaker.num_samples)
+        loss = multi_task_loss(
+            letters.logits,
+            letters.num_frames,
+            speech.letters,
+            speech.num_letters,
+            speakers.logits,
+            speaker.speaker_indices,
+        ).loss
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    return step
+
+
+def own_peak_memory_gib(overrides: list[str], batches: Batches, num_threads: int) -> float:
+    """Of this process after two steps: libraries, weights, Adam's state and all."""
+    torch.set_num_threads(num_threads)
+    step = build_step(overrides)
+    for _ in range(2):
+        step(*batches)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def peak_memory_gib(overrides: list[str], batches: Batches, num_threads: int) -> float:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        return pool.submit(own_peak_memory_gib, overrides, batches, num_threads).result()
+
+
+def pooled_in_a_loop(frames: Tensor, logits: Tensor, num_frames: Tensor) -> Tensor:
+    """The mean over the frames with a letter, asked for frame by frame."""
+    embeddings = []
+    for row in range(len(frames)):
+        kept = [
+            frames[row, index]
+            for index in range(int(num_frames[row]))
+            if logits[row, index].argmax() != 0
+        ]
+        embeddings.append(torch.stack(kept).mean(dim=0))
+    return torch.stack(embeddings)
+
+
+def compare_pooling(num_rounds: int) -> None:
+    """In turns, and forward only: the backward pass of such a loop takes minutes."""
+    torch.manual_seed(1)
+    frames = torch.randn(NUM_UTTERANCES, NUM_FRAMES, DIM)
+    logits = torch.randn(NUM_UTTERANCES, NUM_FRAMES, NUM_LETTERS)
+    logits[..., 0] += 2.2  # so that about half of the frames are blank
+    num_frames = torch.full((NUM_UTTERANCES,), NUM_FRAMES)
+    guide = LetterGuidedPooling(blank_index=0, pool_blanks=False, without_gradient=True)
+    pooling = MeanPooling(DIM)
+
+    def guided(frames: Tensor, logits: Tensor, num_frames: Tensor) -> Tensor:
+        return pooling(frames, num_frames, guide.selected(logits, num_frames))
+
+    durations_sec: dict[str, list[float]] = {"loop": [], "ours": []}
+    for number in range(1 + num_rounds):
+        results = {}
+        for name, pool in (("loop", pooled_in_a_loop), ("ours", guided)):
+            start = time.perf_counter()
+            results[name] = pool(frames, logits, num_frames)
+            if number > 0:
+                durations_sec[name].append(time.perf_counter() - start)
+        torch.testing.assert_close(results["ours"], results["loop"])
+    ratios = [
+        loop / ours for loop, ours in zip(durations_sec["loop"], durations_sec["ours"], strict=True)
+    ]
+    print(
+        f"CTC-guided pooling of {NUM_UTTERANCES} x {NUM_FRAMES} frames: "
+        f"{1000 * statistics.median(durations_sec['ours']):.1f} ms, "
+        f"{statistics.median(ratios):.0f} times as fast as a loop over frames, the same result"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--speech-sec", type=float, nargs="+", default=[6.0, 4.0], metavar="SEC")
+    parser.add_argument("--speaker-sec", type=float, nargs="+", default=[3.0] * 4, metavar="SEC")
+    parser.add_argument("--num-steps", type=int, default=5, help="timed steps of each variant")
+    parser.add_argument("--num-threads", type=int, default=2)
+    parser.add_argument(
+        "--clock",
+        choices=CLOCKS,
+        default="wall",
+        help="'processor' where other work runs beside; with one thread, as waiting ones count",
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.num_threads)
+    compare_pooling(num_rounds=10)
+
+    batches = draw_batches(arguments.speech_sec, arguments.speaker_sec)
+    print(
+        f"wav2vec2-base, {arguments.speech_sec} s of speech, {arguments.speaker_sec} s of "
+        f"speakers, {arguments.num_threads} threads, {arguments.clock} time, "
+        f"{arguments.num_steps} rounds"
+    )
+    # Memory first, since a process begins with the peak of the one that starts it. Each variant
+    # takes turns with the plain one alone: all at once would not fit into the memory of a laptop.
+    memory_gib = {
+        name: peak_memory_gib(overrides, batches, arguments.num_threads)
+        for name, overrides in VARIANTS.items()
+    }
+    print(f"  {PLAIN:34} {memory_gib[PLAIN]:5.2f} GiB")
+    plain = build_step(VARIANTS[PLAIN])
+    for name, overrides in VARIANTS.items():
+        if name == PLAIN:
+            continue
+        steps = {PLAIN: plain, name: build_step(overrides)}
+        durations_sec, _ = measure(
+            steps, batches, num_steps=arguments.num_steps, clock=CLOCKS[arguments.clock]
+        )
+        ratio = statistics.median(
+            own / base for own, base in zip(durations_sec[name], durations_sec[PLAIN], strict=True)
+        )
+        print(
+            f"  {name:34} {memory_gib[name]:5.2f} GiB  "
+            f"{statistics.median(durations_sec[name]):.2f} s, {ratio:.2f} times the plain step",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
