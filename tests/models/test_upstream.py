@@ -93,6 +93,30 @@ def test_a_model_that_lacks_weights_is_refused(tmp_path):
         load_upstream(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
 
 
+@pytest.mark.parametrize("damage", ["empty", "no json", "no weights", "cut off", "other shapes"])
+def test_a_folder_that_holds_no_complete_model_is_told_in_a_sentence(tmp_path, damage):
+    if damage != "empty":
+        Wav2Vec2ForCTC(small_config("base")).save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    if damage == "no json":
+        (tmp_path / "config.json").write_text("{")
+    elif damage == "no weights":
+        weights.unlink()
+    elif damage == "cut off":
+        weights.write_bytes(weights.read_bytes()[:-1_000])
+    elif damage == "other shapes":
+        small_config("base", intermediate_size=8).save_pretrained(tmp_path)
+    for load in (
+        lambda: load_upstream(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION),
+        lambda: load_letter_head(str(tmp_path)),
+    ):
+        with pytest.raises(
+            ValueError, match=r"^cannot load the folder .* copy them again"
+        ) as error:
+            load()
+        assert len(str(error.value).splitlines()) == 1
+
+
 def test_a_letter_head_is_loaded_or_refused_where_there_is_none(tmp_path):
     saved = Wav2Vec2ForCTC(small_config("base"))
     saved.save_pretrained(tmp_path / "with")

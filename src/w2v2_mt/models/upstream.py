@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCTC,
@@ -40,6 +41,9 @@ _CONFIGS: dict[str, type[UpstreamConfig]] = {
     "data2vec-audio": Data2VecAudioConfig,
 }
 
+_LOADING_ERRORS = (OSError, ValueError, RuntimeError, SafetensorError)
+"""A file that is missing, no json, of other shapes, or damaged."""
+
 _ARCHITECTURES = resources.files("w2v2_mt.models") / "architectures"
 
 
@@ -54,7 +58,17 @@ def _shipped_config(name: str) -> UpstreamConfig:
 
 
 def _loading_failed(huggingface_id: str, reason: Exception) -> ValueError:
-    first_line = str(reason).strip().splitlines()[0]
+    first_line = str(reason).strip().splitlines()[0].rstrip(".")
+    if Path(huggingface_id).is_dir():
+        return ValueError(
+            f"cannot load the folder {huggingface_id!r} ({first_line}): it needs the complete "
+            "config.json and model.safetensors of a model; copy them again, or name another one."
+        )
+    if isinstance(reason, SafetensorError):
+        return ValueError(
+            f"cannot load {huggingface_id!r} ({first_line}): its file in the cache of HF_HOME is "
+            f"damaged; remove it, and download it with `hf download {huggingface_id}`."
+        )
     return ValueError(
         f"cannot load {huggingface_id!r} ({first_line}): it is neither a local folder nor "
         "in the cache of HF_HOME, and the hub does not answer or has no such model; download it "
@@ -70,16 +84,17 @@ def upstream_config(huggingface_id: str, *, reset_weights: bool) -> UpstreamConf
     Raises:
         ValueError: the id is unknown or cannot be loaded, or the model is of another kind.
     """
-    if Path(huggingface_id).is_dir():
-        config = AutoConfig.from_pretrained(huggingface_id)
-    elif huggingface_id in shipped_architectures():
+    is_folder = Path(huggingface_id).is_dir()
+    if not is_folder and huggingface_id in shipped_architectures():
         if not reset_weights:
             raise ValueError(
                 f"network.wav2vec_huggingface_id={huggingface_id!r} is an architecture without "
                 "weights; set network.reset_weights=true, or name a hub id or a local folder."
             )
         config = _shipped_config(huggingface_id)
-    elif reset_weights and huggingface_id.split("/")[-1] in shipped_architectures():
+    elif (
+        not is_folder and reset_weights and huggingface_id.split("/")[-1] in shipped_architectures()
+    ):
         config = _shipped_config(huggingface_id.split("/")[-1])
     else:
         try:
@@ -138,7 +153,7 @@ def load_upstream(
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except OSError as error:
+    except _LOADING_ERRORS as error:
         raise _loading_failed(huggingface_id, error) from error
     # A model that was trained without masking has no vector to mask with.
     _check_complete(huggingface_id, set(loading["missing_keys"]) - {"masked_spec_embed"})
@@ -151,7 +166,7 @@ def load_letter_head(huggingface_id: str) -> torch.nn.Linear:
         loaded: Any = AutoModelForCTC.from_pretrained(
             huggingface_id, dtype=torch.float32, output_loading_info=True
         )
-    except OSError as error:
+    except _LOADING_ERRORS as error:
         raise _loading_failed(huggingface_id, error) from error
     model, loading = loaded
     missing = {name for name in loading["missing_keys"] if name.startswith("lm_head.")}
