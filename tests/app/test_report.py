@@ -7,7 +7,7 @@ import pytest
 from w2v2_mt.app.record import write_metrics, write_setting
 from w2v2_mt.app.report import write_report
 
-CSV = """epoch,step,train_loss_step,train_speech_loss,val_wer_clean,val_eer,lr-Adam
+CSV = """epoch,step,train_loss_step,train_speech_loss,val_wer_mine,val_eer,lr-Adam
 0,0,3.5,,,,1e-5
 0,1,2.5,,,,2e-5
 0,1,,,0.75,0.25,

@@ -91,6 +91,41 @@ def test_what_a_callback_may_watch_is_what_validations_measure(
     assert {job.dev_metric, *job.other_dev_metrics} == measured
 
 
+@pytest.mark.parametrize(("config_name", "data"), [("train_speech", "data"), (NAME, "data.speech")])
+def test_a_callback_may_watch_what_validation_sets_of_other_names_measure(
+    start, tmp_path, config_name, data
+):
+    settings = [
+        f"~{data}.val_sets.clean",
+        f"~{data}.val_sets.other",
+        f"+{data}.val_sets.mine=dev_other",
+    ]
+    with pytest.raises(ValueError, match=r"watches val_wer_other, .* choose from .*val_wer_mine"):
+        start(
+            tmp_path,
+            *settings,
+            "callbacks.best_checkpoint.monitor=val_wer_other",
+            config_name=config_name,
+        )
+    score = start(
+        tmp_path,
+        *settings,
+        "callbacks.best_checkpoint.monitor=val_wer_mine",
+        "optim/schedule=reduce_on_plateau",
+        config_name=config_name,
+    )
+    metrics = metrics_of(tmp_path)
+    assert "val_wer_mine" in metrics
+    assert "val_wer_other" not in metrics
+    assert score == metrics["val_wer_mine" if config_name == "train_speech" else "val_score"]
+
+
+def test_validation_sets_cannot_be_left_out(small_config):
+    config = small_config("train_speech", "~data.val_sets.clean", "~data.val_sets.other")
+    with pytest.raises(ValueError, match="^data.val_sets is empty; name a set"):
+        build_job(config, "train_speech")
+
+
 @pytest.mark.parametrize(
     ("override", "name"),
     [
@@ -107,18 +142,34 @@ def test_a_metric_that_no_validation_measures_is_told_before_training(
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_the_seed_decides_the_losses(start, tmp_path):
+def test_the_seed_decides_the_first_twenty_losses(start, tmp_path):
     names = ["train_speech_loss", "train_speaker_loss"]
+    # What draws: masks, dropout, skipped layers, chunks, batches of reading processes.
+    settings = [
+        "trainer.max_steps=20",
+        "trainer.val_check_interval=20",
+        "network/regularisation=wav2vec2_default_asr",
+        "num_workers=1",
+        "eval_model=false",
+    ]
 
     def losses(folder: str, *overrides: str) -> list[dict[int, float]]:
-        start(tmp_path / folder, "eval_model=false", *overrides)
+        start(tmp_path / folder, *settings, *overrides)
         return [logged(tmp_path / folder, name) for name in names]
 
     first = losses("first", "seed=1")
-    assert [len(values) for values in first] == [2, 2]
+    assert [len(values) for values in first] == [20, 20]
     assert losses("same", "seed=1") == first
     other = losses("other", "seed=2")
     assert all(mine[0] != theirs[0] for mine, theirs in zip(first, other, strict=True))
+
+
+def test_the_memory_is_logged_with_the_losses(start, tmp_path):
+    settings = ["trainer.max_steps=4", "trainer.val_check_interval=4", "eval_model=false"]
+    start(tmp_path, *settings, "trainer.log_every_n_steps=2", config_name="train_speech")
+    memory = logged(tmp_path, "memory_process_gib")
+    assert list(memory) == list(logged(tmp_path, "train_loss")) == [1, 3]
+    assert 0.1 < memory[1] <= memory[3]
 
 
 def test_the_checkpoint_with_the_lowest_dev_score_is_tested(start, tmp_path, monkeypatch):

@@ -27,7 +27,8 @@ from w2v2_mt.tasks.speech import SpeechTask
 
 Config = dict[str, Any]
 
-_WORD_ERROR_RATES = ("val_wer_clean", "val_wer_other")
+_SPEECH_DEV_METRIC = "val_wer_other"
+"""Or that of the last validation set, where none is called "other"."""
 _SPEAKER_METRICS = ("val_eer", "val_speaker_acc", "val_loss_speaker")
 
 
@@ -121,6 +122,8 @@ def _speech_job(config: Config) -> Job:
     tokenizer = instantiate(config["speech"]["tokenizer"])
     check_blank({"optim.loss.blank_index": config["optim"]["loss"]["blank_index"]}, tokenizer)
     data = _speech_data(config, config["data"], tokenizer)
+    rates = _word_error_rates(config["data"], setting="data")
+    dev_metric = _SPEECH_DEV_METRIC if _SPEECH_DEV_METRIC in rates else rates[-1]
     task = SpeechTask(
         network=instantiate(
             config["network"],
@@ -129,13 +132,13 @@ def _speech_job(config: Config) -> Job:
         ),
         loss=instantiate(config["optim"]["loss"]),
         tokenizer=tokenizer,
-        optimisation=_optimisation(config, monitor="val_wer_other"),
+        optimisation=_optimisation(config, monitor=dev_metric),
     )
     return Job(
         task=task,
         data=data,
-        dev_metric="val_wer_other",
-        other_dev_metrics=(*_WORD_ERROR_RATES, "val_loss_clean", "val_loss_other"),
+        dev_metric=dev_metric,
+        other_dev_metrics=(*rates, *(f"val_loss_{name}" for name in config["data"]["val_sets"])),
         num_speakers=None,
     )
 
@@ -191,14 +194,22 @@ def _multi_task_job(config: Config) -> Job:
         optimisation=_optimisation(config, monitor="val_score"),
     )
     data = get_object(config["data"]["_target_"])(speech=speech, speaker=speaker)
-    speech_losses = ("val_loss_speech_clean", "val_loss_speech_other")
+    rates = _word_error_rates(config["data"]["speech"], setting="data.speech")
+    losses = [f"val_loss_speech_{name}" for name in config["data"]["speech"]["val_sets"]]
     return Job(
         task=task,
         data=data,
         dev_metric="val_score",
-        other_dev_metrics=(*_WORD_ERROR_RATES, *speech_losses, *_SPEAKER_METRICS),
+        other_dev_metrics=(*rates, *losses, *_SPEAKER_METRICS),
         num_speakers=speaker.num_speakers,
     )
+
+
+def _word_error_rates(data: Config, *, setting: str) -> tuple[str, ...]:
+    """What the validation sets of a speech corpus are measured by, in their order."""
+    if not data["val_sets"]:
+        raise ValueError(f"{setting}.val_sets is empty; name a set, such as {{other: dev_other}}.")
+    return tuple(f"val_wer_{name}" for name in data["val_sets"])
 
 
 def _speech_data(config: Config, node: Config, tokenizer: LetterTokenizer) -> LibriSpeechData:

@@ -1,14 +1,18 @@
 """What happens beside training: checkpoints, early stopping, a line for each validation."""
 
 import math
+import sys
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.trainer.states import TrainerFn
 
 from w2v2_mt.app.checkpoints import RECORD_KEY, MovableCheckpoint
 from w2v2_mt.core.constraints import PositiveFloat, PositiveInt
+from w2v2_mt.tasks.base import is_logging_step
 
 
 def best_checkpoint(*, monitor: str) -> MovableCheckpoint:
@@ -37,6 +41,28 @@ def last_checkpoint() -> MovableCheckpoint:
 def learning_rate_monitor() -> LearningRateMonitor:
     """Log the learning rate with the losses."""
     return LearningRateMonitor(logging_interval="step")
+
+
+class MemoryMonitor(pl.Callback):
+    """Log with the losses how much memory has been taken so far."""
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if is_logging_step(pl_module):
+            pl_module.log_dict(peak_memory(pl_module.device), batch_size=1)
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """The most that this process, without its readers, and its tensors on a GPU ever took, in GiB.
+
+    The names are those of the log.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = {"memory_process_gib": getrusage(RUSAGE_SELF).ru_maxrss * unit / 2**30}
+    if device.type == "cuda":
+        peak["memory_gpu_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
+    return peak
 
 
 class StopWhenAllStalled(pl.Callback):

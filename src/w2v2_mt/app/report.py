@@ -5,6 +5,7 @@ import csv
 import html
 import json
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import matplotlib
@@ -18,13 +19,14 @@ matplotlib.use("Agg")
 REPORT_FOLDER = "report"
 _NUM_TRANSCRIPTS = 10
 
-# Title, unit of the vertical axis, and the logged values that are drawn together.
+# Title, unit of the vertical axis, and patterns of the logged values that are drawn together.
 _PICTURES = (
     ("Training loss", "loss", ("train_loss", "train_speech_loss", "train_speaker_loss")),
     ("Loss weights", "weight", ("train_speech_loss_weight", "train_speaker_loss_weight")),
-    ("Word error rate", "fraction of words", ("train_wer", "val_wer_clean", "val_wer_other")),
+    ("Word error rate", "fraction of words", ("train_wer", "val_wer_*")),
     ("Equal error rate", "fraction of trials", ("val_eer",)),
     ("Learning rate", "per step", ("lr-Adam", "lr-SGD", "lr-Adam/pg1", "lr-SGD/pg1")),
+    ("Memory", "GiB", ("memory_*",)),
 )
 
 _STYLE = """
@@ -52,8 +54,13 @@ def write_report(folder: Path) -> Path:
     report.mkdir(exist_ok=True)
     curves = _read_curves(folder / CSV_FILE)
     pictures = []
-    for title, unit, names in _PICTURES:
-        drawn = {name: curves[name] for name in names if name in curves}
+    for title, unit, patterns in _PICTURES:
+        drawn = {
+            name: points
+            for pattern in patterns
+            for name, points in curves.items()
+            if fnmatchcase(name, pattern)
+        }
         if drawn:
             path = report / f"{title.lower().replace(' ', '_')}.png"
             _draw(path, title, unit, drawn)
