@@ -52,6 +52,23 @@ def noise_batch(numbers: range) -> dict[str, SpeechBatch | SpeakerBatch]:
     }
 
 
+def small_multi_task_loss(
+    scale_method: str | None, comparison_interval: int | None = None
+) -> MultiTaskLoss:
+    return MultiTaskLoss(
+        ctc_loss=CtcLoss(blank_index=0),
+        speaker_loss=AamSoftmaxLoss(margin=0.2, scale=30.0),
+        scale_method=scale_method,
+        static_speech_weight=0.2,
+        dwa_weight_sum=1.0,
+        dwa_temperature=2.0,
+        dwa_window=4,
+        weight_lr=WEIGHT_LR,
+        gradnorm_alpha=1.5,
+        gradient_diagnostics_every_n_steps=comparison_interval,
+    )
+
+
 def small_multi_task(
     architecture: str,
     *,
@@ -63,18 +80,7 @@ def small_multi_task(
     torch.manual_seed(1)
     return MultiTask(
         network=small_multi_task_network(architecture, **changes),
-        loss=MultiTaskLoss(
-            ctc_loss=CtcLoss(blank_index=0),
-            speaker_loss=AamSoftmaxLoss(margin=0.2, scale=30.0),
-            scale_method=scale_method,
-            static_speech_weight=0.2,
-            dwa_weight_sum=1.0,
-            dwa_temperature=2.0,
-            dwa_window=4,
-            weight_lr=WEIGHT_LR,
-            gradnorm_alpha=1.5,
-            gradient_diagnostics_every_n_steps=comparison_interval,
-        ),
+        loss=small_multi_task_loss(scale_method, comparison_interval),
         tokenizer=LetterTokenizer(vocabulary_path=None),
         val_trials=[],
         test_trials={},
