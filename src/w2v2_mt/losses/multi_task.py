@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -90,7 +91,8 @@ class MultiTaskLoss(nn.Module):
             "speaker": self.speaker_loss(speaker_logits, speaker_indices),
         }
         # The same in each process, so that the weights are as well.
-        mean_losses = {task: mean_over_processes(loss) for task, loss in losses.items()}
+        means = mean_over_processes(torch.stack(list(losses.values())))
+        mean_losses = dict(zip(losses, means, strict=True))
         weights = self.weighting(mean_losses)
         total = weights["speech"] * losses["speech"] + weights["speaker"] * losses["speaker"]
         if isinstance(self.weighting, UncertaintyWeighting):

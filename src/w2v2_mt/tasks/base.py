@@ -49,9 +49,8 @@ class Optimisation:
         ]
         optimiser = self.algorithm(trained)
         if loss_weights:
-            optimiser.add_param_group(
-                {"params": list(loss_weights), "lr": weight_lr, "weight_decay": 0.0}
-            )
+            group = {"name": "loss_weights", "params": list(loss_weights)}
+            optimiser.add_param_group({**group, "lr": weight_lr, "weight_decay": 0.0})
         if isinstance(self.schedule, ReduceOnPlateau):
             return {
                 "optimizer": optimiser,
