@@ -1,52 +1,89 @@
-"""How fast are archives turned into shards, and how much memory do a million files take?
+"""How fast are archives turned into shards, and how much disk and memory does it take?
 
 Baselines: LibriSpeech unpacked, converted by one ffmpeg for each file, as many at once as there are
-cores, and then written to shards; m4a files converted by one ffmpeg each, as many at once. Ours and
-the baseline take turns on the same archives, which lie in DATA_FOLDER as the README says.
+cores, and then written to shards; m4a files converted by one ffmpeg for each file, and by ffmpeg at
+its best: as many processes as cores, with many files each. Ours is the command of the README. All
+take turns on the same files of DATA_FOLDER, in which the archives lie as the README says. "CPU"
+compares the processor time of all processes, which other work on the machine hardly changes.
 """
 
 import argparse
 import io
+import itertools
 import os
 import resource
+import shutil
 import statistics
 import subprocess
+import sys
 import tarfile
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import soundfile
 
-from w2v2_mt.data.preparation import librispeech
-from w2v2_mt.data.preparation.ffmpeg import decode_with_ffmpeg
 from w2v2_mt.data.preparation.meta import Sex
 from w2v2_mt.data.preparation.splits import split_utterances
 from w2v2_mt.data.preparation.trials import make_trials
 from w2v2_mt.data.preparation.utterance_names import UtteranceName
-from w2v2_mt.data.preparation.workers import answers
 from w2v2_mt.data.shards import find_shards, read_shard
 
-FFMPEG = ("ffmpeg", "-nostdin", "-loglevel", "error", "-y", "-threads", "1", "-i")
+FFMPEG = ("ffmpeg", "-nostdin", "-loglevel", "error", "-y")
+WAV = ("-ar", "16000", "-ac", "1", "-threads", "1")
 NUM_CORES = len(os.sched_getaffinity(0))
-FILES_PER_TASK = 64
+FILES_PER_PROCESS = 64
 UTTERANCES_PER_SHARD = 1000
+TRAIN_SUBSETS = ("train-clean-100", "train-clean-360", "train-other-500")
+CONVERT = Path(__file__).parents[1] / "scripts" / "voxceleb2_convert_to_wav.py"
+SAMPLING_SEC = 0.02
+MIB = 1 << 20
 
 
-def wav_of_each_file(files: list[Path]) -> None:
-    """One ffmpeg for each file, as many at once as there are cores."""
+@dataclass(frozen=True)
+class Cost:
+    """Of a piece of work: how long it takes, and the processor time of all its processes."""
 
-    def convert(file: Path) -> None:
-        wav = ("-ar", "16000", "-ac", "1", str(file.with_suffix(".wav")))
-        subprocess.run([*FFMPEG, str(file), *wav], check=True)
+    wall_sec: float
+    cpu_sec: float
 
+
+def cost_of(work: Callable[[], object]) -> Cost:
+    wall_sec, cpu_sec = time.perf_counter(), sum(os.times()[:4])
+    work()
+    return Cost(time.perf_counter() - wall_sec, sum(os.times()[:4]) - cpu_sec)
+
+
+def ratio(baselines: list[Cost], ours: list[Cost]) -> str:
+    """How many times as fast ours is: the median of all rounds, and each."""
+    pairs = list(zip(baselines, ours, strict=True))
+    walls = [baseline.wall_sec / our.wall_sec for baseline, our in pairs]
+    cpus = [baseline.cpu_sec / our.cpu_sec for baseline, our in pairs]
+    each = ", ".join(f"{value:.2f}" for value in walls)
+    return f"{statistics.median(walls):.2f} ({each}); CPU {statistics.median(cpus):.2f}"
+
+
+def convert_with_ffmpeg(files: list[Path], *, files_per_process: int) -> None:
+    """Write a wav file beside each file, by as many processes at once as there are cores."""
+
+    def convert(batch: list[Path]) -> None:
+        command = [*FFMPEG]
+        for file in batch:
+            command += ["-threads", "1", "-i", str(file)]
+        for index, file in enumerate(batch):
+            command += ["-map", f"{index}:a:0", *WAV, str(file.with_suffix(".wav"))]
+        subprocess.run(command, check=True)
+
+    starts = range(0, len(files), files_per_process)
     with ThreadPoolExecutor(NUM_CORES) as pool:
-        list(pool.map(convert, files))
+        list(pool.map(convert, [files[start : start + files_per_process] for start in starts]))
 
 
 def plain_shards(archive: Path, folder: Path) -> None:
@@ -54,7 +91,7 @@ def plain_shards(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as members:
         members.extractall(folder / "unpacked", filter="data")
     files = sorted((folder / "unpacked").rglob("*.flac"))
-    wav_of_each_file(files)
+    convert_with_ffmpeg(files, files_per_process=1)
     for start in range(0, len(files), UTTERANCES_PER_SHARD):
         with tarfile.open(folder / f"{start:06d}.tar", "w") as shard:
             for file in files[start : start + UTTERANCES_PER_SHARD]:
@@ -62,11 +99,19 @@ def plain_shards(archive: Path, folder: Path) -> None:
                 shard.add(file.with_suffix(".wav"), f"{key}.wav")
 
 
+def run_ours(*arguments: str | Path) -> None:
+    subprocess.run(
+        [sys.executable, *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
 def our_shards(archive: Path, folder: Path) -> None:
     (folder / "librispeech").mkdir(parents=True)
     (folder / "librispeech" / archive.name).symlink_to(archive.resolve())
-    subset = archive.name.removesuffix(".tar.gz")
-    assert librispeech.main(["--data_folder", str(folder), "--subsets", subset]) == 0
+    run_ours("-m", "w2v2_mt.data.preparation.librispeech", "--data_folder", folder)
 
 
 def plain_samples(folder: Path) -> dict[str, bytes]:
@@ -76,76 +121,119 @@ def plain_samples(folder: Path) -> dict[str, bytes]:
             for member in shard:
                 content = shard.extractfile(member)
                 assert content is not None
-                found[member.name.removesuffix(".wav")] = _pcm(content.read())
+                found[member.name.removesuffix(".wav")] = pcm(content.read())
     return found
 
 
 def our_samples(folder: Path) -> dict[str, bytes]:
     (shards,) = (folder / "librispeech_shards").glob("*/")
     return {
-        sample.key: _pcm(sample.audio)
+        sample.key: pcm(sample.audio)
         for shard in find_shards(shards, producer="ours")
         for sample in read_shard(shard)
     }
 
 
-def _pcm(content: bytes) -> bytes:
+def pcm(content: bytes) -> bytes:
     return soundfile.read(io.BytesIO(content), dtype="int16")[0].tobytes()
 
 
-def decode_task(files: list[Path]) -> int:
-    contents = [file.read_bytes() for file in files]
-    sources = [str(file) for file in files]
-    return len(decode_with_ffmpeg(contents, sources=sources, scratch=files[0].parent))
-
-
-def decode_together(files: list[Path]) -> None:
-    tasks = [
-        files[start : start + FILES_PER_TASK] for start in range(0, len(files), FILES_PER_TASK)
-    ]
-    assert sum(answers(decode_task, tasks, num_workers=NUM_CORES)) == len(files)
-
-
-def duration_sec_of(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def compare_shards(archive: Path, *, num_rounds: int) -> None:
-    ratios, ours_sec = [], []
+    plain, ours = [], []
     for _ in range(num_rounds):
         with tempfile.TemporaryDirectory() as name:
-            plain, ours = Path(name, "plain"), Path(name, "ours")
-            plain.mkdir()
-            plain_sec = duration_sec_of(partial(plain_shards, archive, plain))
-            ours_sec.append(duration_sec_of(partial(our_shards, archive, ours)))
-            ratios.append(plain_sec / ours_sec[-1])
-            assert plain_samples(plain) == our_samples(ours)
+            plain_folder, our_folder = Path(name, "plain"), Path(name, "ours")
+            plain_folder.mkdir()
+            plain.append(cost_of(partial(plain_shards, archive, plain_folder)))
+            ours.append(cost_of(partial(our_shards, archive, our_folder)))
+            samples = our_samples(our_folder)
+            assert plain_samples(plain_folder) == samples
+    rate = len(samples) / statistics.median(cost.wall_sec for cost in ours)
     print(
-        f"{archive.name}: {statistics.median(ours_sec):.2f} s, the same samples "
-        f"{statistics.median(ratios):.1f} times as fast as with one ffmpeg for each file "
-        f"(each round: {', '.join(f'{ratio:.1f}' for ratio in ratios)})"
+        f"{len(samples)} utterances to shards: {rate:.0f} in a second, the same samples; times as "
+        f"fast as with one ffmpeg for each file: {ratio(plain, ours)}"
     )
 
 
-def compare_decoding(archive: Path, *, num_files: int, num_rounds: int) -> None:
+def measure_disk(archive: Path) -> None:
+    """The disk that our shards take on the way and in the end."""
     with tempfile.TemporaryDirectory() as name:
-        files = []
-        with zipfile.ZipFile(archive) as members:
-            for index, member in enumerate(members.namelist()):
-                if member.endswith(".m4a") and len(files) < num_files:
-                    files.append(Path(name, f"{index}.m4a"))
-                    files[-1].write_bytes(members.read(member))
-        ratios, ours_sec = [], []
-        for _ in range(num_rounds):
-            plain_sec = duration_sec_of(lambda: wav_of_each_file(files))
-            ours_sec.append(duration_sec_of(lambda: decode_together(files)))
-            ratios.append(plain_sec / ours_sec[-1])
+        folder = Path(name)
+        sizes: list[int] = []
+        is_over = threading.Event()
+
+        def sample() -> None:
+            while not is_over.wait(SAMPLING_SEC):
+                sizes.append(disk_usage(folder))
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(sample)
+            our_shards(archive, folder)
+            is_over.set()
+        in_the_end = disk_usage(folder)
+        shard = max(path.stat().st_size for path in folder.rglob("*.tar"))
     print(
-        f"{len(files)} m4a files: {len(files) / statistics.median(ours_sec):.0f} in a second, "
-        f"{statistics.median(ratios):.1f} times as fast as one ffmpeg for each file on all cores "
-        f"(each round: {', '.join(f'{ratio:.1f}' for ratio in ratios)})"
+        f"{archive.stat().st_size / MIB:.0f} MiB of archive: at most {max(sizes) / MIB:.0f} MiB on "
+        f"disk on the way, {in_the_end / MIB:.0f} MiB in the end, in shards of {shard / MIB:.0f} "
+        f"MiB (looked at {len(sizes)} times)"
+    )
+
+
+def disk_usage(folder: Path) -> int:
+    """In bytes; a file may vanish while it is looked at."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(Path(path, name)).st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def write_repeated(archive: Path, *, source: Path, num_repeats: int) -> None:
+    """An archive of all that the training archives hold, so many times, as other readers."""
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for number, subset in itertools.product(range(num_repeats), TRAIN_SUBSETS):
+            with tarfile.open(source / f"{subset}.tar.gz") as members:
+                for member in members:
+                    if not member.name.endswith((".flac", ".trans.txt")):
+                        continue
+                    reader, chapter, name = member.name.split("/")[2:]
+                    old, new = f"{reader}-{chapter}", f"{reader}{number:03d}-{chapter}"
+                    content = members.extractfile(member)
+                    assert content is not None
+                    audio_or_text = content.read().replace(f"{old}-".encode(), f"{new}-".encode())
+                    folder = f"LibriSpeech/{TRAIN_SUBSETS[0]}/{new.replace('-', '/')}"
+                    copy = tarfile.TarInfo(f"{folder}/{name.replace(old, new)}")
+                    copy.size = len(audio_or_text)
+                    tar.addfile(copy, io.BytesIO(audio_or_text))
+
+
+def compare_conversion(archive: Path, *, num_files: int, num_rounds: int) -> None:
+    each, best, ours = [], [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with zipfile.ZipFile(archive) as members:
+            names = [each for each in members.namelist() if each.endswith(".m4a")][:num_files]
+            members.extractall(folder, names)
+        files = sorted(folder.rglob("*.m4a"))
+        for _ in range(num_rounds):
+            each.append(cost_of(partial(convert_with_ffmpeg, files, files_per_process=1)))
+            best.append(
+                cost_of(partial(convert_with_ffmpeg, files, files_per_process=FILES_PER_PROCESS))
+            )
+            ours.append(cost_of(partial(run_ours, CONVERT, folder)))
+            made = folder / "wav"
+            for file in files:
+                wav = made / file.with_suffix(".wav").relative_to(folder / "dev" / "aac")
+                assert pcm(wav.read_bytes()) == pcm(file.with_suffix(".wav").read_bytes())
+            shutil.rmtree(made)
+    rate = len(files) / statistics.median(cost.wall_sec for cost in ours)
+    print(
+        f"{len(files)} m4a files to wav files: {rate:.0f} in a second, the same samples; times as "
+        f"fast as with one ffmpeg for each file: {ratio(each, ours)}; as with one for "
+        f"{FILES_PER_PROCESS}: {ratio(best, ours)}"
     )
 
 
@@ -177,17 +265,31 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data_folder", type=Path, metavar="DATA_FOLDER")
-    parser.add_argument("--subset", default="train-clean-100")
-    parser.add_argument("--num_files", type=int, default=500, help="m4a files (%(default)s)")
+    parser.add_argument("--subset", default=TRAIN_SUBSETS[0], help="the small input (%(default)s)")
+    parser.add_argument(
+        "--num_repeats",
+        type=int,
+        default=5,
+        help="the large input is all training archives, so many times (%(default)s)",
+    )
+    parser.add_argument("--num_files", type=int, default=1000, help="m4a files (%(default)s)")
     parser.add_argument("--num_rounds", type=int, default=3)
     options = parser.parse_args()
+    archives = options.data_folder / "librispeech"
+    compare_shards(archives / f"{options.subset}.tar.gz", num_rounds=options.num_rounds)
+    with tempfile.TemporaryDirectory() as name:
+        large = Path(name, f"{TRAIN_SUBSETS[0]}.tar.gz")
+        write_repeated(large, source=archives, num_repeats=options.num_repeats)
+        compare_shards(large, num_rounds=options.num_rounds)
+        measure_disk(large)
+    compare_conversion(
+        options.data_folder / "voxceleb_archives" / "vox2_dev_aac.zip",
+        num_files=options.num_files,
+        num_rounds=options.num_rounds,
+    )
     for corpus in ((1200, 10, 5), (6000, 20, 9)):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             print(pool.submit(measure_names, *corpus).result(), flush=True)
-    archive = options.data_folder / "librispeech" / f"{options.subset}.tar.gz"
-    compare_shards(archive, num_rounds=options.num_rounds)
-    archive = options.data_folder / "voxceleb_archives" / "vox2_dev_aac.zip"
-    compare_decoding(archive, num_files=options.num_files, num_rounds=options.num_rounds)
 
 
 if __name__ == "__main__":

@@ -5,4 +5,5 @@ import sys
 
 from w2v2_mt.data.preparation.conversion import main
 
-sys.exit(main())
+if __name__ == "__main__":  # the processes that it starts import this file
+    sys.exit(main())

@@ -1,6 +1,7 @@
 import io
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from w2v2_mt.data.preparation.conversion import main, wav_path
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
+PROJECT = Path(__file__).resolve().parents[3]
 FILES = [
     f"train/dev/aac/id1/video{video}/{number:05d}.m4a" for video in (1, 2) for number in (1, 2)
 ]
@@ -54,6 +56,15 @@ def test_wav_files_lie_where_the_archive_wants_them(folder: Path) -> None:
         assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
     assert len(list(folder.rglob("*.m4a"))) == len(FILES)
     assert not list(folder.rglob(".*"))
+
+
+def test_the_script_converts_with_processes(folder: Path) -> None:
+    command = [sys.executable, PROJECT / "scripts" / "voxceleb2_convert_to_wav.py", folder]
+    finished = subprocess.run(
+        [*command, "--num_workers", "2"], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout == "5 files are wav files now.\n"
+    assert wav_files(folder) == EXPECTED
 
 
 def test_files_that_are_there_are_kept_and_others_made(folder: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -65,6 +66,18 @@ def test_bad_files_answer_for_themselves_and_spare_the_others(tmp_path: Path) ->
     for number, answer in enumerate(answers, start=1):
         assert isinstance(answer, ValueError)
         assert f"archive: {number}.m4a cannot be decoded by ffmpeg" in str(answer)
+
+
+def test_ffmpeg_that_is_killed_rejects_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "bin" / "ffmpeg"
+    killed.parent.mkdir()
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{killed.parent}:{os.environ['PATH']}")
+    with pytest.raises(OSError, match="ffmpeg was stopped by signal 9; run this again"):
+        decode(tmp_path, b"", b"")
 
 
 @pytest.mark.parametrize("options", ["-ar 44100", "-ac 2", "-ar 8000"])

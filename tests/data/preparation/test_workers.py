@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,10 @@ def inverted(number: int) -> float:
     return 1 / number
 
 
+def killed(number: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
 def test_each_task_is_answered_once(num_workers: int) -> None:
     with Workers(num_workers) as workers:
@@ -41,6 +46,11 @@ def test_each_task_is_answered_once(num_workers: int) -> None:
 def test_the_error_of_a_task_comes_through(num_workers: int) -> None:
     with Workers(num_workers) as workers, pytest.raises(ZeroDivisionError):
         list(workers.answers(inverted, [1, 0, 1]))
+
+
+def test_a_worker_that_is_killed_is_one_sentence() -> None:
+    with Workers(1) as workers, pytest.raises(OSError, match="a worker was killed from outside"):
+        list(workers.answers(killed, [1]))
 
 
 def test_tasks_are_made_as_workers_get_free() -> None:

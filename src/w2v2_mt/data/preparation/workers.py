@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.connection import wait as wait_for_any
 from types import TracebackType
@@ -50,7 +51,8 @@ class Workers:
     ) -> Generator[Answer, None, None]:
         """Yield the answer to each task as soon as it is there; without workers, in order.
 
-        Tasks are taken only as workers get free, so they may be made on the way.
+        Tasks are taken only as workers get free, so they may be made on the way. Raises OSError
+        where a worker is killed.
         """
         if self.num_workers == 0:
             yield from map(work, tasks)
@@ -66,6 +68,11 @@ class Workers:
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     yield future.result()
+        except BrokenProcessPool as error:
+            raise OSError(
+                "a worker was killed from outside, perhaps for want of memory; run the same "
+                "command again, with fewer --num_workers if there are many."
+            ) from error
         finally:
             for future in running:
                 future.cancel()
