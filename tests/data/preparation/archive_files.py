@@ -13,6 +13,7 @@ import numpy as np
 from tests.data.shard_files import encoded_audio
 from w2v2_mt.data.preparation.options import Options
 
+VOXCELEB2_SPEAKERS = {f"id0000{number}": "fm"[number % 2] for number in range(1, 7)}
 Members = Sequence[tuple[str, bytes]]
 
 
@@ -105,6 +106,36 @@ def write_voxceleb(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vox1_meta.csv").write_text("\n".join(meta) + "\n")
     (folder / "veri_test2.txt").write_text("".join(trials))
+
+
+def write_voxceleb2(data_folder: Path) -> None:
+    """The archives of VoxCeleb1 and that of VoxCeleb2 as wav files, and the meta files.
+
+    The three lists share utterances, and the first has some for itself.
+    """
+    write_voxceleb(
+        data_folder,
+        dev_speakers={"id10001": "f", "id10002": "m"},
+        test_speakers={"id10270": "f"},
+    )
+    write_zip(
+        data_folder / "voxceleb_archives" / "vox2_dev_wav.zip",
+        [
+            (f"wav/{speaker}/video_{video}/{number:05d}.wav", encoded_audio(noise(number)))
+            for speaker in VOXCELEB2_SPEAKERS
+            for video in range(4)
+            for number in range(1, 4)
+        ],
+    )
+    meta = data_folder / "voxceleb_meta"
+    lines = ["VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set "]
+    lines += [f"{speaker} ,n0001 ,{sex} ,dev " for speaker, sex in VOXCELEB2_SPEAKERS.items()]
+    (meta / "vox2_meta.csv").write_text("\ufeff" + "\n".join(lines) + "\n", encoding="utf-8")
+    same = "1 id10001/video_0/00001.wav id10001/video_1/00001.wav\n"
+    other = "0 id10001/video_0/00001.wav id10002/video_2/00002.wav\n"
+    original = (meta / "veri_test2.txt").read_text().splitlines(keepends=True)
+    (meta / "list_test_all2.txt").write_text("".join([same, other, *original[:5]]))
+    (meta / "list_test_hard2.txt").write_text("".join([same, *original[:2]]))
 
 
 def file_contents(folder: Path) -> dict[str, bytes]:

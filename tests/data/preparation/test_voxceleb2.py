@@ -8,40 +8,25 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.data.preparation.archive_files import file_contents, noise, write_voxceleb, write_zip
+from tests.data.preparation.archive_files import (
+    VOXCELEB2_SPEAKERS,
+    file_contents,
+    noise,
+    write_voxceleb2,
+    write_zip,
+)
 from tests.data.shard_files import encoded_audio
 from w2v2_mt.data.preparation.voxceleb2 import main
 from w2v2_mt.data.shards import find_shards, read_shard
 from w2v2_mt.data.trials import keys_of_trials, read_trials
 
-SPEAKERS = {f"id0000{number}": "fm"[number % 2] for number in range(1, 7)}
 TEST_FOLDERS = ("vox2_shards/test", "vox2_shards_all/test", "vox2_shards_hard/test")
 LISTS = ("veri_test2.txt", "list_test_all2.txt", "list_test_hard2.txt")
-VOX1 = {"dev_speakers": {"id10001": "f", "id10002": "m"}, "test_speakers": {"id10270": "f"}}
 
 
 @pytest.fixture
 def data_folder(tmp_path: Path) -> Path:
-    """Wav archives; the three lists share utterances, and the first has some for itself."""
-    write_voxceleb(tmp_path, **VOX1)
-    write_zip(
-        tmp_path / "voxceleb_archives" / "vox2_dev_wav.zip",
-        [
-            (f"wav/{speaker}/video_{video}/{number:05d}.wav", encoded_audio(noise(number)))
-            for speaker in SPEAKERS
-            for video in range(4)
-            for number in range(1, 4)
-        ],
-    )
-    meta = tmp_path / "voxceleb_meta"
-    lines = ["VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set "]
-    lines += [f"{speaker} ,n0001 ,{sex} ,dev " for speaker, sex in SPEAKERS.items()]
-    (meta / "vox2_meta.csv").write_text("\ufeff" + "\n".join(lines) + "\n", encoding="utf-8")
-    same = "1 id10001/video_0/00001.wav id10001/video_1/00001.wav\n"
-    other = "0 id10001/video_0/00001.wav id10002/video_2/00002.wav\n"
-    original = (meta / "veri_test2.txt").read_text().splitlines(keepends=True)
-    (meta / "list_test_all2.txt").write_text("".join([same, other, *original[:5]]))
-    (meta / "list_test_hard2.txt").write_text("".join([same, *original[:2]]))
+    write_voxceleb2(tmp_path)
     return tmp_path
 
 
@@ -98,7 +83,7 @@ def test_the_other_speakers_train_and_validate(data_folder: Path) -> None:
     val = samples_of(data_folder / "vox2_shards" / "val")
     assert len(train) + len(val) == 6 * 12
     assert {fact["speaker_id"]: fact["speaker_id_idx"] for fact in train.values()} == {
-        speaker: index for index, speaker in enumerate(sorted(SPEAKERS))
+        speaker: index for index, speaker in enumerate(sorted(VOXCELEB2_SPEAKERS))
     }
     trials = read_trials(data_folder / "vox2_shards" / "val" / "val_trials.txt", producer="x")
     assert len(trials) == 10
