@@ -2,6 +2,7 @@ import pytest
 import torch
 from small_networks import (
     NO_REGULARISATION,
+    UPSTREAMS,
     save_architecture,
     small_config,
     small_multi_task_network,
@@ -19,7 +20,7 @@ def architecture(tmp_path):
     return save_architecture(tmp_path, "base")
 
 
-@pytest.mark.parametrize("kind", ["base", "large"])
+@pytest.mark.parametrize("kind", sorted(UPSTREAMS))
 def test_every_probability_of_the_regularisation_reaches_the_modules(tmp_path, kind):
     regularisation = Regularisation(
         activation_dropout=0.11,
@@ -100,7 +101,9 @@ def test_an_explicit_number_of_speakers_sizes_the_classifier(architecture):
     assert small_speaker_network(architecture, explicit_num_speakers=9).head.num_speakers == 9
 
 
-def test_gradient_checkpointing_changes_no_gradient(architecture):
+@pytest.mark.parametrize("kind", sorted(UPSTREAMS))
+def test_gradient_checkpointing_changes_no_gradient(tmp_path, kind):
+    architecture = save_architecture(tmp_path, kind)
     waveforms, num_samples = torch.randn(2, 6_000), torch.tensor([6_000, 4_000])
     gradients = []
     for use_gradient_checkpointing in (False, True):

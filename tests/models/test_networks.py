@@ -122,16 +122,48 @@ def test_a_batch_of_one_task_trains_only_its_own_branch(architecture, waveforms)
     assert all(p.grad is not None for p in network.trunk.encoder.shared.parameters())
 
 
-def test_branches_start_as_the_plain_encoder(architecture, waveforms):
+@pytest.mark.parametrize("num_shared", range(4))
+def test_branches_start_as_the_plain_encoder(architecture, waveforms, num_shared):
     torch.manual_seed(3)
     plain = small_multi_task_network(architecture).eval()
     torch.manual_seed(3)
-    branched = small_multi_task_network(architecture, use_multi_branch_encoder=True).eval()
+    branched = small_multi_task_network(
+        architecture, use_multi_branch_encoder=True, num_shared_transformers=num_shared
+    ).eval()
     with torch.no_grad():
         expected, _ = plain.trunk(waveforms, NUM_SAMPLES, tasks=["speech"])
         frames, _ = branched.trunk(waveforms, NUM_SAMPLES, tasks=["speech", "speaker"])
-    torch.testing.assert_close(frames["speech"], expected["speech"])
-    torch.testing.assert_close(frames["speaker"], expected["speech"])
+    assert torch.equal(frames["speech"], expected["speech"])
+    assert torch.equal(frames["speaker"], expected["speech"])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "mean+std"])
+def test_all_ways_of_sharing_at_once_equal_a_loop(architecture, waveforms, pooling):
+    network = small_multi_task_network(
+        architecture, **SHARING["all"], stat_pooling_type=pooling
+    ).eval()
+    with torch.no_grad():
+        for parameter in network.trunk.encoder.branches["speaker"].parameters():
+            parameter.mul_(1.1)  # so that it matters whose branch is read
+        logits = network(waveforms, NUM_SAMPLES).speech.logits
+        network.speech_head.linear.bias[0] += (logits[..., 1:].amax(-1) - logits[..., 0]).median()
+        frames, num_frames = network.trunk(waveforms, NUM_SAMPLES, tasks=["speech", "speaker"])
+        output = network(waveforms, NUM_SAMPLES)
+        for row in range(2):
+            kept = []
+            for index in range(int(num_frames[row])):
+                scores = network.speech_head.linear(frames["speech"][row, index, 12:])
+                torch.testing.assert_close(output.speech.logits[row, index], scores)
+                if int(output.speech.logits[row, index].argmax()) != 0:
+                    kept.append(frames["speaker"][row, index, :12])
+            assert 1 < len(kept) < num_frames[row]
+            values = torch.stack(kept)
+            expected = values.mean(dim=0)
+            if pooling == "mean+std":
+                expected = torch.cat([expected, values.std(dim=0, correction=0)])
+            torch.testing.assert_close(
+                output.speaker.embeddings[row], expected, atol=1e-5, rtol=1e-4
+            )
 
 
 def test_a_split_gives_each_head_its_own_dimensions(architecture, waveforms):
