@@ -39,7 +39,7 @@ class DecodeWholeFiles:
     """EncodedSample -> DecodedSample: what `Decode` does, with all of a file decoded first."""
 
     def __init__(self, *, selector: ChunkSelector) -> None:
-        self.decode = Decode(selector=None)
+        self.decode = Decode()
         self.selector = selector
 
     def __call__(self, samples: Iterable[EncodedSample], rng: Random) -> Iterator[DecodedSample]:
@@ -148,7 +148,8 @@ def measure_speaker(settings: dict[str, Any], *, num_batches: int) -> None:
         speeds.append(read(training_loader("speaker", settings), num_batches=num_batches)[0])
         loader = training_loader("speaker", settings)
         assert isinstance(loader.dataset, TrainingStream)
-        loader.dataset.stages[0] = DecodeWholeFiles(selector=selector)
+        # In place of the choice of a chunk and its decoding.
+        loader.dataset.stages[:2] = [DecodeWholeFiles(selector=selector)]
         baseline_speeds.append(read(loader, num_batches=num_batches)[0])
     ratios = [ours / whole for ours, whole in zip(speeds, baseline_speeds, strict=True)]
     print(

@@ -1,3 +1,6 @@
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -15,6 +18,7 @@ from w2v2_mt.data.stages import (
     Decode,
     DecodedSample,
     NormaliseWaveform,
+    SelectChunks,
 )
 from w2v2_mt.data.tokenizer import LetterTokenizer
 
@@ -36,7 +40,10 @@ def _selector(strategy: Any, length_sec: float = 3) -> ChunkSelector:
 
 
 def _decode(sample: EncodedSample, selector: ChunkSelector | None = None) -> list[DecodedSample]:
-    return list(Decode(selector=selector)([sample], Random(0)))
+    samples: Iterable[EncodedSample] = [sample]
+    if selector is not None:
+        samples = SelectChunks(selector=selector, shuffle_buffer_size=1)(samples, Random(0))
+    return list(Decode()(samples, Random(0)))
 
 
 @pytest.fixture
@@ -143,9 +150,55 @@ def test_unusable_audio_is_named(audio: bytes, facts: dict[str, Any], problem: s
         _decode(_encoded(audio, **facts))
 
 
+@pytest.mark.parametrize("strategy", ["contiguous", "random_contiguous"])
+def test_the_chunks_of_a_file_are_shuffled_among_those_of_others(
+    num_frames_read: list[int], strategy: str
+) -> None:
+    audio = encoded_audio(RAMP)
+    files = [
+        EncodedSample(key=str(number), audio=audio, facts={"num_frames": len(RAMP)}, shard="x.tar")
+        for number in range(40)
+    ]
+    num_taken = 0
+
+    def taken() -> Iterable[EncodedSample]:
+        nonlocal num_taken
+        for file in files:
+            num_taken += 1
+            yield file
+
+    # Ten chunks of each file; about seven files wait.
+    selector = _selector(strategy, length_sec=10_000 / SAMPLE_RATE_HZ)
+    stage = SelectChunks(selector=selector, shuffle_buffer_size=64)
+    chunks = iter(stage(taken(), Random(0)))
+    batches = [list(islice(chunks, 20))]
+    assert num_taken == 9
+    while batch := list(islice(chunks, 20)):
+        batches.append(batch)
+    assert num_frames_read == []
+    drawn = [(chunk.key, chunk.chunk) for batch in batches for chunk in batch]
+    assert len(set(drawn)) == len(drawn) == 40 * 10
+    for batch in batches:
+        assert max(Counter(chunk.key for chunk in batch).values()) <= 10
+        assert len({chunk.key for chunk in batch}) >= 4
+    again = list(stage(files, Random(0)))
+    assert [(chunk.key, chunk.chunk) for chunk in again] == drawn
+    (first,) = Decode()(again[:1], Random(0))
+    assert num_frames_read == [len(first.waveform)] == [10_000]
+
+
+def test_one_chunk_of_each_file_stays_in_the_order_of_the_files() -> None:
+    files = [_encoded(encoded_audio(RAMP), number=number) for number in range(20)]
+    stage = SelectChunks(selector=_selector("random"), shuffle_buffer_size=64)
+    chunks = list(stage(files, Random(0)))
+    assert [chunk.facts["number"] for chunk in chunks] == list(range(20))
+    assert {len(chunk.chunk) for chunk in chunks if chunk.chunk} == {48_000}
+
+
 def test_each_of_several_short_files_is_used_whole() -> None:
     samples = [_encoded(encoded_audio(RAMP[:length])) for length in (10, 20, 30)]
-    decoded = Decode(selector=_selector("random"))(samples, Random(0))
+    chunks = SelectChunks(selector=_selector("random"), shuffle_buffer_size=1)(samples, Random(0))
+    decoded = Decode()(chunks, Random(0))
     assert [len(sample.waveform) for sample in decoded] == [10, 20, 30]
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from w2v2_mt.core.batches import UNKNOWN_SPEAKER_INDEX, SpeakerBatch
+from w2v2_mt.data.stages import ChunkSelector
 from w2v2_mt.data.trials import keys_of_trials
 from w2v2_mt.data.voxceleb import VoxCelebData
 
@@ -32,6 +33,15 @@ def test_training_batches_hold_chunks_of_indexed_speakers(voxceleb: Make) -> Non
 def test_an_epoch_of_training_reads_each_utterance_once(voxceleb: Make) -> None:
     keys = _keys(list(islice(voxceleb(num_workers=2).train_dataloader(), 4)))
     assert len(set(keys)) == len(keys) == 4 * 3 * 2
+
+
+@pytest.mark.parametrize("strategy", ["contiguous", "random_contiguous"])
+def test_a_batch_of_contiguous_chunks_is_not_of_one_file(voxceleb: Make, strategy: Any) -> None:
+    # Five to fifteen chunks of each file, more than a batch holds.
+    selector = ChunkSelector(desired_chunk_length_sec=0.1, selection_strategy=strategy)
+    batches = list(islice(voxceleb(selector_train=selector).train_dataloader(), 20))
+    num_files = [len(set(batch.keys)) for batch in batches]
+    assert sum(num_files) / len(num_files) > 2
 
 
 def test_chunks_differ_from_epoch_to_epoch_but_not_for_a_seed(voxceleb: Make) -> None:

@@ -9,12 +9,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedSample:
-    """An utterance as it lies in a shard: the bytes of an audio file and the facts beside it."""
+    """An utterance as it lies in a shard: the bytes of an audio file and the facts beside it.
+
+    `chunk` are the positions of the audio samples that are used; None: all.
+    """
 
     key: str
     audio: bytes
     facts: dict[str, Any]
     shard: str
+    chunk: range | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,7 +111,7 @@ class LibriSpeechData(LightningDataModule):
         return [evaluation_loader(stream, self.loading) for stream in streams]
 
     def _stages(self) -> list[Stage]:
-        return [Decode(selector=None), self.normaliser, AttachLetters(tokenizer=self.tokenizer)]
+        return [Decode(), self.normaliser, AttachLetters(tokenizer=self.tokenizer)]
 
     def _meta(self, folder: str) -> dict[str, Any]:
         path = self.shards_folder / folder / "meta.json"

@@ -57,7 +57,11 @@ class SpeechLoading:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeakerLoading:
-    """How utterances of VoxCeleb become batches; `shuffle_queue_size` are shuffled together."""
+    """How utterances of VoxCeleb become batches.
+
+    `shuffle_queue_size` utterances are shuffled together, and as many chunks where several are cut
+    from each.
+    """
 
     train_batch_size: PositiveInt
     shuffle_queue_size: PositiveInt

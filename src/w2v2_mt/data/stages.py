@@ -4,6 +4,7 @@ A stage is called as `stage(samples, rng)` and draws whatever it draws from `rng
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from random import Random
@@ -17,6 +18,7 @@ from torch import Tensor
 from w2v2_mt.core.constraints import PositiveFloat
 from w2v2_mt.core.samples import EncodedSample, SpeakerSample, SpeechSample
 from w2v2_mt.core.units import SAMPLE_RATE_HZ, samples_from_seconds
+from w2v2_mt.data.batching import shuffled
 from w2v2_mt.data.tokenizer import LetterTokenizer
 
 Stage = Callable[[Iterable[Any], Random], Iterator[Any]]
@@ -56,6 +58,11 @@ class ChunkSelector:
         self.num_chunk_samples = samples_from_seconds(desired_chunk_length_sec)
         self.selection_strategy = selection_strategy
 
+    @property
+    def chooses_several(self) -> bool:
+        """Whether more than one chunk of a file may be used."""
+        return self.selection_strategy in ("contiguous", "random_contiguous")
+
     def chunks(self, num_samples: int, rng: Random) -> list[range]:
         """The ranges of sample positions to decode of a file of `num_samples`."""
         length = self.num_chunk_samples
@@ -76,35 +83,44 @@ class ChunkSelector:
         return [range(start, start + length) for start in starts]
 
 
-class Decode:
-    """EncodedSample -> DecodedSample, whole or one for each selected chunk of it.
+class SelectChunks:
+    """EncodedSample -> EncodedSample with a chunk, one for each that the selector chooses of it.
 
-    Only the selected chunks are decoded. Audio that is not 16 kHz, mono, finite, readable and as
-    long as its facts say is a ValueError that names the utterance and its shard.
+    Where it chooses several of a file, they are shuffled among those of other files, so that a
+    batch is not of one voice. At most `shuffle_buffer_size` chunks wait for that, not yet decoded;
+    those of a file share its bytes.
     """
 
-    def __init__(self, *, selector: ChunkSelector | None) -> None:
+    def __init__(self, *, selector: ChunkSelector, shuffle_buffer_size: int) -> None:
         self.selector = selector
+        self.shuffle_buffer_size = shuffle_buffer_size
+
+    def __call__(self, samples: Iterable[EncodedSample], rng: Random) -> Iterator[EncodedSample]:
+        chunks = (
+            replace(sample, chunk=chunk)
+            for sample in samples
+            for chunk in self.selector.chunks(_num_samples(sample), rng)
+        )
+        if self.selector.chooses_several:
+            return shuffled(chunks, buffer_size=self.shuffle_buffer_size, rng=rng)
+        return chunks
+
+
+class Decode:
+    """EncodedSample -> DecodedSample: its chunk alone, or the whole of it.
+
+    Audio that is not 16 kHz, mono, finite, readable and as long as its facts say is a ValueError
+    that names the utterance and its shard.
+    """
 
     def __call__(self, samples: Iterable[EncodedSample], rng: Random) -> Iterator[DecodedSample]:
         for sample in samples:
-            try:
-                waveforms = self._waveforms(sample, rng)
-            except soundfile.SoundFileError as error:
-                raise _bad_audio(sample, f"cannot be decoded ({error})") from error
-            for waveform in waveforms:
-                yield DecodedSample(
-                    key=sample.key, waveform=waveform, facts=sample.facts, shard=sample.shard
-                )
-
-    def _waveforms(self, sample: EncodedSample, rng: Random) -> list[Float[Tensor, " samples"]]:
-        with soundfile.SoundFile(BytesIO(sample.audio)) as file:
-            _check_header(file, sample)
-            if self.selector is None:
-                chunks = [range(file.frames)]
-            else:
-                chunks = self.selector.chunks(file.frames, rng)
-            return [_read_chunk(file, chunk, sample) for chunk in chunks]
+            with _opened(sample) as file:
+                chunk = range(file.frames) if sample.chunk is None else sample.chunk
+                waveform = _read_chunk(file, chunk, sample)
+            yield DecodedSample(
+                key=sample.key, waveform=waveform, facts=sample.facts, shard=sample.shard
+            )
 
 
 class NormaliseWaveform:
@@ -171,6 +187,25 @@ class AttachSpeaker:
                 speaker_id=sample.fact("speaker_id"),
                 speaker_index=speaker_index,
             )
+
+
+@contextmanager
+def _opened(sample: EncodedSample) -> Iterator[soundfile.SoundFile]:
+    try:
+        with soundfile.SoundFile(BytesIO(sample.audio)) as file:
+            _check_header(file, sample)
+            yield file
+    except soundfile.SoundFileError as error:
+        raise _bad_audio(sample, f"cannot be decoded ({error})") from error
+
+
+def _num_samples(sample: EncodedSample) -> int:
+    """What its facts say, which decoding holds against the file; else the file is opened."""
+    stated = sample.facts.get("num_frames")
+    if isinstance(stated, int):
+        return stated
+    with _opened(sample) as file:
+        return file.frames
 
 
 def _check_header(file: soundfile.SoundFile, sample: EncodedSample) -> None:

@@ -17,7 +17,14 @@ from w2v2_mt.data.loading import (
     training_loader,
 )
 from w2v2_mt.data.shards import find_shards
-from w2v2_mt.data.stages import AttachSpeaker, ChunkSelector, Decode, NormaliseWaveform, Stage
+from w2v2_mt.data.stages import (
+    AttachSpeaker,
+    ChunkSelector,
+    Decode,
+    NormaliseWaveform,
+    SelectChunks,
+    Stage,
+)
 from w2v2_mt.data.streams import EvaluationStream, TrainingStream
 from w2v2_mt.data.trials import keys_of_trials, limited_trials, read_trials
 
@@ -95,7 +102,13 @@ class VoxCelebData(LightningDataModule):
         stream = TrainingStream(
             shards=self._shards(self.train_set),
             shuffle_buffer_size=self.loading.shuffle_queue_size,
-            stages=self._stages(selector=self.selector_train, is_training=True),
+            stages=[
+                SelectChunks(
+                    selector=self.selector_train,
+                    shuffle_buffer_size=self.loading.shuffle_queue_size,
+                ),
+                *self._stages(is_training=True),
+            ],
             batching=self.loading.training_batches,
             collate=partial(SpeakerBatch.collate, set_name="train"),
             seed=self.seed,
@@ -130,7 +143,7 @@ class VoxCelebData(LightningDataModule):
                     shard.resolve() for folder in folders for shard in self._shards(folder)
                 )
             ),
-            stages=self._stages(selector=None, is_training=False),
+            stages=self._stages(is_training=False),
             batching=self.loading.evaluation_batches,
             collate=partial(SpeakerBatch.collate, set_name=set_name),
             only_keys=only_keys,
@@ -140,8 +153,8 @@ class VoxCelebData(LightningDataModule):
         )
         return evaluation_loader(stream, self.loading)
 
-    def _stages(self, *, selector: ChunkSelector | None, is_training: bool) -> list[Stage]:
-        return [Decode(selector=selector), self.normaliser, AttachSpeaker(is_training=is_training)]
+    def _stages(self, *, is_training: bool) -> list[Stage]:
+        return [Decode(), self.normaliser, AttachSpeaker(is_training=is_training)]
 
     def _shards(self, folder: str) -> list[Path]:
         return find_shards(self.shards_folder / folder, producer=_PRODUCER)
