@@ -68,15 +68,22 @@ def test_bad_files_answer_for_themselves_and_spare_the_others(tmp_path: Path) ->
         assert f"archive: {number}.m4a cannot be decoded by ffmpeg" in str(answer)
 
 
-def test_ffmpeg_that_is_killed_rejects_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("does", "complaint"),
+    [
+        ("kill -9 $$", "ffmpeg was stopped by signal 9; run this again"),
+        ("echo 'av_interleaved_write_frame(): No space left on device' >&2; exit 1", "No space"),
+    ],
+)
+def test_what_stops_ffmpeg_from_outside_rejects_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, complaint: str
 ) -> None:
-    killed = tmp_path / "bin" / "ffmpeg"
-    killed.parent.mkdir()
-    killed.write_text("#!/bin/sh\nkill -9 $$\n")
-    killed.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{killed.parent}:{os.environ['PATH']}")
-    with pytest.raises(OSError, match="ffmpeg was stopped by signal 9; run this again"):
+    stand_in = tmp_path / "bin" / "ffmpeg"
+    stand_in.parent.mkdir()
+    stand_in.write_text(f"#!/bin/sh\n{does}\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}:{os.environ['PATH']}")
+    with pytest.raises(OSError, match=complaint):
         decode(tmp_path, b"", b"")
 
 

@@ -3,6 +3,8 @@
 Starting ffmpeg takes longer than decoding an utterance, so one process decodes many files.
 """
 
+import errno
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +23,7 @@ FILES_PER_PROCESS = 64
 MAX_DURATION_ERROR_SEC = 0.2
 """A few frames of AAC, which may be cut at both ends."""
 
+FULL_DISK = os.strerror(errno.ENOSPC)
 INPUT = re.compile(r"^Input #(\d+), ")
 DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)")
 STREAM = re.compile(r"^  Stream #\d+:\d+.*: Audio: .*, (\d+) Hz, (\w+)")
@@ -45,7 +48,7 @@ def decode_with_ffmpeg(
     m4a cannot be read from a pipe. What is not 16 kHz mono is resampled and mixed down by ffmpeg.
 
     Raises:
-        OSError: the files cannot be written to `scratch`, or ffmpeg cannot be started.
+        OSError: the files cannot be written to `scratch`, or ffmpeg cannot be started or is killed.
     """
     answers: list[DecodedAudio | ValueError] = []
     for start in range(0, len(contents), FILES_PER_PROCESS):
@@ -89,6 +92,8 @@ def _decoded(contents: Sequence[bytes], scratch: Path) -> list[DecodedAudio] | N
         )
         if finished.returncode < 0:
             raise OSError(f"ffmpeg was stopped by signal {-finished.returncode}; run this again.")
+        if finished.returncode != 0 and FULL_DISK in finished.stderr:
+            raise OSError(errno.ENOSPC, FULL_DISK, name)
         promised = _promised(finished.stderr)
         if finished.returncode != 0 or len(promised) != len(contents):
             return None
