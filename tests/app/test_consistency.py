@@ -67,8 +67,9 @@ def test_wandb_needs_a_key_or_no_server(
     small_config("train_speech", "use_wandb=true")
 
 
-def test_the_key_of_a_login_is_found(small_config, without_wandb_account, monkeypatch):
-    without_wandb_account.write_text("machine api.wandb.ai login user password k\n")
+@pytest.mark.parametrize("server", ["api.wandb.ai", "api.forge.coreweave.com"])
+def test_the_key_of_a_login_is_found(small_config, without_wandb_account, monkeypatch, server):
+    without_wandb_account.write_text(f"machine {server} login user password k\n")
     small_config("train_speech", "use_wandb=true")
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org:8080")
     with pytest.raises(ConfigError, match="there is no key"):

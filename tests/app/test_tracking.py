@@ -22,6 +22,14 @@ def test_without_wandb_a_run_is_followed_in_its_own_folder(tmp_path):
     assert tensorboard.log_dir.rstrip("/") == str(tmp_path / "tensorboard")
 
 
+def test_an_account_that_wandb_refuses_is_told_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    monkeypatch.setenv("WANDB_MODE", "online")
+    config = {"use_wandb": True, "project_name": "p", "experiment_name": "e", "tag": None}
+    with pytest.raises(ValueError, match=r"^wandb cannot follow the run \(.*\); .* WANDB_MODE=of"):
+        build_loggers(config, tmp_path, num_steps_done=0)
+
+
 @pytest.mark.parametrize(("num_steps_done", "kept"), [(0, []), (2, ["3.0", "2.0"])])
 def test_of_an_earlier_part_of_a_run_the_steps_before_its_checkpoint_are_kept(
     tmp_path, num_steps_done, kept

@@ -15,6 +15,8 @@ Config = dict[str, Any]
 
 _WANDB_MODES_WITHOUT_KEY = ("offline", "dryrun", "disabled")
 
+_WANDB_SERVERS = ("api.wandb.ai", "api.forge.coreweave.com")
+
 
 def check_consistency(config: Config) -> None:
     """Raises ConfigError with everything that does not go together in a config without flaws."""
@@ -61,10 +63,12 @@ def _can_follow_on_wandb(environment: Mapping[str, str]) -> bool:
         return True
     if environment.get("WANDB_API_KEY") or environment.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    server = urlsplit(environment.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
+    address = environment.get("WANDB_BASE_URL")
+    servers = [urlsplit(address).netloc] if address else _WANDB_SERVERS
     try:
         # Where `wandb login` writes the key.
-        return netrc.netrc(environment.get("NETRC")).authenticators(server) is not None
+        known = netrc.netrc(environment.get("NETRC"))
+        return any(known.authenticators(server) for server in servers)
     except (OSError, netrc.NetrcParseError):
         return False
 

@@ -14,23 +14,36 @@ def build_loggers(config: dict[str, Any], folder: Path, *, num_steps_done: int) 
     """The trackers of one run, all writing below its folder.
 
     What was logged for the first `num_steps_done` steps, of which the folder has a checkpoint, is
-    kept.
+    kept. Raises ValueError where wandb refuses the account or does not answer.
     """
     loggers: list[Logger] = [
         _csv_logger(folder, num_steps_done=num_steps_done),
         TensorBoardLogger(save_dir=folder, name="tensorboard", version=""),
     ]
     if config["use_wandb"]:
-        loggers.append(
-            WandbLogger(
-                save_dir=folder,
-                project=config["project_name"],
-                name=config["experiment_name"],
-                tags=tags(config["tag"]),
-                config=config,
-            )
-        )
+        loggers.append(_wandb_logger(config, folder))
     return loggers
+
+
+def _wandb_logger(config: dict[str, Any], folder: Path) -> WandbLogger:
+    """Connected at once, so that a server that does not answer is told before training."""
+    import wandb  # It takes long, and most runs do without.
+
+    logger = WandbLogger(
+        save_dir=folder,
+        project=config["project_name"],
+        name=config["experiment_name"],
+        tags=tags(config["tag"]),
+        config=config,
+    )
+    try:
+        _ = logger.experiment
+    except wandb.Error as error:
+        raise ValueError(
+            f"wandb cannot follow the run ({str(error).splitlines()[0]}); correct its settings, "
+            "set WANDB_MODE=offline, or set use_wandb=false."
+        ) from error
+    return logger
 
 
 def _csv_logger(folder: Path, *, num_steps_done: int) -> CSVLogger:
