@@ -14,6 +14,7 @@ from w2v2_mt.data.preparation.options import add_arguments, options_from
         ({"num_workers": -1}, "--num_workers is -1; it must be at least 0"),
         ({"limit": 0}, "--limit is 0; it must be at least 1"),
         ({"max_rejected": 1.5}, "--max_rejected is 1.5; it must be from 0 to 1"),
+        ({"limit": 5, "delete_originals": True}, "would remove what --limit leaves out"),
     ],
 )
 def test_impossible_values_are_refused(changes: dict, complaint: str) -> None:
@@ -24,14 +25,14 @@ def test_impossible_values_are_refused(changes: dict, complaint: str) -> None:
 def test_the_command_line_sets_every_option() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    line = "--data_folder d --seed 3 --samples_per_shard 9 --audio_format flac --limit 4 --strict"
+    line = "--data_folder d --seed 3 --samples_per_shard 9 --audio_format flac --strict"
     line += " --max_rejected 0.5 --num_workers 0 --overwrite --delete_originals"
+    assert options_from(parser.parse_args("--data_folder d --limit 4".split())).limit == 4
     assert options_from(parser.parse_args(line.split())) == options(
         Path("d"),
         seed=3,
         samples_per_shard=9,
         audio_format="flac",
-        limit=4,
         strict=True,
         max_rejected=0.5,
         overwrite=True,

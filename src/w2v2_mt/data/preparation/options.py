@@ -33,6 +33,10 @@ class Options:
                 raise ValueError(f"--{name} is {value}; it must be at least {minimum}.")
         if not 0 <= self.max_rejected <= 1:
             raise ValueError(f"--max_rejected is {self.max_rejected}; it must be from 0 to 1.")
+        if self.delete_originals and self.limit is not None:
+            raise ValueError(
+                "--delete_originals would remove what --limit leaves out; leave out one of them."
+            )
 
     def facts(self) -> dict[str, object]:
         """What decides the bytes of the result."""
