@@ -22,7 +22,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def states_of_two(tmp_path_factory):
-    """What process 0 of two saved."""
+    """What each of two processes saved."""
     folder = tmp_path_factory.mktemp("two")
     path = os.pathsep.join(str(ROOT / part) for part in (".", "tests", "tests/models"))
     processes = [
@@ -48,7 +48,7 @@ def states_of_two(tmp_path_factory):
     ]
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
-    return torch.load(folder / "states.pt", weights_only=True)
+    return [torch.load(folder / f"states_of_{rank}.pt", weights_only=True) for rank in range(2)]
 
 
 @pytest.fixture(scope="module")
@@ -58,5 +58,12 @@ def states_of_one(tmp_path_factory):
 
 @pytest.mark.parametrize("scale_method", [str(method) for method in METHODS])
 def test_two_processes_train_as_one_does(states_of_one, states_of_two, scale_method):
-    one, two = states_of_one[scale_method], states_of_two[scale_method]
+    one, (two, other) = states_of_one[scale_method], (each[scale_method] for each in states_of_two)
     torch.testing.assert_close(two, one, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(two, other)
+
+
+def test_processes_that_drop_different_layers_stay_alike(states_of_two):
+    two, other = (each["dropping layers"] for each in states_of_two)
+    torch.testing.assert_close(two, other)
+    assert all(each.isfinite().all() for each in two.values())
