@@ -3,7 +3,7 @@ from typing import get_args
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from reads_of_numbers import ReadsOfNumbers
 
 from w2v2_mt.losses.aam_softmax import AamSoftmaxLoss
 from w2v2_mt.losses.cross_entropy import CrossEntropyLoss
@@ -195,22 +195,6 @@ def test_a_grad_scaler_scales_gradients_and_changes_nothing_else(batch, scale_me
     torch.testing.assert_close(states[0], states[1])
     torch.testing.assert_close(geometries[0].norms, geometries[1].norms)
     torch.testing.assert_close(geometries[0].cosine, geometries[1].cosine)
-
-
-class ReadsOfNumbers(TorchDispatchMode):
-    """Which operations ran that make the host wait for a number from the device."""
-
-    WAITING = ("_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_select", "unique")
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
-        if name in self.WAITING:
-            self.names.append(name)
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("scale_method", ALL_METHODS)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pytorch_lightning.loggers import Logger
+from reads_of_numbers import ReadsOfNumbers
 from small_networks import NO_REGULARISATION, save_architecture
 
 from tests.tasks.joint_training import LR, METHODS, WEIGHT_LR, fit, noise_batch, small_multi_task
@@ -135,6 +136,31 @@ def test_logged_norms_and_cosine_are_those_of_two_backward_passes(architecture, 
     assert logger.of("train_gradient_cosine")[0] == pytest.approx(cosine.item(), rel=1e-4)
     norms = [logger.of(f"train_{task}_gradient_norm")[0] for task in ("speech", "speaker")]
     assert norms == pytest.approx([vector.norm().item() for vector in vectors], rel=1e-4)
+
+
+@pytest.mark.parametrize("scale_method", METHODS)
+def test_a_step_reads_no_number_back_whatever_the_weighting(
+    architecture, tmp_path, monkeypatch, scale_method
+):
+    # On a CPU they ask whether a batch has padding; of lengths on another device they do not.
+    for module in ("backbone", "encoder", "frame_statistics"):
+        monkeypatch.setattr(f"w2v2_mt.models.{module}.is_known_unpadded", lambda *_: False)
+    task = small_multi_task(architecture, scale_method=scale_method)
+    training_step, backward, reads = task.training_step, task.backward, ReadsOfNumbers()
+
+    def watched_step(batch, batch_idx):
+        with reads:
+            return training_step(batch, batch_idx)
+
+    def watched_backward(loss):
+        with reads:
+            backward(loss)
+
+    monkeypatch.setattr(task, "training_step", watched_step)
+    monkeypatch.setattr(task, "backward", watched_backward)
+    fit(task, batches(2), folder=tmp_path)
+    assert task.global_step == 2
+    assert reads.names == []
 
 
 @pytest.mark.parametrize("scale_method", LOOKS_AT_GRADIENTS)
