@@ -117,7 +117,7 @@ def test_a_wrong_setting_ends_a_command_before_anything_is_made(
 )
 def test_what_hydra_refuses_is_one_sentence_too(overrides, sentence):
     with pytest.raises(ConfigError, match=sentence) as error:
-        check_jobs("train_speech", overrides)
+        check_jobs("train_speech", overrides, is_sweep=True)
     assert len(str(error.value).splitlines()) == 1
     assert "--help" in str(error.value)
 
@@ -167,26 +167,36 @@ def test_what_hydra_refuses_is_one_sentence_too(overrides, sentence):
             ["optim/schedule=constant", "~optim.schedule.num_cycles"],
             "optim.schedule.num_cycles is no setting of optim.schedule; remove it.",
         ),
+        (
+            ["hydra/launcher=slrm"],
+            "hydra/launcher has no option 'slrm'; did you mean 'slurm'?",
+        ),
         (["max_steps=3"], "max_steps is no setting of a run; did you mean trainer.max_steps?"),
         (["callback=none"], "callback is no setting of a run; did you mean 'callbacks'?"),
     ],
 )
 def test_a_misspelt_override_is_answered_with_what_may_have_been_meant(overrides, sentence):
     with pytest.raises(ConfigError) as error:
-        check_jobs("train_speech", overrides)
+        check_jobs("train_speech", overrides, is_sweep=True)
     assert str(error.value) == sentence
+
+
+def test_several_values_are_no_sweep_without_its_flag():
+    sentence = r"^seed=1,2 has several values; add -m to the command .* write \[..\] around them"
+    with pytest.raises(ConfigError, match=sentence):
+        check_jobs("train_speech", ["seed=1,2"], is_sweep=False)
 
 
 def test_a_misspelt_option_of_a_part_is_found():
     overrides = ["optim/loss@optim.loss.speaker_loss=cross_entropi"]
     with pytest.raises(ConfigError, match="did you mean 'cross_entropy'"):
-        check_jobs("train_mt_speaker_speech", overrides)
+        check_jobs("train_mt_speaker_speech", overrides, is_sweep=True)
 
 
 def test_every_job_of_a_sweep_is_checked():
-    check_jobs("train_speech", ["seed=1,2", "optim/schedule=glob(*)"])
+    check_jobs("train_speech", ["seed=1,2", "optim/schedule=glob(*)"], is_sweep=True)
     with pytest.raises(ConfigError, match="seed is -3"):
-        check_jobs("train_speech", ["seed=1,2,-3"])
+        check_jobs("train_speech", ["seed=1,2,-3"], is_sweep=True)
 
 
 @pytest.mark.parametrize("script", sorted(SCRIPTS))

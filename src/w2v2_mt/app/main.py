@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from w2v2_mt.app.consistency import check_consistency
 from w2v2_mt.app.environment import PROJECT_FOLDER, experiment_name, load_environment
-from w2v2_mt.app.overrides import expanded_jobs, what_is_wrong
+from w2v2_mt.app.overrides import expanded_jobs, what_is_wrong, wrong_option
 from w2v2_mt.app.schema import ROOTS, ConfigError, check_config
 
 _CONFIG_FOLDER = PROJECT_FOLDER / "config"
@@ -50,14 +50,15 @@ def launch(config_name: str) -> None:
     asks_for_information = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
     if not (flags or asks_for_information or arguments.shell_completion):
         try:
-            check_jobs(config_name, arguments.overrides)
+            is_sweep = arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides
+            check_jobs(config_name, arguments.overrides, is_sweep=is_sweep)
         except ConfigError as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             sys.exit(1)
     hydra.main(version_base="1.3", config_path=str(_CONFIG_FOLDER), config_name=config_name)(job)()
 
 
-def check_jobs(config_name: str, overrides: Sequence[str]) -> None:
+def check_jobs(config_name: str, overrides: Sequence[str], *, is_sweep: bool) -> None:
     """Compose and check every job of a command before the first of them starts or is submitted.
 
     Raises:
@@ -66,6 +67,9 @@ def check_jobs(config_name: str, overrides: Sequence[str]) -> None:
     with hydra.initialize_config_dir(str(_CONFIG_FOLDER), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         try:
+            problem = wrong_option(overrides, is_sweep=is_sweep, loader=loader)
+            if problem is not None:
+                raise ConfigError(problem)
             for job_overrides in expanded_jobs(overrides, loader):
                 checked(_composed(config_name, job_overrides, loader), config_name)
         except HydraException as error:

@@ -22,31 +22,41 @@ def expanded_jobs(overrides: Sequence[str], loader: ConfigLoader) -> Iterator[li
         [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
         if override.is_sweep_override()
         else [str(override.input_line)]
-        for override in _parsed(overrides, loader)
+        for override in _without_hydras_own(_parsed(overrides, loader))
     ]
     for combination in itertools.product(*choices):
         yield list(combination)
 
 
+def wrong_option(overrides: Sequence[str], *, is_sweep: bool, loader: ConfigLoader) -> str | None:
+    """One sentence about the first override that chooses an option which its group does not have.
+
+    Or about one that has several values although the command is no sweep. None where all is well.
+    """
+    for override in _parsed(overrides, loader):
+        if override.is_sweep_override() and not is_sweep:
+            return (
+                f"{override.input_line} has several values; add -m to the command for a job with "
+                "each, or write [..] around them for a list."
+            )
+        options = _options(override, loader)
+        wrong = [option for option in _chosen(override) if options and option not in options]
+        if wrong:
+            advice = _advice(wrong[0], options, "choose")
+            return f"{override.key_or_group} has no option {wrong[0]!r}; {advice}"
+    return None
+
+
 def what_is_wrong(
     overrides: Sequence[str], *, config_name: str, loader: ConfigLoader
 ) -> str | None:
-    """One sentence about the first override of a job that names no option, group or setting.
+    """One sentence about the first override of a job that names no group or setting.
 
     None where each of them names one. Hydra must be initialised.
     """
-    parsed = _parsed(overrides, loader)
-    options_of = {
-        override.key_or_group: loader.get_group_options(override.key_or_group, ObjectType.CONFIG)
-        for override in parsed
-    }
-    choices = [override for override in parsed if options_of[override.key_or_group]]
-    others = [override for override in parsed if not options_of[override.key_or_group]]
-    for override in choices:
-        group, options = override.key_or_group, options_of[override.key_or_group]
-        wrong = [option for option in _chosen(override) if option not in options]
-        if wrong:
-            return f"{group} has no option {wrong[0]!r}; {_advice(wrong[0], options, 'choose')}"
+    parsed = _without_hydras_own(_parsed(overrides, loader))
+    choices = [override for override in parsed if _options(override, loader)]
+    others = [override for override in parsed if not _options(override, loader)]
     for override in others:
         if "/" in override.key_or_group:
             advice = _advice(override.key_or_group, _groups(loader), "choose")
@@ -75,12 +85,21 @@ def _default_choices(config_name: str) -> set[str]:
 
 
 def _parsed(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
-    """Without those of Hydra itself."""
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
-    return [override for override in parsed if not override.key_or_group.startswith(_HYDRAS_OWN)]
+    return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+
+
+def _without_hydras_own(overrides: Iterable[Override]) -> list[Override]:
+    return [override for override in overrides if not override.key_or_group.startswith(_HYDRAS_OWN)]
+
+
+def _options(override: Override, loader: ConfigLoader) -> list[str]:
+    """Those of the group that an override names; none where it names a setting."""
+    return loader.get_group_options(override.key_or_group, ObjectType.CONFIG)
 
 
 def _chosen(override: Override) -> list[str]:
+    if override.is_sweep_override():
+        return [str(option) for option in override.sweep_iterator()]
     value = override.value()
     options = value if isinstance(value, list) else [] if value is None else [value]
     return [str(option) for option in options]
