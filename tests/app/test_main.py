@@ -151,7 +151,7 @@ def test_what_hydra_refuses_is_one_sentence_too(overrides, sentence):
             "+experiment=baseline_speech.",
         ),
         (
-            ["trainer.max_step=3"],
+            ["~callbacks", "trainer.max_step=3"],
             "trainer.max_step is no setting of trainer; did you mean 'max_steps'?",
         ),
         (
@@ -195,6 +195,7 @@ def test_a_misspelt_option_of_a_part_is_found():
 
 def test_every_job_of_a_sweep_is_checked():
     check_jobs("train_speech", ["seed=1,2", "optim/schedule=glob(*)"], is_sweep=True)
+    check_jobs("train_speech", ["hydra/launcher=basic", "hydra/sweeper=basic"], is_sweep=True)
     with pytest.raises(ConfigError, match="seed is -3"):
         check_jobs("train_speech", ["seed=1,2,-3"], is_sweep=True)
 

@@ -61,10 +61,10 @@ def what_is_wrong(
         if "/" in override.key_or_group:
             advice = _advice(override.key_or_group, _groups(loader), "choose")
             return f"{override.key_or_group} is no group of settings; {advice}"
+    known = _default_choices(config_name)
     for override in choices:
-        if not override.is_add() and override.get_key_element() not in _default_choices(
-            config_name
-        ):
+        changes_choice = not (override.is_add() or override.is_delete())
+        if changes_choice and override.get_key_element() not in known:
             return (
                 f"{override.key_or_group} is not among the settings of this command; to add it, "
                 f"write +{override.input_line}."
