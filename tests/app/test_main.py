@@ -234,7 +234,12 @@ def test_a_run_goes_on_in_the_folder_that_it_is_given(launch_here, tmp_path, cap
     launch_here("train_speech", "trainer.max_steps=3", "trainer.step_limit=1", *more)
     assert json.loads((folder / "metrics.json").read_text())["tested_step"] == 1
     capsys.readouterr()
+    with pytest.raises(SystemExit):
+        launch_here("train_speech", "trainer.max_steps=3", "seed=1", *more)
+    assert "was started with seed=42133724 (now 1)" in capsys.readouterr().err
+    assert (folder / "error.txt").exists()
     launch_here("train_speech", "trainer.max_steps=3", *more)
+    assert not (folder / "error.txt").exists()
     lines = capsys.readouterr().out.splitlines()
     assert f"going on from step 1 ({folder / 'checkpoints' / 'last.ckpt'})" in lines
     steps = [line.split(":")[0] for line in lines if line.startswith("step ")]

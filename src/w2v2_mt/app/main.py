@@ -103,6 +103,8 @@ def job(config: DictConfig) -> float | None:
     folder = Path(settings.runtime.output_dir)
     config_name = settings.job.config_name
     assert config_name is not None
+    trace = folder / "error.txt"
+    trace.unlink(missing_ok=True)  # Of an earlier attempt in the same folder.
     try:
         resolved = checked(config, config_name)
         from w2v2_mt.app.run import run
@@ -115,7 +117,7 @@ def job(config: DictConfig) -> float | None:
         )
     except ValueError as error:
         # Convention: a ValueError is addressed to the user; what led to it is kept on the side.
-        (folder / "error.txt").write_text(traceback.format_exc())
+        trace.write_text(traceback.format_exc())
         print(f"{type(error).__name__}: {_sentence(error)}", file=sys.stderr)
         if settings.mode == RunMode.MULTIRUN:
             raise  # A launcher must learn that this job failed, and may go on with the next.
