@@ -1,6 +1,7 @@
 import copy
 import json
 import shutil
+from itertools import islice
 
 import pytest
 import torch
@@ -99,6 +100,22 @@ def test_letters_are_counted_only_for_a_letter_prior(small_config, monkeypatch, 
 
     monkeypatch.setattr(LibriSpeechData, "letter_statistics", property(counted))
     assert (bias("zero") == 0).all()
+
+
+def test_chunks_as_long_as_speech_need_speech(small_config):
+    setting = "speaker.pipeline.selector_train.match_speech_lengths=true"
+    with pytest.raises(
+        ValueError, match="match_speech_lengths=true needs the speech of a multi-task run; set it"
+    ):
+        build_job(small_config("train_speaker", setting), "train_speaker")
+    name = "train_mt_speaker_speech"
+    overrides = (setting, "speaker.dataloader.train_batch_size=8")
+    job = build_job(small_config(name, *overrides), name)
+    loader = job.data.train_dataloader()["speaker"]
+    lengths = {length for batch in islice(loader, 8) for length in batch.num_samples.tolist()}
+    # Not half a second, and each of them the length of an utterance or of a whole file.
+    assert 8_000 not in lengths
+    assert len(lengths) > 5
 
 
 def test_the_settings_of_the_loaders_reach_the_batches(small_config):

@@ -79,7 +79,9 @@ def voxceleb(data_folder: Path) -> Callable[..., VoxCelebData]:
             "test_trials": {name: f"{folder}/test_trials.txt" for name, folder in tests.items()},
             "loading": SpeakerLoading(**loading),
             "selector_train": ChunkSelector(
-                desired_chunk_length_sec=0.6, selection_strategy="random"
+                desired_chunk_length_sec=0.6,
+                selection_strategy="random",
+                match_speech_lengths=False,
             ),
             "normaliser": NormaliseWaveform(eps=1e-7),
             "seed": 3,

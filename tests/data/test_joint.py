@@ -1,14 +1,19 @@
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
 
+from tests.data.shard_files import write_voxceleb_shards
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
 from w2v2_mt.data.joint import JointData
 from w2v2_mt.data.librispeech import LibriSpeechData
+from w2v2_mt.data.shards import read_facts
+from w2v2_mt.data.stages import ChunkSelector
 from w2v2_mt.data.voxceleb import VoxCelebData
 
 
@@ -86,3 +91,127 @@ def test_the_speech_of_a_joint_run_is_that_of_a_speech_run(
     alone = next(iter(librispeech().train_dataloader()))
     together = next(iter(joint.train_dataloader()["speech"]))
     assert alone.keys == together.keys
+
+
+@pytest.fixture(scope="module")
+def long_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Voices of 3 to 4 s, longer than any speech of the tests."""
+    folder = tmp_path_factory.mktemp("long")
+    write_voxceleb_shards(folder, min_samples=48_000, max_samples=64_000, num_per_video=4)
+    return folder
+
+
+@pytest.fixture
+def matched(
+    librispeech: Callable[..., LibriSpeechData],
+    voxceleb: Callable[..., VoxCelebData],
+    long_files: Path,
+) -> Callable[..., JointData]:
+    """A joint run with chunks as long as speech; 6 of 0.6 s bound a batch to 57,600 samples."""
+
+    def make(**changes: Any) -> JointData:
+        selector = ChunkSelector(
+            desired_chunk_length_sec=0.6, selection_strategy="random", match_speech_lengths=True
+        )
+        settings = {"shards_folder": str(long_files), "selector_train": selector} | changes
+        return JointData(speech=librispeech(), speaker=voxceleb(**settings))
+
+    return make
+
+
+def _speaker_batches(joint: JointData, num_batches: int) -> list[SpeakerBatch]:
+    return list(islice(joint.train_dataloader()["speaker"], num_batches))
+
+
+def test_matched_chunks_have_the_lengths_of_speech(matched: Callable[..., JointData]) -> None:
+    joint = matched()
+    batches = _speaker_batches(joint, 600)
+    drawn = np.sort(np.concatenate([batch.num_samples.numpy() for batch in batches]))
+    speech = np.sort(joint.speech.sampled_lengths())
+    assert speech.max() < 48_000
+    # The largest distance of the two distributions; Kolmogorov's bound for a chance of 1 %.
+    shares = [np.searchsorted(each, speech, side="right") / len(each) for each in (drawn, speech)]
+    assert np.abs(shares[0] - shares[1]).max() < 1.63 / len(drawn) ** 0.5 < 0.05
+
+
+def test_a_batch_of_matched_chunks_is_not_larger_than_one_of_equal_chunks(
+    matched: Callable[..., JointData],
+) -> None:
+    batches = _speaker_batches(matched(shuffle_queue_size=24), 100)
+    assert all(batch.waveforms.numel() <= 57_600 for batch in batches)
+    assert all(batch.waveforms.shape[1] == batch.num_samples.max() for batch in batches)
+    sizes = {len(batch) for batch in batches}
+    assert min(sizes) < 6 < max(sizes)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_matched_chunks_are_the_same_for_a_seed(
+    matched: Callable[..., JointData], num_workers: int
+) -> None:
+    first, second, other = (
+        _speaker_batches(matched(num_workers=num_workers, seed=seed), 10) for seed in (3, 3, 4)
+    )
+    for one, two in zip(first, second, strict=True):
+        assert one.keys == two.keys
+        assert torch.equal(one.waveforms, two.waveforms)
+    assert [batch.keys for batch in first] != [batch.keys for batch in other]
+
+
+def test_matched_or_not_each_reader_reads_the_same_files(
+    matched: Callable[..., JointData], voxceleb: Callable[..., VoxCelebData], long_files: Path
+) -> None:
+    def keys(speaker: VoxCelebData, reader: int) -> set[str]:
+        stream = speaker.train_dataloader().dataset
+        return {s.key for s in stream.epoch_samples(epoch=1, reader=reader, num_readers=2)}
+
+    joint = matched()
+    joint.train_dataloader()
+    plain = voxceleb(shards_folder=str(long_files))
+    for reader in range(2):
+        assert keys(joint.speaker, reader) == keys(plain, reader)
+
+
+def test_files_shorter_than_speech_are_used_whole(
+    matched: Callable[..., JointData], data_folder: Path
+) -> None:
+    joint = matched(shards_folder=str(data_folder))
+    whole = {key: length for _, key, length in _stated_lengths(data_folder / "vox2_shards/train")}
+    longest = max(joint.speech.sampled_lengths())
+    chunks = [
+        (whole[key], length)
+        for batch in _speaker_batches(joint, 60)
+        for key, length in zip(batch.keys, batch.num_samples.tolist(), strict=True)
+    ]
+    assert all(length <= min(file_length, longest) for file_length, length in chunks)
+    assert 0 < sum(length == file_length for file_length, length in chunks) < len(chunks)
+
+
+def _stated_lengths(folder: Path) -> list[tuple[Path, str, int]]:
+    return [
+        (shard, key, facts["num_frames"])
+        for shard in folder.glob("*.tar")
+        for key, facts in read_facts(shard)
+    ]
+
+
+def test_speech_that_is_longer_than_a_speaker_batch_is_refused(
+    matched: Callable[..., JointData],
+) -> None:
+    joint = matched(train_batch_size=1)
+    longest = max(joint.speech.sampled_lengths())
+    with pytest.raises(
+        ValueError, match=rf"speech of {longest} samples, more than a speaker batch holds \(9600, "
+    ):
+        joint.train_dataloader()
+
+
+def test_without_matching_nobody_asks_how_long_speech_is(
+    joint: JointData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(data: LibriSpeechData) -> list[int]:
+        raise AssertionError("lengths were read")
+
+    monkeypatch.setattr(LibriSpeechData, "sampled_lengths", asked)
+    for batch in _speaker_batches(joint, 4):
+        assert len(batch) == 6
+        assert batch.waveforms.shape[1] == 9_600

@@ -4,9 +4,11 @@ from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
+from tests.data.shard_files import Utterance, write_librispeech_shards, write_shard
 from w2v2_mt.core.batches import SpeechBatch
 from w2v2_mt.data.librispeech import LibriSpeechData
 from w2v2_mt.data.tokenizer import LetterTokenizer
@@ -70,6 +72,35 @@ def test_letters_are_counted_in_all_training_sets(librispeech: Make) -> None:
     assert (sum(statistics.counts), len(statistics.counts)) == (len(text), 32)
     assert statistics.num_samples == 1280 * len(text)
     assert statistics.blank_index == 0
+
+
+def test_lengths_are_those_of_the_training_utterances(librispeech: Make) -> None:
+    batches = _epoch(librispeech(train_max_num_samples=10**7, max_queue_size=24), 24)
+    lengths = [length for batch in batches for length in batch.num_samples.tolist()]
+    assert sorted(librispeech().sampled_lengths()) == sorted(lengths)
+
+
+def test_lengths_are_read_of_a_few_shards_that_the_seed_draws(
+    librispeech: Make, tmp_path: Path
+) -> None:
+    write_librispeech_shards(
+        tmp_path, num_utterances=60, num_shards=20, sets=["train_clean_100", "train_other_500"]
+    )
+    folder = str(tmp_path / "librispeech_shards")
+
+    def lengths(seed: int) -> list[int]:
+        return librispeech(shards_folder=folder, seed=seed).sampled_lengths()
+
+    assert lengths(1) == lengths(1) != lengths(2)
+    assert len(lengths(1)) == 8 * 3
+
+
+def test_an_utterance_without_a_length_is_named(librispeech: Make, tmp_path: Path) -> None:
+    utterance = Utterance(key="1/2/3", waveform=np.zeros(9), facts={"key": "1/2/3"})
+    write_shard(tmp_path / "train_clean_100" / "a.tar", [utterance])
+    data = librispeech(shards_folder=str(tmp_path), train_sets=["train_clean_100"])
+    with pytest.raises(ValueError, match=r"1/2/3 in shard .*a\.tar has no 'num_frames', only \["):
+        data.sampled_lengths()
 
 
 @pytest.mark.parametrize("name", ["letter_counts", "num_frames"])

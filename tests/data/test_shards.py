@@ -13,7 +13,7 @@ from tests.data.shard_files import (
     write_members,
     write_shard,
 )
-from w2v2_mt.data.shards import find_shards, read_shard
+from w2v2_mt.data.shards import find_shards, read_facts, read_shard
 
 WAV = encoded_audio(np.zeros(100))
 
@@ -52,6 +52,39 @@ def test_samples_come_in_order_with_bytes_facts_and_shard(
     assert [sample.facts for sample in samples] == [utterance.facts for utterance in utterances]
     assert samples[3].audio == encoded_audio(utterances[3].waveform)
     assert {sample.shard for sample in samples} == {str(shard)}
+
+
+def test_facts_are_those_of_the_samples_without_their_audio(
+    tmp_path: Path, utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = tmp_path / "a.tar"
+    members = [(f"{each.key}.wav", bytes(10**6)) for each in utterances]
+    facts = [(f"{each.key}.json", json.dumps(each.facts).encode()) for each in utterances]
+    write_members(shard, [pair for pairs in zip(members, facts, strict=True) for pair in pairs])
+    num_bytes = 0
+    original = tarfile.ExFileObject.read
+
+    def read(file: tarfile.ExFileObject, *arguments: int) -> bytes:
+        nonlocal num_bytes
+        content = original(file, *arguments)
+        num_bytes += len(content)
+        return content
+
+    monkeypatch.setattr(tarfile.ExFileObject, "read", read)
+    assert list(read_facts(shard)) == [(each.key, each.facts) for each in utterances]
+    assert num_bytes == sum(len(content) for _, content in facts)
+
+
+def test_facts_of_a_damaged_shard_are_refused(shard: Path, tmp_path: Path) -> None:
+    content = shard.read_bytes()
+    shard.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"000000\.tar is truncated or damaged .*: write it again"):
+        list(read_facts(shard))
+    write_members(tmp_path / "b.tar", [("x.wav", WAV), ("x.json", b"{")])
+    with pytest.raises(
+        ValueError, match=r"the json of utterance x in shard .*b\.tar cannot be read"
+    ):
+        list(read_facts(tmp_path / "b.tar"))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,11 @@ def _decoded(waveform: torch.Tensor, **facts: Any) -> DecodedSample:
 
 
 def _selector(strategy: Any, length_sec: float = 3) -> ChunkSelector:
-    return ChunkSelector(desired_chunk_length_sec=length_sec, selection_strategy=strategy)
+    return ChunkSelector(
+        desired_chunk_length_sec=length_sec,
+        selection_strategy=strategy,
+        match_speech_lengths=False,
+    )
 
 
 def _decode(sample: EncodedSample, selector: ChunkSelector | None = None) -> list[DecodedSample]:
@@ -84,6 +88,39 @@ def test_a_random_chunk_lies_anywhere_from_the_first_to_the_last_sample() -> Non
     rng = Random(0)
     chunks = [chunk for _ in range(200) for chunk in selector.chunks(8, rng)]
     assert {(chunk.start, chunk.stop) for chunk in chunks} == {(0, 5), (1, 6), (2, 7), (3, 8)}
+
+
+@pytest.mark.parametrize("strategy", ["start", "end", "random"])
+def test_drawn_lengths_are_those_that_are_given(strategy: str) -> None:
+    selector = _selector(strategy).with_drawn_lengths([100, 100, 100, 900])
+    rng = Random(0)
+    chunks = [chunk for _ in range(4_000) for chunk in selector.chunks(1_000, rng)]
+    assert all(0 <= chunk.start <= chunk.stop <= 1_000 for chunk in chunks)
+    lengths = [len(chunk) for chunk in chunks]
+    assert set(lengths) == {100, 900}
+    # Four standard deviations of a share of a quarter.
+    assert abs(lengths.count(900) - 1_000) < 110
+
+
+def test_a_file_shorter_than_the_drawn_length_is_used_whole() -> None:
+    selector = _selector("random").with_drawn_lengths([500])
+    assert selector.chunks(499, Random(0)) == [range(499)]
+    assert len(selector.chunks(501, Random(0))[0]) == 500
+
+
+def test_contiguous_chunks_of_a_file_have_one_drawn_length() -> None:
+    selector = _selector("contiguous").with_drawn_lengths([100, 300])
+    drawn = {tuple(selector.chunks(650, Random(seed))) for seed in range(20)}
+    assert drawn == {
+        tuple(range(start, start + 100) for start in range(0, 600, 100)),
+        (range(300), range(300, 600)),
+    }
+
+
+def test_a_selector_that_is_told_lengths_leaves_the_first_one_alone() -> None:
+    selector = _selector("start")
+    selector.with_drawn_lengths([100])
+    assert selector.chunks(100_000, Random(0)) == [range(48_000)]
 
 
 def test_random_contiguous_chunks_are_the_contiguous_ones_in_a_drawn_order() -> None:

@@ -149,6 +149,11 @@ def _speaker_job(config: Config) -> Job:
     check_made(config["optim"]["loss"], "optim/loss", AamSoftmaxLoss, CrossEntropyLoss)
     check_classifier(config, config["optim"]["loss"])
     data = _speaker_data(config, config["data"])
+    if data.selector_train.match_speech_lengths:
+        raise ValueError(
+            "speaker.pipeline.selector_train.match_speech_lengths=true needs the speech of a "
+            "multi-task run; set it to false."
+        )
     task = SpeakerTask(
         network=instantiate(config["network"], num_speakers=data.num_speakers),
         loss=instantiate(config["optim"]["loss"]),

@@ -13,7 +13,8 @@ class JointData(LightningDataModule):
     """The data of a multi-task run.
 
     A training step reads {"speech": SpeechBatch, "speaker": SpeakerBatch}; evaluation reads the
-    sets of speech, then those of speaker.
+    sets of speech, then those of speaker. Where the selector of the speaker side has
+    `match_speech_lengths`, it learns from the speech side how long its chunks have to be.
     """
 
     def __init__(self, *, speech: LibriSpeechData, speaker: VoxCelebData) -> None:
@@ -27,6 +28,8 @@ class JointData(LightningDataModule):
         self.speaker.trainer = self.trainer
 
     def train_dataloader(self) -> dict[str, DataLoader[Any]]:
+        if self.speaker.selector_train.match_speech_lengths:
+            self.speaker.speech_lengths = self.speech.sampled_lengths()
         return {
             "speech": self.speech.train_dataloader(),
             "speaker": self.speaker.train_dataloader(),

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from functools import cached_property, partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
@@ -17,12 +18,14 @@ from w2v2_mt.data.loading import (
     rank_and_world_size,
     training_loader,
 )
-from w2v2_mt.data.shards import find_shards
+from w2v2_mt.data.shards import find_shards, read_facts
 from w2v2_mt.data.stages import AttachLetters, Decode, NormaliseWaveform, Stage
 from w2v2_mt.data.streams import EvaluationStream, TrainingStream
 from w2v2_mt.data.tokenizer import LetterTokenizer
 
 _PRODUCER = "scripts/data/librispeech/produce_librispeech_shards.sh"
+_NUM_SHARDS_SAMPLED = 8
+"""Thousands of utterances, in a second."""
 
 
 class LibriSpeechData(LightningDataModule):
@@ -71,10 +74,21 @@ class LibriSpeechData(LightningDataModule):
             num_samples=num_samples,
         )
 
+    def sampled_lengths(self) -> list[int]:
+        """The length, in audio samples, of each training utterance of a few drawn shards.
+
+        Utterances are shuffled before shards are written, so that these stand for all. A function
+        of the seed.
+        """
+        shards = self._train_shards()
+        num_shards = min(_NUM_SHARDS_SAMPLED, len(shards))
+        drawn = Random(f"{self.seed} lengths").sample(shards, num_shards)
+        return [_num_samples(shard, *read) for shard in drawn for read in read_facts(shard)]
+
     def train_dataloader(self) -> DataLoader[Any]:
         rank, world_size = rank_and_world_size(self)
         stream = TrainingStream(
-            shards=[shard for folder in self.train_sets for shard in self._shards(folder)],
+            shards=self._train_shards(),
             shuffle_buffer_size=self.loading.max_queue_size,
             stages=self._stages(),
             batching=self.loading.training_batches,
@@ -126,5 +140,17 @@ class LibriSpeechData(LightningDataModule):
                 )
         return facts
 
+    def _train_shards(self) -> list[Path]:
+        return [shard for folder in self.train_sets for shard in self._shards(folder)]
+
     def _shards(self, folder: str) -> list[Path]:
         return find_shards(self.shards_folder / folder, producer=_PRODUCER)
+
+
+def _num_samples(shard: Path, key: str, facts: dict[str, Any]) -> int:
+    if "num_frames" not in facts:
+        raise ValueError(
+            f"the json of utterance {key} in shard {shard} has no 'num_frames', only "
+            f"{sorted(facts)}: write the shard again"
+        )
+    return facts["num_frames"]

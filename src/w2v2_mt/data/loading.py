@@ -60,7 +60,7 @@ class SpeakerLoading:
     """How utterances of VoxCeleb become batches.
 
     `shuffle_queue_size` utterances are shuffled together, and as many chunks where several are cut
-    from each.
+    from each; so many are sorted by length where they differ in it on purpose.
     """
 
     train_batch_size: PositiveInt
@@ -74,6 +74,18 @@ class SpeakerLoading:
         self, samples: Iterable[SpeakerSample], rng: Random
     ) -> Iterator[list[SpeakerSample]]:
         return fixed_size_batches(samples, batch_size=self.train_batch_size)
+
+    def training_batches_by_length(
+        self, samples: Iterable[SpeakerSample], rng: Random, *, max_num_samples: int
+    ) -> Iterator[list[SpeakerSample]]:
+        """Cut as those of speech: the number of chunks times the longest one is bounded."""
+        return dynamic_batches(
+            samples,
+            max_num_samples=max_num_samples,
+            max_queue_size=self.shuffle_queue_size,
+            length=waveform_length,
+            rng=rng,
+        )
 
     def evaluation_batches(
         self, samples: Iterable[SpeakerSample], rng: Random

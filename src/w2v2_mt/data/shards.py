@@ -41,6 +41,24 @@ def read_shard(shard: Path) -> Iterator[EncodedSample]:
         yield _encoded_sample(members, shard)
 
 
+def read_facts(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and facts of each utterance of a shard in order; the audio is skipped, not read.
+
+    A shard that is damaged, as far as this can be seen, is a ValueError that names it.
+    """
+    with shard.open("rb") as stream:
+        if not _ends_like_an_archive(stream):
+            raise _damaged(shard, "the end of the archive is missing")
+        try:
+            with tarfile.open(fileobj=stream, mode="r:") as archive:
+                for member in archive:
+                    key, suffix = _key_and_suffix(member.name)
+                    if suffix == _FACTS_SUFFIX and (file := archive.extractfile(member)):
+                        yield key, _facts(file.read(), key, shard)
+        except tarfile.TarError as error:
+            raise _damaged(shard, str(error.args[0])) from error
+
+
 def _encoded_sample(members: dict[str, Any], shard: Path) -> EncodedSample:
     key = members["__key__"]
     audio = [members[suffix] for suffix in _AUDIO_SUFFIXES if suffix in members]
@@ -50,14 +68,18 @@ def _encoded_sample(members: dict[str, Any], shard: Path) -> EncodedSample:
             f"utterance {key} in shard {shard} has the members {found}, not one audio file "
             "(wav or flac) and json: write the shard again"
         )
+    facts = _facts(members[_FACTS_SUFFIX], key, shard)
+    return EncodedSample(key=key, audio=audio[0], facts=facts, shard=str(shard))
+
+
+def _facts(content: bytes, key: str, shard: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(members[_FACTS_SUFFIX])
+        return json.loads(content)
     except ValueError as error:
         raise ValueError(
             f"the json of utterance {key} in shard {shard} cannot be read ({error}): "
             "write the shard again"
         ) from error
-    return EncodedSample(key=key, audio=audio[0], facts=facts, shard=str(shard))
 
 
 def _read_members(shard: Path) -> Iterator[dict[str, Any]]:

@@ -3,8 +3,9 @@
 A stage is called as `stage(samples, rng)` and draws whatever it draws from `rng`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from io import BytesIO
 from random import Random
@@ -50,13 +51,28 @@ class ChunkSelector:
     "start", "end" and "random" choose one chunk; "contiguous" chooses all full chunks back to back
     (what is left at the end is dropped), "random_contiguous" the same ones in a drawn order. A file
     that is not longer than a chunk is used whole.
+
+    `match_speech_lengths` asks for chunks as long as the utterances of the speech task, which
+    `with_drawn_lengths` then has to be told.
     """
 
     def __init__(
-        self, *, desired_chunk_length_sec: PositiveFloat, selection_strategy: SelectionStrategy
+        self,
+        *,
+        desired_chunk_length_sec: PositiveFloat,
+        selection_strategy: SelectionStrategy,
+        match_speech_lengths: bool,
     ) -> None:
         self.num_chunk_samples = samples_from_seconds(desired_chunk_length_sec)
         self.selection_strategy = selection_strategy
+        self.match_speech_lengths = match_speech_lengths
+        self._lengths: Sequence[int] | None = None
+
+    def with_drawn_lengths(self, lengths: Sequence[int]) -> "ChunkSelector":
+        """The same selector, but for each file it draws a length from `lengths`, in samples."""
+        selector = copy(self)
+        selector._lengths = lengths
+        return selector
 
     @property
     def chooses_several(self) -> bool:
@@ -65,7 +81,7 @@ class ChunkSelector:
 
     def chunks(self, num_samples: int, rng: Random) -> list[range]:
         """The ranges of sample positions to decode of a file of `num_samples`."""
-        length = self.num_chunk_samples
+        length = self.num_chunk_samples if self._lengths is None else rng.choice(self._lengths)
         last_start = num_samples - length
         if last_start <= 0:
             return [range(num_samples)]

@@ -1,6 +1,7 @@
 """VoxCeleb: its shards as batches for training, validation and test, and its trials."""
 
 import json
+from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,13 @@ class VoxCelebData(LightningDataModule):
     `test_trials` map the name of a test, as it stands in metrics, to its folder and its trials;
     the trials of the validation set are tested too, as "val". Missing shards and trial lists are a
     ValueError when the dataloaders are made.
+
+    `speech_lengths`, which a multi-task run sets, are the lengths in samples that chunks for
+    training have where `selector_train.match_speech_lengths`. A batch then holds no more samples
+    than one of equal chunks would.
     """
+
+    speech_lengths: Sequence[int] | None
 
     def __init__(
         self,
@@ -74,6 +81,7 @@ class VoxCelebData(LightningDataModule):
         self.selector_train = selector_train
         self.normaliser = normaliser
         self.seed = seed
+        self.speech_lengths = None
 
     @cached_property
     def num_speakers(self) -> int:
@@ -99,17 +107,17 @@ class VoxCelebData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         rank, world_size = rank_and_world_size(self)
+        selector, batching = self._training_chunks()
         stream = TrainingStream(
             shards=self._shards(self.train_set),
             shuffle_buffer_size=self.loading.shuffle_queue_size,
             stages=[
                 SelectChunks(
-                    selector=self.selector_train,
-                    shuffle_buffer_size=self.loading.shuffle_queue_size,
+                    selector=selector, shuffle_buffer_size=self.loading.shuffle_queue_size
                 ),
                 *self._stages(is_training=True),
             ],
-            batching=self.loading.training_batches,
+            batching=batching,
             collate=partial(SpeakerBatch.collate, set_name="train"),
             seed=self.seed,
             rank=rank,
@@ -131,6 +139,24 @@ class VoxCelebData(LightningDataModule):
         trials = (trial for trials in self.test_trial_lists.values() for trial in trials)
         folders = list(dict.fromkeys([*self.test_sets.values(), self.val_set]))
         return [self._evaluation_loader(folders, set_name="test", only_keys=keys_of_trials(trials))]
+
+    def _training_chunks(self) -> tuple[ChunkSelector, Stage]:
+        """What cuts chunks, and what makes batches of them."""
+        if not self.selector_train.match_speech_lengths:
+            return self.selector_train, self.loading.training_batches
+        assert self.speech_lengths is not None
+        max_num_samples = self.loading.train_batch_size * self.selector_train.num_chunk_samples
+        if max(self.speech_lengths) > max_num_samples:
+            raise ValueError(
+                f"there is speech of {max(self.speech_lengths)} samples, more than a speaker batch "
+                f"holds ({max_num_samples}, train_batch_size x desired_chunk_length_sec): raise "
+                "speaker.dataloader.train_batch_size or set "
+                "speaker.pipeline.selector_train.match_speech_lengths=false"
+            )
+        return (
+            self.selector_train.with_drawn_lengths(self.speech_lengths),
+            partial(self.loading.training_batches_by_length, max_num_samples=max_num_samples),
+        )
 
     def _evaluation_loader(
         self, folders: list[str], *, set_name: str, only_keys: frozenset[str] | None
