@@ -208,6 +208,17 @@ def test_half_precision_cosines_give_the_loss_of_float32(dtype):
     assert torch.equal(loss(cosines, labels), loss(cosines.float(), labels))
 
 
+def test_no_option_reads_a_value_back_from_the_device():
+    # Tensors on "meta" have no values: asking for one is an error there.
+    loss = AamSoftmaxLoss(
+        margin=0.2, scale=30.0, margin_warmup_steps=9, inter_top_k=5, inter_top_k_penalty=0.06
+    )
+    loss.set_step(3)
+    cosines = torch.empty(8, 50, device="meta", requires_grad=True)
+    loss(cosines, torch.empty(8, dtype=torch.int64, device="meta")).backward()
+    assert cosines.grad.shape == (8, 50)
+
+
 @pytest.mark.parametrize("margin", [-0.1, 1.6, math.nan])
 def test_a_margin_that_is_no_angle_below_a_right_one_is_refused(margin):
     with pytest.raises(ValueError, match=f"margin is {margin}"):

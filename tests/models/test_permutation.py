@@ -120,3 +120,11 @@ def test_a_frozen_trunk_still_shuffles_anew(architecture, waveforms):
     assert not torch.equal(embeddings(network, waveforms), embeddings(network, waveforms))
     network.eval()
     assert torch.equal(embeddings(network, waveforms), embeddings(network, waveforms))
+
+
+def test_in_training_no_value_is_read_back_from_the_device():
+    # Tensors on "meta" have no values: asking for one is an error there.
+    frames = torch.empty(2, 9, 4, device="meta", requires_grad=True)
+    num_frames = torch.empty(2, dtype=torch.int64, device="meta")
+    FramePermutation(num_class_tokens=1)(frames, num_frames).mean().backward()
+    assert frames.grad.shape == (2, 9, 4)
