@@ -2,7 +2,8 @@
 
 A compressed tar can only be read from its beginning. So its audio is copied once, as it is, into
 buckets by the place that each utterance will have among the shards; a bucket is removed when its
-last shard is written. Together they never take more than the shards that they become.
+last shard is written. Together they take no more than the shards that they become, but for the
+audio of those shards that are being written.
 """
 
 import json

@@ -1,0 +1,48 @@
+"""How long do the split and the trials of a corpus take, and how much memory, to a million files?
+
+The names are made up; each corpus has a process of its own, and 30,000 trials are drawn from all
+pairs.
+"""
+
+import resource
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from w2v2_mt.data.preparation.meta import Sex
+from w2v2_mt.data.preparation.splits import split_utterances
+from w2v2_mt.data.preparation.trials import make_trials
+from w2v2_mt.data.preparation.utterance_names import UtteranceName
+
+
+def measure_names(num_speakers: int, num_videos: int, num_per_video: int) -> str:
+    """Split and trials of a made-up corpus, in a process of its own."""
+    speakers = [f"id{number:05d}" for number in range(num_speakers)]
+    sexes: dict[str, Sex] = {name: "f" if index % 2 else "m" for index, name in enumerate(speakers)}
+    names = [
+        UtteranceName(speaker, f"video{video:06d}", f"{number:05d}")
+        for speaker in speakers
+        for video in range(num_videos)
+        for number in range(num_per_video)
+    ]
+    start = time.perf_counter()
+    split_utterances(names, sexes=sexes, val_fraction=0.01, val_split_mode="equal", seed=1)
+    split_sec = time.perf_counter() - start
+    start = time.perf_counter()
+    make_trials(names, sexes=sexes, num_trials=30_000, seed=1)
+    trials_sec = time.perf_counter() - start
+    memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return (
+        f"{len(names)} files of {num_speakers} speakers: split {split_sec:.1f} s, 30,000 trials "
+        f"over all of them {trials_sec:.1f} s, peak memory {memory_mib:.0f} MiB"
+    )
+
+
+def main() -> None:
+    for corpus in ((1200, 10, 5), (6000, 20, 9)):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            print(pool.submit(measure_names, *corpus).result(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
