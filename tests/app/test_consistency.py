@@ -51,6 +51,47 @@ def test_values_that_go_together_pass(small_config, overrides):
     small_config("train_speech", *overrides)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ["network.enable_ctc_pool_speaker_embedding=true", "network.stat_pooling_type=max"],
+            "network.stat_pooling_type='max' cannot be guided by letters; choose one of ",
+        ),
+        (
+            ["network.num_subcentres=3", "network.use_cosine_linear=false"],
+            "network.num_subcentres=3 needs a cosine classifier; set it to 1 or set ",
+        ),
+        (
+            ["network.ctc_bias_init=letter_prior", "network.speech_head_huggingface_id=a/b"],
+            "network.ctc_bias_init='letter_prior' would replace the bias of ",
+        ),
+        (
+            [
+                "optim.loss.scale_method=pcgrad",
+                "network.wav2vec_initially_frozen=true",
+                "network.num_frozen_steps=null",
+            ],
+            "optim.loss.scale_method=pcgrad compares gradients of the trunk, which is frozen for "
+            "all 2 steps; set network.num_frozen_steps to less, or choose another method.",
+        ),
+    ],
+)
+def test_parts_of_a_network_that_exclude_each_other_are_told(small_config, overrides, sentence):
+    with pytest.raises(ConfigError) as error:
+        small_config("train_mt_speaker_speech", *overrides)
+    assert str(error.value).startswith(sentence)
+
+
+def test_gradients_may_be_compared_once_the_trunk_thaws(small_config):
+    small_config(
+        "train_mt_speaker_speech",
+        "optim.loss.scale_method=gradnorm",
+        "network.wav2vec_initially_frozen=true",
+        "network.num_frozen_steps=1",
+    )
+
+
 def test_wandb_without_an_account_is_refused(small_config, without_wandb_account):
     with pytest.raises(ConfigError, match="^use_wandb=true, but there is no key .* WANDB_API_KEY"):
         small_config("train_speech", "use_wandb=true")

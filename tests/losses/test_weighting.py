@@ -146,6 +146,16 @@ def test_the_window_goes_on_from_a_state_dict():
         assert numbers(after(losses)) == numbers(uninterrupted(losses))
 
 
+@pytest.mark.parametrize("overflow", [math.inf, math.nan])
+def test_a_step_with_a_loss_that_is_not_finite_is_not_remembered(overflow):
+    usual = [(3.0, 4.0), (2.0, 4.0), (2.0, 3.0)]
+    disturbed = [usual[0], (overflow, 4.0), usual[1], (2.0, overflow), usual[2]]
+    assert dynamic_weights(disturbed, window=4) == dynamic_weights(usual, window=4)
+    # Where the ring is full already, and the oldest loss stays.
+    full = 2 * usual
+    assert dynamic_weights([*full, (overflow, 1.0)], window=4) == dynamic_weights(full, window=4)
+
+
 def test_nothing_is_remembered_in_eval_mode():
     weighting = build_weighting(scale_method="dwa", static_speech_weight=0.5, **SETTINGS)
     weighting(step_losses(8.0, 1.0))

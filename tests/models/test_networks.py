@@ -218,6 +218,40 @@ def test_letter_guided_pooling_without_a_letter_uses_all_frames_and_counts_it(
     )
 
 
+def num_values_kept(network, waveforms):
+    """By the graph of a speaker batch."""
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = network.speaker(waveforms, NUM_SAMPLES)
+    return sum(kept.values()), output
+
+
+@pytest.mark.parametrize("layer_weights", ["last", "learned"])
+def test_letters_that_only_guide_keep_no_graph(architecture, waveforms, layer_weights):
+    branched = {
+        "use_multi_branch_encoder": True,
+        "num_shared_transformers": 0,
+        "layer_weights": layer_weights,
+    }
+    kept, embeddings = {}, {}
+    for name, settings in {
+        "unguided": {},
+        "without": {"enable_ctc_pool_speaker_embedding": True},
+        "with": {"enable_ctc_pool_speaker_embedding": True, "enable_ctc_pool_no_grad": False},
+    }.items():
+        torch.manual_seed(3)
+        network = small_multi_task_network(architecture, **branched, **settings)
+        kept[name], output = num_values_kept(network, waveforms)
+        embeddings[name] = output.embeddings
+    assert kept["without"] < 1.02 * kept["unguided"] < 1.2 * kept["unguided"] < kept["with"]
+    assert torch.equal(embeddings["without"], embeddings["with"])
+
+
 def test_logits_of_the_cosine_classifier_are_cosines(architecture, waveforms):
     network = small_speaker_network(architecture).eval()
     with torch.no_grad():

@@ -12,6 +12,7 @@ from transformers import (
     WhisperConfig,
 )
 
+from w2v2_mt.models.regularisation import Regularisation
 from w2v2_mt.models.upstream import (
     load_letter_head,
     load_upstream,
@@ -196,3 +197,17 @@ def test_each_upstream_comes_from_a_local_folder(tmp_path, kind):
     assert type(loaded) is type(saved)
     for name, value in loaded.state_dict().items():
         torch.testing.assert_close(value, saved.state_dict()[name], msg=name)
+
+
+@pytest.mark.parametrize("kind", sorted(UPSTREAMS))
+def test_a_model_without_a_vector_for_masked_frames_gets_a_drawn_one(tmp_path, kind):
+    AutoModel.from_config(small_config(kind, mask_time_prob=0.0)).save_pretrained(tmp_path)
+    masking = Regularisation(**{**vars(NO_REGULARISATION), "mask_time_prob": 0.3})
+    vectors = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        model = load_upstream(str(tmp_path), reset_weights=False, regularisation=masking)
+        vectors.append(model.masked_spec_embed)
+    assert ((vectors[0] >= 0) & (vectors[0] <= 1)).all()
+    assert len(vectors[0].unique()) > 1
+    assert torch.equal(vectors[0], vectors[1])

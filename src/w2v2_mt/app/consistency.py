@@ -3,6 +3,7 @@
 Each check yields sentences; nothing heavy is imported for any of them.
 """
 
+import inspect
 import netrc
 import os
 from collections.abc import Iterator, Mapping
@@ -10,10 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from w2v2_mt.app.schema import ConfigError
+from w2v2_mt.models.combinations import check_guided_pooling, check_letter_head, check_subcentres
 
 Config = dict[str, Any]
 
 _WANDB_MODES_WITHOUT_KEY = ("offline", "dryrun", "disabled")
+
+_METHODS_OF_GRADIENTS = ("gradnorm", "pcgrad")
 
 _WANDB_SERVERS = ("api.wandb.ai", "api.forge.coreweave.com")
 
@@ -73,4 +77,38 @@ def _can_follow_on_wandb(environment: Mapping[str, str]) -> bool:
         return False
 
 
-_CHECKS = (_unvalidated_steps, _stages_of_schedule, _decay_rates, _wandb_account)
+def _network(config: Config) -> Iterator[str]:
+    """Of the network alone, for those of its settings that this command has."""
+    network = config["network"]
+    for check in (check_guided_pooling, check_subcentres, check_letter_head):
+        names = inspect.signature(check).parameters
+        if all(name in network for name in names):
+            try:
+                check(**{name: network[name] for name in names})
+            except ValueError as error:
+                yield str(error)
+
+
+def _gradients_of_a_frozen_trunk(config: Config) -> Iterator[str]:
+    network, max_steps = config["network"], config["trainer"]["max_steps"]
+    num_frozen_steps = network["num_frozen_steps"]
+    thaws = not network["wav2vec_initially_frozen"] or (
+        num_frozen_steps is not None and num_frozen_steps < max_steps
+    )
+    method = config["optim"]["loss"].get("scale_method")
+    if method in _METHODS_OF_GRADIENTS and not thaws:
+        yield (
+            f"optim.loss.scale_method={method} compares gradients of the trunk, which is frozen "
+            f"for all {max_steps} steps; set network.num_frozen_steps to less, or choose another "
+            "method."
+        )
+
+
+_CHECKS = (
+    _unvalidated_steps,
+    _stages_of_schedule,
+    _decay_rates,
+    _wandb_account,
+    _network,
+    _gradients_of_a_frozen_trunk,
+)

@@ -72,7 +72,8 @@ class DynamicWeightAverage(nn.Module):
 
     The last `window` losses of each task are remembered, the present one among them. r is the mean
     of the newer half of those over the mean of the older half; of an odd number the middle one is
-    in neither half; r is 1 until two losses are known. In eval mode nothing new is remembered.
+    in neither half; r is 1 until two losses are known. In eval mode nothing new is remembered, nor
+    is a step with a loss that is not finite.
 
     Raises ValueError when the losses belong to other tasks than `task_names`.
     Source: arXiv 1803.10704, eq. 7, with steps in place of epochs.
@@ -112,8 +113,11 @@ class DynamicWeightAverage(nn.Module):
 
     def _remember(self, values: Float[Tensor, " tasks"]) -> None:
         column = (self.num_seen % self.window).reshape(1)
-        self.loss_window.index_copy_(1, column, values[:, None])
-        self.num_seen += 1
+        # A loss that overflows once would make all weights NaN until it leaves the window.
+        is_usable = values.isfinite().all()
+        before = self.loss_window.index_select(1, column)
+        self.loss_window.index_copy_(1, column, torch.where(is_usable, values[:, None], before))
+        self.num_seen += is_usable
 
     def _ratios(self) -> Float[Tensor, " tasks"]:
         num_known = self.num_seen.clamp(max=self.window)

@@ -102,10 +102,8 @@ class Encoder(nn.Module):
         upstream: where the modules come from.
         class_token: put before the frames, or None.
         branch_names: the tasks that get layers of their own; empty for a plain encoder.
-        num_shared_layers: how many layers all branches share; read only when there are branches.
-
-    Raises:
-        ValueError: `num_shared_layers` leaves no layer for the branches.
+        num_shared_layers: how many layers all branches share, less than all; read only when there
+            are branches.
     """
 
     def __init__(
@@ -120,11 +118,7 @@ class Encoder(nn.Module):
         super().__init__()
         config, pretrained = upstream.config, upstream.encoder
         num_layers = len(pretrained.layers)
-        if branch_names and not 0 <= num_shared_layers < num_layers:
-            raise ValueError(
-                f"network.num_shared_transformers={num_shared_layers} leaves no layer for the "
-                f"branches of an encoder with {num_layers} layers; choose 0 to {num_layers - 1}."
-            )
+        assert not branch_names or 0 <= num_shared_layers < num_layers
         pre_norm = is_pre_norm(config)
         self.class_token = class_token
         self.positional_convolution = pretrained.pos_conv_embed
@@ -160,12 +154,13 @@ class Encoder(nn.Module):
         *,
         tasks: Sequence[str],
         keep_all: bool,
+        without_gradient: Sequence[str] = (),
     ) -> tuple[dict[str, list[Float[Tensor, "batch out_time dim"]]], Int[Tensor, " batch"]]:
         """For each of `tasks` the output of its last layer or, with `keep_all`, the input of the
         first layer and the output of every layer; and how many frames are real, the class token
         included.
 
-        Only the branches of `tasks` are run.
+        Only the branches of `tasks` are run, those of `without_gradient` without keeping a graph.
         """
         if self.class_token is not None:
             frames, num_frames = self.class_token(frames, num_frames)
@@ -179,12 +174,16 @@ class Encoder(nn.Module):
         frames = self.dropout(self.input_norm(frames))
         context = self._context(frames, num_frames, has_padding=is_real is not None)
         shared = [frames, *self.shared(frames, context, keep_all=keep_all)]
-        outputs = {
-            task: [*shared, *self.branches[task](shared[-1], context, keep_all=keep_all)]
-            if self.branches
-            else shared
-            for task in tasks
-        }
+        outputs = {}
+        for task in tasks:
+            gradient = torch.is_grad_enabled() and task not in without_gradient
+            with torch.set_grad_enabled(gradient):
+                branch = (
+                    self.branches[task](shared[-1], context, keep_all=keep_all)
+                    if self.branches
+                    else []
+                )
+            outputs[task] = [*shared, *branch]
         if not keep_all:
             outputs = {task: of_layers[-1:] for task, of_layers in outputs.items()}
         return outputs, num_frames

@@ -6,6 +6,14 @@ from typing import Literal
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt
 from w2v2_mt.core.letters import LetterStatistics
 from w2v2_mt.models.backbone import Backbone
+from w2v2_mt.models.combinations import (
+    check_branches,
+    check_guided_pooling,
+    check_letter_head,
+    check_num_speakers,
+    check_split,
+    check_subcentres,
+)
 from w2v2_mt.models.encoder import ClassToken, Encoder
 from w2v2_mt.models.heads import SpeakerHead, SpeechHead
 from w2v2_mt.models.layer_weights import LayerWeights
@@ -22,7 +30,7 @@ from w2v2_mt.models.pooling import PoolingName, build_pooling
 from w2v2_mt.models.regularisation import Regularisation
 from w2v2_mt.models.spec_augment import SpecAugment
 from w2v2_mt.models.trunk import FreezeSchedule, Trunk
-from w2v2_mt.models.upstream import load_letter_head, load_upstream
+from w2v2_mt.models.upstream import load_letter_head, load_upstream, upstream_config
 
 CtcBiasInit = Literal["zero", "letter_prior"]
 
@@ -31,8 +39,6 @@ _CLASS_TOKENS: dict[str, bool] = {"first+cls": False, "first+cls+learnable": Tru
 
 LayerWeighting = Literal["last", "learned"]
 """What a head reads: the output of the last layer, or a learned weighted sum over all layers."""
-
-_GUIDABLE_POOLINGS = ("mean", "mean+std")
 
 
 def _trunk(
@@ -101,12 +107,6 @@ def _speech_head(
 ) -> SpeechHead:
     prior = None
     if ctc_bias_init == "letter_prior":
-        if huggingface_id is not None:
-            raise ValueError(
-                f"network.ctc_bias_init={ctc_bias_init!r} would replace the bias of "
-                f"network.speech_head_huggingface_id={huggingface_id!r}; set the former to zero or "
-                "the latter to null."
-            )
         assert letter_statistics is not None
         prior = letter_prior(letter_statistics, num_samples_per_frame=num_samples_per_frame)
     head = SpeechHead(
@@ -133,11 +133,6 @@ def _speaker_head(
     use_cosine_linear: bool,
     num_subcentres: int,
 ) -> SpeakerHead:
-    if num_subcentres > 1 and not use_cosine_linear:
-        raise ValueError(
-            f"network.num_subcentres={num_subcentres} needs a cosine classifier; set it to 1 or "
-            "set network.use_cosine_linear=true."
-        )
     return SpeakerHead(
         pooling=build_pooling(stat_pooling_type, dim),
         num_speakers=num_speakers,
@@ -162,10 +157,13 @@ def speech_network(
     num_letters: int,
     letter_statistics: LetterStatistics | None,
 ) -> SpeechNetwork:
-    """A wav2vec2 with a letter head.
+    """An upstream with a letter head.
 
     `letter_statistics` are those of the training data, read for a `ctc_bias_init` of letter_prior.
     """
+    check_letter_head(
+        ctc_bias_init=ctc_bias_init, speech_head_huggingface_id=speech_head_huggingface_id
+    )
     trunk = _trunk(
         wav2vec_huggingface_id=wav2vec_huggingface_id,
         reset_weights=reset_weights,
@@ -209,11 +207,13 @@ def speaker_network(
     random_permutation_mode: Literal["before", "after"] | None,
     num_speakers: int,
 ) -> SpeakerNetwork:
-    """A wav2vec2 with pooling and a speaker classifier.
+    """An upstream with pooling and a speaker classifier.
 
     `explicit_num_speakers` overrides the `num_speakers` that the training data has;
     `random_permutation_mode` shuffles the frames before or after the encoder.
     """
+    check_subcentres(num_subcentres=num_subcentres, use_cosine_linear=use_cosine_linear)
+    check_num_speakers(explicit_num_speakers=explicit_num_speakers, num_speakers=num_speakers)
     trunk = _trunk(
         wav2vec_huggingface_id=wav2vec_huggingface_id,
         reset_weights=reset_weights,
@@ -230,7 +230,7 @@ def speaker_network(
     )
     head = _speaker_head(
         dim=trunk.out_dim,
-        num_speakers=_num_classes(explicit_num_speakers, num_speakers),
+        num_speakers=explicit_num_speakers or num_speakers,
         regularisation=regularisation,
         stat_pooling_type=stat_pooling_type,
         use_cosine_linear=use_cosine_linear,
@@ -269,12 +269,22 @@ def multi_task_network(
     letter_statistics: LetterStatistics | None,
     num_speakers: int,
 ) -> MultiTaskNetwork:
-    """A wav2vec2 with both heads; sharing is plain, branched, split, letter-guided, or all."""
-    if enable_ctc_pool_speaker_embedding and stat_pooling_type not in _GUIDABLE_POOLINGS:
-        raise ValueError(
-            f"network.stat_pooling_type={stat_pooling_type!r} cannot be guided by letters; choose "
-            f"one of {list(_GUIDABLE_POOLINGS)} or set "
-            "network.enable_ctc_pool_speaker_embedding=false."
+    """An upstream with both heads; sharing is plain, branched, split, letter-guided, or all."""
+    check_guided_pooling(
+        enable_ctc_pool_speaker_embedding=enable_ctc_pool_speaker_embedding,
+        stat_pooling_type=stat_pooling_type,
+    )
+    check_subcentres(num_subcentres=num_subcentres, use_cosine_linear=use_cosine_linear)
+    check_letter_head(
+        ctc_bias_init=ctc_bias_init, speech_head_huggingface_id=speech_head_huggingface_id
+    )
+    check_num_speakers(explicit_num_speakers=explicit_num_speakers, num_speakers=num_speakers)
+    # Before weights are loaded, which takes long.
+    config = upstream_config(wav2vec_huggingface_id, reset_weights=reset_weights)
+    check_split(num_speaker_dimensions=num_speaker_dimensions, dim=config.hidden_size)
+    if use_multi_branch_encoder:
+        check_branches(
+            num_shared_transformers=num_shared_transformers, num_layers=config.num_hidden_layers
         )
     trunk = _trunk(
         wav2vec_huggingface_id=wav2vec_huggingface_id,
@@ -290,11 +300,6 @@ def multi_task_network(
         num_shared_transformers=num_shared_transformers if use_multi_branch_encoder else None,
         permute_frames=False,
     )
-    if num_speaker_dimensions is not None and num_speaker_dimensions >= trunk.out_dim:
-        raise ValueError(
-            f"network.num_speaker_dimensions={num_speaker_dimensions} leaves no dimension for "
-            f"speech; choose 1 to {trunk.out_dim - 1} for this encoder, or null for no split."
-        )
     speech_dim = trunk.out_dim - (num_speaker_dimensions or 0)
     return MultiTaskNetwork(
         trunk=trunk,
@@ -309,7 +314,7 @@ def multi_task_network(
         ),
         speaker_head=_speaker_head(
             dim=num_speaker_dimensions or trunk.out_dim,
-            num_speakers=_num_classes(explicit_num_speakers, num_speakers),
+            num_speakers=explicit_num_speakers or num_speakers,
             regularisation=regularisation,
             stat_pooling_type=stat_pooling_type,
             use_cosine_linear=use_cosine_linear,
@@ -324,14 +329,3 @@ def multi_task_network(
         if enable_ctc_pool_speaker_embedding
         else None,
     )
-
-
-def _num_classes(explicit_num_speakers: int | None, num_speakers: int) -> int:
-    if explicit_num_speakers is None:
-        return num_speakers
-    if explicit_num_speakers < num_speakers:
-        raise ValueError(
-            f"network.explicit_num_speakers={explicit_num_speakers} is less than the "
-            f"{num_speakers} speakers of the training data; raise it or set it to null."
-        )
-    return explicit_num_speakers

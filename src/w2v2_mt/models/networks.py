@@ -48,7 +48,8 @@ class LetterGuidedPooling:
     Args:
         blank_index: which letter is the CTC blank.
         pool_blanks: keep the blank frames instead of the others.
-        without_gradient: find the letters without keeping a graph.
+        without_gradient: find the letters without keeping a graph, which nothing needs: the best
+            letter of a frame has no gradient. It costs memory only.
     """
 
     blank_index: int
@@ -147,8 +148,13 @@ class MultiTaskNetwork(nn.Module):
     def speaker(
         self, waveforms: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
     ) -> SpeakerOutput:
-        tasks = ["speaker"] if self.letter_guided_pooling is None else ["speech", "speaker"]
-        frames, num_frames = self.trunk(waveforms, num_samples, tasks=tasks)
+        guide = self.letter_guided_pooling
+        frames, num_frames = self.trunk(
+            waveforms,
+            num_samples,
+            tasks=["speaker"] if guide is None else ["speech", "speaker"],
+            without_gradient=["speech"] if guide is not None and guide.without_gradient else [],
+        )
         return self._speakers(frames, num_frames)
 
     def shared_parameters(self) -> list[nn.Parameter]:

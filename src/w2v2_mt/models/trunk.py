@@ -94,16 +94,30 @@ class Trunk(nn.Module):
         num_samples: Int[Tensor, " batch"],
         *,
         tasks: Sequence[str],
+        without_gradient: Sequence[str] = (),
     ) -> tuple[dict[str, Float[Tensor, "batch time dim"]], Int[Tensor, " batch"]]:
-        """Frames for each of `tasks` (class token first, if any) and the number of real ones."""
+        """Frames for each of `tasks` (class token first, if any) and the number of real ones.
+
+        What is done for the tasks of `without_gradient` alone keeps no graph.
+        """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
             frames, num_frames = self.backbone(waveforms, num_samples)
             frames = self.spec_augment(frames, num_frames)
             if self.permutation is not None:
                 frames = self.permutation(frames, num_frames)
             keep_all = len(self.layer_weights) > 0
-            outputs, num_frames = self.encoder(frames, num_frames, tasks=tasks, keep_all=keep_all)
+            outputs, num_frames = self.encoder(
+                frames,
+                num_frames,
+                tasks=tasks,
+                keep_all=keep_all,
+                without_gradient=without_gradient,
+            )
         if not keep_all:
             return {task: of_layers[-1] for task, of_layers in outputs.items()}, num_frames
-        weighted = {task: self.layer_weights[task](outputs[task]) for task in tasks}
+        weighted = {}
+        for task in tasks:
+            gradient = torch.is_grad_enabled() and task not in without_gradient
+            with torch.set_grad_enabled(gradient):
+                weighted[task] = self.layer_weights[task](outputs[task])
         return weighted, num_frames

@@ -155,8 +155,12 @@ def load_upstream(
         )
     except _LOADING_ERRORS as error:
         raise _loading_failed(huggingface_id, error) from error
-    # A model that was trained without masking has no vector to mask with.
-    _check_complete(huggingface_id, set(loading["missing_keys"]) - {"masked_spec_embed"})
+    missing = set(loading["missing_keys"])
+    if "masked_spec_embed" in missing:
+        # A model that was trained without masking has no vector to mask with, and transformers
+        # leaves what happens to be in memory. It begins as it does in pretraining.
+        torch.nn.init.uniform_(model.masked_spec_embed)
+    _check_complete(huggingface_id, missing - {"masked_spec_embed"})
     return model
 
 

@@ -5,7 +5,6 @@ from statistics import mean
 from typing import Any, TypedDict
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
@@ -14,6 +13,7 @@ from w2v2_mt.data.tokenizer import LetterTokenizer
 from w2v2_mt.losses.multi_task import MultiTaskLoss, MultiTaskLossResult
 from w2v2_mt.models.networks import MultiTaskNetwork
 from w2v2_mt.tasks.base import Optimisation, is_logging_step
+from w2v2_mt.tasks.event_count import EventCount
 from w2v2_mt.tasks.speaker import (
     TrialLists,
     accuracy,
@@ -53,7 +53,7 @@ class MultiTask(pl.LightningModule):
         self.optimisation = optimisation
         self.speech_evaluation = SpeechEvaluation(tokenizer)
         self.speaker_evaluation = SpeakerEvaluation(loss.speaker_loss)
-        self.num_unalignable = torch.tensor(0)
+        self.unalignable, self.without_selection = EventCount(), EventCount()
         self.scored_trials: dict[str, ScoredTrials] = {}
         self.result: MultiTaskLossResult | None = None  # between forward and backward pass
         self.compares_gradients = False
@@ -86,15 +86,15 @@ class MultiTask(pl.LightningModule):
             self.log(f"train_{task}_loss", loss, prog_bar=True, batch_size=1)
             self.log(f"train_{task}_loss_weight", result.weights[task], batch_size=1)
         self.log("train_acc", accuracy(speakers, speaker), batch_size=1)
+        self.unalignable.add(result.num_unalignable)
         if speakers.num_without_selection is not None:
+            self.without_selection.add(speakers.num_without_selection)
             self.log(
-                "train_num_without_selection", speakers.num_without_selection.float(), batch_size=1
+                "train_num_without_selection", self.without_selection.total.float(), batch_size=1
             )
-        # All of them since the start: a rare one would hardly ever meet a logging step.
-        self.num_unalignable = self.num_unalignable + result.num_unalignable
         if is_logging_step(self):
             diagnostics = speech_diagnostics(self.speech_evaluation, letters, speech)
-            diagnostics["train_num_unalignable"] = self.num_unalignable.float()
+            diagnostics["train_num_unalignable"] = self.unalignable.total.float()
             self.log_dict(diagnostics, batch_size=1)
         self.result = result
         self.compares_gradients = self._is_comparison(batch_idx)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 
 from w2v2_mt.core.batches import SpeechBatch
@@ -13,6 +12,7 @@ from w2v2_mt.losses.ctc import CtcLoss, CtcResult
 from w2v2_mt.metrics.word_error_rate import word_error_rate
 from w2v2_mt.models.networks import SpeechNetwork, SpeechOutput
 from w2v2_mt.tasks.base import Optimisation, is_logging_step
+from w2v2_mt.tasks.event_count import EventCount
 from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
 
 
@@ -32,7 +32,7 @@ class SpeechTask(pl.LightningModule):
         self.loss = loss
         self.optimisation = optimisation
         self.speech_evaluation = SpeechEvaluation(tokenizer)
-        self.num_unalignable = torch.tensor(0)
+        self.unalignable = EventCount()
 
     def configure_optimizers(self) -> Any:
         return self.optimisation.configure(self.network)
@@ -44,11 +44,10 @@ class SpeechTask(pl.LightningModule):
         output = self.network(batch.waveforms, batch.num_samples)
         result = speech_loss(self.loss, output, batch)
         self.log("train_loss", result.loss, prog_bar=True, batch_size=len(batch))
-        # All of them since the start: a rare one would hardly ever meet a logging step.
-        self.num_unalignable = self.num_unalignable + result.num_unalignable
+        self.unalignable.add(result.num_unalignable)
         if is_logging_step(self):
             diagnostics = speech_diagnostics(self.speech_evaluation, output, batch)
-            diagnostics["train_num_unalignable"] = self.num_unalignable.float()
+            diagnostics["train_num_unalignable"] = self.unalignable.total.float()
             self.log_dict(diagnostics, batch_size=len(batch))
         return result.loss
 
