@@ -77,7 +77,12 @@ def build_step(recipe: str) -> Step:
         f"network.use_gradient_checkpointing={recipe == OURS_CHECKPOINTED}",
     )
     torch.manual_seed(0)
-    network = instantiate(settings["network"], num_letters=NUM_LETTERS, num_speakers=NUM_SPEAKERS)
+    network = instantiate(
+        settings["network"],
+        num_letters=NUM_LETTERS,
+        num_speakers=NUM_SPEAKERS,
+        letter_statistics=None,
+    )
     if recipe == PLAIN:
         torch.manual_seed(0)  # the trunk is built first, so this repeats its weights
         wav2vec2 = load_upstream(

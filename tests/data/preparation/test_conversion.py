@@ -11,7 +11,9 @@ import soundfile
 
 from tests.data.preparation.archive_files import noise
 from tests.data.shard_files import encoded_audio
+from w2v2_mt.data.preparation.audio import DecodedAudio, encode_wav
 from w2v2_mt.data.preparation.conversion import main, wav_path
+from w2v2_mt.data.preparation.ffmpeg import decode_with_ffmpeg
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
@@ -56,6 +58,14 @@ def test_wav_files_lie_where_the_archive_wants_them(folder: Path) -> None:
         assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
     assert len(list(folder.rglob("*.m4a"))) == len(FILES)
     assert not list(folder.rglob(".*"))
+
+
+def test_a_wav_file_is_what_a_shard_would_hold(folder: Path) -> None:
+    assert run(folder) == 0
+    m4a = (folder / FILES[0]).read_bytes()
+    (decoded,) = decode_with_ffmpeg([m4a], sources=["m4a"], scratch=folder)
+    assert isinstance(decoded, DecodedAudio)
+    assert (folder / EXPECTED[1]).read_bytes() == encode_wav(decoded.samples)
 
 
 def test_the_script_converts_with_processes(folder: Path) -> None:

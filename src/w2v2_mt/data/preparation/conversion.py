@@ -6,16 +6,14 @@ the wav files themselves. `.../[dev/]aac/<speaker>/<video>/<n>.m4a` becomes
 """
 
 import argparse
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from w2v2_mt.data.preparation.audio import decode_checked, encode_wav
+from w2v2_mt.data.preparation.audio import decode_checked
 from w2v2_mt.data.preparation.command_line import StageBars, run_command
-from w2v2_mt.data.preparation.ffmpeg import check_ffmpeg, decode_with_ffmpeg
+from w2v2_mt.data.preparation.ffmpeg import check_ffmpeg, convert_with_ffmpeg
 from w2v2_mt.data.preparation.rejections import REJECTED_FILE, Rejection, write_rejections
 from w2v2_mt.data.preparation.workers import Workers, default_num_workers
 
@@ -59,16 +57,16 @@ def convert(task: ConversionTask) -> Converted:
     missing = [file for file in task.files if not wav_path(file).exists()]
     rejections = []
     if missing:
-        decoded = decode_with_ffmpeg(
-            [file.read_bytes() for file in missing],
-            sources=[str(file) for file in missing],
+        answers = convert_with_ffmpeg(
+            missing,
+            [wav_path(file) for file in missing],
             scratch=wav_path(missing[0]).parents[3],
         )
-        for file, answer in zip(missing, decoded, strict=True):
-            if isinstance(answer, ValueError):
-                rejections.append(Rejection(str(file), str(answer)))
-            else:
-                _write(wav_path(file), encode_wav(answer.samples))
+        rejections = [
+            Rejection(str(file), str(answer))
+            for file, answer in zip(missing, answers, strict=True)
+            if answer is not None
+        ]
     if task.delete_originals:
         for file in task.files:
             wav = wav_path(file)
@@ -130,14 +128,3 @@ def _batches(files: Sequence[Path]) -> Iterator[list[Path]]:
     remaining = iter(files)
     while batch := list(islice(remaining, FILES_PER_TASK)):
         yield batch
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,8 +9,10 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,11 +25,16 @@ FILES_PER_PROCESS = 64
 MAX_DURATION_ERROR_SEC = 0.2
 """A few frames of AAC, which may be cut at both ends."""
 
+NUM_HEADER_BYTES = 44
+NUM_SAMPLE_BYTES = 2
+
 FULL_DISK = os.strerror(errno.ENOSPC)
 INPUT = re.compile(r"^Input #(\d+), ")
 DURATION = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)")
 STREAM = re.compile(r"^  Stream #\d+:\d+.*: Audio: .*, (\d+) Hz, (\w+)")
 SECONDS_PER_MINUTE = 60
+
+Answer = TypeVar("Answer")
 
 
 def check_ffmpeg() -> None:
@@ -50,67 +57,138 @@ def decode_with_ffmpeg(
     Raises:
         OSError: the files cannot be written to `scratch`, or ffmpeg cannot be started or is killed.
     """
-    answers: list[DecodedAudio | ValueError] = []
-    for start in range(0, len(contents), FILES_PER_PROCESS):
-        batch = slice(start, start + FILES_PER_PROCESS)
-        answers += _answers(contents[batch], sources[batch], scratch)
+    return _in_batches(lambda batch: _decoded(contents[batch], scratch), sources)
+
+
+def convert_with_ffmpeg(
+    files: Sequence[Path], targets: Sequence[Path], *, scratch: Path
+) -> list[ValueError | None]:
+    """Write a 16 kHz mono wav file for each file; a ValueError for each of which there is none.
+
+    A target is there completely or not at all. `scratch` is a folder on the disk of the targets,
+    for the time of the call.
+
+    Raises:
+        OSError: as `decode_with_ffmpeg`.
+    """
+    sources = [str(file) for file in files]
+    return _in_batches(lambda batch: _converted(files[batch], targets[batch], scratch), sources)
+
+
+def _in_batches(
+    work: Callable[[slice], list[Answer] | None], sources: Sequence[str]
+) -> list[Answer | ValueError]:
+    answers: list[Answer | ValueError] = []
+    for start in range(0, len(sources), FILES_PER_PROCESS):
+        stop = min(start + FILES_PER_PROCESS, len(sources))
+        of_batch = _answers(work, start, stop, sources)
+        answers += of_batch
     return answers
 
 
 def _answers(
-    contents: Sequence[bytes], sources: Sequence[str], scratch: Path
-) -> list[DecodedAudio | ValueError]:
-    decoded = _decoded(contents, scratch)
-    if decoded is not None:
-        return [*decoded]
-    if len(contents) == 1:
-        return [ValueError(f"{sources[0]} cannot be decoded by ffmpeg; get the archive again.")]
+    work: Callable[[slice], list[Answer] | None], start: int, stop: int, sources: Sequence[str]
+) -> list[Answer | ValueError]:
+    answers = work(slice(start, stop))
+    if answers is not None:
+        return [*answers]
+    if stop - start == 1:
+        return [ValueError(f"{sources[start]} cannot be decoded by ffmpeg; get the archive again.")]
     # One bad file fails them all: it is sought by halves.
-    middle = len(contents) // 2
-    halves = (slice(middle), slice(middle, None))
-    return [each for half in halves for each in _answers(contents[half], sources[half], scratch)]
+    middle = (start + stop) // 2
+    return [
+        *_answers(work, start, middle, sources),
+        *_answers(work, middle, stop, sources),
+    ]
 
 
 def _decoded(contents: Sequence[bytes], scratch: Path) -> list[DecodedAudio] | None:
     """None where ffmpeg fails for one of the files, or gives less than the file promises."""
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".ffmpeg-") as name:
         folder = Path(name)
-        inputs: list[str] = []
-        outputs: list[str] = []
         for index, content in enumerate(contents):
             (folder / f"{index}.m4a").write_bytes(content)
-            inputs += ["-threads", "1", "-protocol_whitelist", "file", "-i", f"{index}.m4a"]
-            outputs += ["-map", f"{index}:a:0", "-ar", str(SAMPLE_RATE_HZ), "-ac", "1"]
-            outputs += ["-threads", "1", "-f", "s16le", f"{index}.raw"]
-        finished = subprocess.run(
-            ["ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-xerror", *inputs, *outputs],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if finished.returncode < 0:
-            raise OSError(f"ffmpeg was stopped by signal {-finished.returncode}; run this again.")
-        if finished.returncode != 0 and FULL_DISK in finished.stderr:
-            raise OSError(errno.ENOSPC, FULL_DISK, name)
-        promised = _promised(finished.stderr)
-        if finished.returncode != 0 or len(promised) != len(contents):
+        inputs = [f"{index}.m4a" for index in range(len(contents))]
+        promised = _run(inputs, folder, suffix=".raw", options=["-f", "s16le"])
+        if promised is None:
             return None
         answers = []
-        for index, (duration_sec, sample_rate_hz, layout) in enumerate(promised):
+        for index, promise in enumerate(promised):
             samples = np.fromfile(folder / f"{index}.raw", dtype="<i2").astype(np.int16, copy=False)
-            error_sec = abs(seconds_from_samples(len(samples)) - duration_sec)
-            if len(samples) == 0 or error_sec > MAX_DURATION_ERROR_SEC:
+            if not promise.is_kept_by(len(samples)):
                 return None
-            was_converted = (sample_rate_hz, layout) != (SAMPLE_RATE_HZ, "mono")
-            answers.append(DecodedAudio(samples=samples, was_converted=was_converted))
+            answers.append(DecodedAudio(samples=samples, was_converted=promise.needs_conversion))
         return answers
 
 
-def _promised(log: str) -> list[tuple[float, int, str]]:
-    """Duration in seconds, sampling rate and channels of each input, as ffmpeg tells them."""
-    promised: list[tuple[float, int, str]] = []
+def _converted(files: Sequence[Path], targets: Sequence[Path], scratch: Path) -> list[None] | None:
+    """As `_decoded`."""
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".ffmpeg-") as name:
+        folder = Path(name)
+        inputs = [str(file.resolve()) for file in files]
+        # Without a note of the program that wrote it, the header has the usual 44 bytes.
+        options = ["-map_metadata", "-1", "-bitexact", "-f", "wav"]
+        promised = _run(inputs, folder, suffix=".wav", options=options)
+        if promised is None:
+            return None
+        made = [folder / f"{index}.wav" for index in range(len(files))]
+        for file, promise in zip(made, promised, strict=True):
+            num_samples = (file.stat().st_size - NUM_HEADER_BYTES) // NUM_SAMPLE_BYTES
+            if not promise.is_kept_by(num_samples):
+                return None
+        for file, target in zip(made, targets, strict=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
+        return [None] * len(files)
+
+
+@dataclass(frozen=True)
+class _Promise:
+    """What ffmpeg tells of an input."""
+
+    duration_sec: float
+    sample_rate_hz: int
+    layout: str
+
+    @property
+    def needs_conversion(self) -> bool:
+        return (self.sample_rate_hz, self.layout) != (SAMPLE_RATE_HZ, "mono")
+
+    def is_kept_by(self, num_samples: int) -> bool:
+        error_sec = abs(seconds_from_samples(num_samples) - self.duration_sec)
+        return num_samples > 0 and error_sec <= MAX_DURATION_ERROR_SEC
+
+
+def _run(
+    inputs: Sequence[str], folder: Path, *, suffix: str, options: Sequence[str]
+) -> list[_Promise] | None:
+    """Make `<index><suffix>` of each input, in the folder; None where one of them fails."""
+    before: list[str] = []
+    behind: list[str] = []
+    for index, name in enumerate(inputs):
+        before += ["-threads", "1", "-protocol_whitelist", "file", "-i", name]
+        behind += ["-map", f"{index}:a:0", "-ar", str(SAMPLE_RATE_HZ), "-ac", "1"]
+        behind += ["-threads", "1", *options, f"{index}{suffix}"]
+    finished = subprocess.run(
+        ["ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-xerror", *before, *behind],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if finished.returncode < 0:
+        raise OSError(f"ffmpeg was stopped by signal {-finished.returncode}; run this again.")
+    if finished.returncode != 0 and FULL_DISK in finished.stderr:
+        raise OSError(errno.ENOSPC, FULL_DISK, str(folder))
+    promised = _promised(finished.stderr)
+    is_complete = finished.returncode == 0 and len(promised) == len(inputs)
+    return promised if is_complete else None
+
+
+def _promised(log: str) -> list[_Promise]:
+    """Of each input, as ffmpeg tells it."""
+    promised: list[_Promise] = []
     duration_sec: float | None = None
     for line in log.splitlines():
         if INPUT.match(line):
@@ -122,6 +200,6 @@ def _promised(log: str) -> list[tuple[float, int, str]]:
         elif line.startswith("Stream mapping:"):
             break
         elif duration_sec is not None and (found := STREAM.match(line)):
-            promised.append((duration_sec, int(found.group(1)), found.group(2)))
+            promised.append(_Promise(duration_sec, int(found.group(1)), found.group(2)))
             duration_sec = None  # a second audio stream is not read
     return promised
