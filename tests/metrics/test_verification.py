@@ -9,7 +9,7 @@ from sklearn.metrics import roc_curve
 
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.metrics import verification
-from w2v2_mt.metrics.verification import equal_error_rate, min_dcf, trial_scores
+from w2v2_mt.metrics.verification import cllr, equal_error_rate, min_dcf, trial_scores
 
 
 def rates_at(threshold, scores, labels):
@@ -161,7 +161,44 @@ class TestMinDcf:
             min_dcf([0.1, 0.2], [0, 1], **options)
 
 
-@pytest.mark.parametrize("metric", [equal_error_rate, min_dcf])
+class TestCllr:
+    def test_a_ratio_of_one_for_every_trial_costs_one_bit(self):
+        assert cllr([0.0] * 5, [1, 0, 0, 1, 0]) == pytest.approx(1)
+
+    def test_by_hand(self):
+        # Targets cost log2(1 + 1/3) and log2(1 + 3), the impostor costs log2(1 + 1).
+        expected = ((math.log2(4 / 3) + 2) / 2 + 1) / 2
+        assert cllr([math.log(3), -math.log(3), 0.0], [1, 1, 0]) == pytest.approx(expected)
+
+    def test_equal_scores_that_are_not_zero_mislead(self):
+        # Half the cost of a ratio of 1/3 for targets, half of that for impostors.
+        expected = (2 + math.log2(4 / 3)) / 2
+        assert cllr([-math.log(3)] * 3, [1, 0, 0]) == pytest.approx(expected)
+
+    def test_large_scores_neither_overflow_nor_vanish(self):
+        assert cllr([2000.0, -2000.0], [1, 0]) == 0
+        assert cllr([-2000.0, 2000.0], [1, 0]) == pytest.approx(2000 / math.log(2))
+
+    @given(scored_trials)
+    @settings(deadline=None, max_examples=100)
+    def test_it_agrees_with_a_sum_over_trials(self, trials):
+        targets = [math.log2(1 + math.exp(-score)) for score, label in trials if label]
+        impostors = [math.log2(1 + math.exp(score)) for score, label in trials if not label]
+        expected = (sum(targets) / len(targets) + sum(impostors) / len(impostors)) / 2
+        scores, labels = zip(*trials, strict=True)
+        assert cllr(list(scores), list(labels)) == pytest.approx(expected)
+
+    def test_true_log_likelihood_ratios_have_the_least_cost(self):
+        # Two normal densities of variance 1 at +1 and -1: the ratio is exp(2x).
+        generator = np.random.default_rng(0)
+        labels = np.arange(20_000) % 2
+        x = generator.normal(size=20_000) + 2 * labels - 1
+        cost = cllr(2 * x, labels)
+        assert all(cost < cllr(2 * scale * x, labels) for scale in (0.5, 0.8, 1.2, 2.0))
+        assert all(cost < cllr(2 * x + shift, labels) for shift in (-0.5, 0.5))
+
+
+@pytest.mark.parametrize("metric", [equal_error_rate, min_dcf, cllr])
 @pytest.mark.parametrize(
     ("scores", "labels", "sentence"),
     [

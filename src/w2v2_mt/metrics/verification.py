@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from w2v2_mt.core.trials import Trial
 
-TRIALS_PER_BLOCK = 4096
+TRIALS_PER_BLOCK = 1024
 
 
 def equal_error_rate(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
@@ -66,6 +67,22 @@ def min_dcf(
     return float(costs[best] / cost_without_scores), float(thresholds[best])
 
 
+def cllr(scores: ArrayLike, labels: ArrayLike) -> float:
+    """What scores cost, in bits a trial, when they are taken as natural log-likelihood ratios.
+
+    0 is perfect, 1 is what a ratio of 1 for every trial costs, and above 1 a system misleads. It
+    judges the values of the scores, not their order alone: cosines, which are no ratios, stay close
+    to 1 however well they separate.
+
+    Raises ValueError for input that has no such cost. Source: Bruemmer & du Preez, Application-
+    independent evaluation of speaker detection, Computer Speech & Language 20 (2006).
+    """
+    score_array, is_target = _checked(scores, labels)
+    miss_cost = np.logaddexp(0, -score_array[is_target]).mean()
+    false_alarm_cost = np.logaddexp(0, score_array[~is_target]).mean()
+    return float((miss_cost + false_alarm_cost) / (2 * np.log(2)))
+
+
 def trial_scores(
     embeddings: dict[str, Float[Tensor, " dim"]], trials: Sequence[Trial]
 ) -> Float[np.ndarray, " trials"]:
@@ -87,13 +104,17 @@ def trial_scores(
             "utterance(s) in all); embed every utterance of the trial list before scoring it."
         )
 
+    rows: dict[str, int] = {}
+    left = [rows.setdefault(trial.left_key, len(rows)) for trial in trials]
+    right = [rows.setdefault(trial.right_key, len(rows)) for trial in trials]
     scores = np.empty(len(trials), dtype=np.float32)
+    if not trials:
+        return scores
+    directions = F.normalize(torch.stack([embeddings[key].float() for key in rows]))
     for start in range(0, len(trials), TRIALS_PER_BLOCK):
-        block = trials[start : start + TRIALS_PER_BLOCK]
-        left = torch.stack([embeddings[trial.left_key] for trial in block])
-        right = torch.stack([embeddings[trial.right_key] for trial in block])
-        cosines = torch.cosine_similarity(left.float(), right.float(), dim=1)  # [block]
-        scores[start : start + len(block)] = cosines.detach().cpu().numpy()
+        block = slice(start, start + TRIALS_PER_BLOCK)
+        pair = directions[left[block]], directions[right[block]]  # each [block, dim]
+        scores[block] = (pair[0] * pair[1]).sum(dim=1).detach().cpu().numpy()
     return scores
 
 
