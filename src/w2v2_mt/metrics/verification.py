@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from w2v2_mt.core.trials import Trial
+from w2v2_mt.metrics.ranked_trials import RankedTrials, checked_trials
 
 TRIALS_PER_BLOCK = 1024
 
@@ -22,18 +23,7 @@ def equal_error_rate(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float
 
     Returns the rate and its threshold. Raises ValueError for input that has no such rate.
     """
-    thresholds, miss_rates, false_alarm_rates = _operating_points(scores, labels)
-
-    # The gap falls strictly from 1 (accept nothing) to -1 (accept everything).
-    gaps = miss_rates - false_alarm_rates
-    after = int(np.argmax(gaps <= 0))
-    before = after - 1
-    way = gaps[before] / (gaps[before] - gaps[after])
-
-    rate = (1 - way) * false_alarm_rates[before] + way * false_alarm_rates[after]
-    if before == 0:  # "accept nothing" has no finite threshold to start from
-        return float(rate), float(thresholds[after])
-    return float(rate), float((1 - way) * thresholds[before] + way * thresholds[after])
+    return RankedTrials(scores, labels).equal_error_rate()
 
 
 def min_dcf(
@@ -59,12 +49,13 @@ def min_dcf(
         if not 0 < cost < np.inf:
             raise ValueError(f"{name} is {cost}, but a cost is finite and above 0; use 1.")
 
-    thresholds, miss_rates, false_alarm_rates = _operating_points(scores, labels)
+    ranked = RankedTrials(scores, labels)
+    miss_rates, false_alarm_rates = ranked.error_rates()
     miss_weight, false_alarm_weight = c_miss * p_target, c_fa * (1 - p_target)
     costs = miss_weight * miss_rates + false_alarm_weight * false_alarm_rates
     best = int(np.argmin(costs))
     cost_without_scores = min(miss_weight, false_alarm_weight)
-    return float(costs[best] / cost_without_scores), float(thresholds[best])
+    return float(costs[best] / cost_without_scores), float(ranked.thresholds[best])
 
 
 def cllr(scores: ArrayLike, labels: ArrayLike) -> float:
@@ -77,7 +68,7 @@ def cllr(scores: ArrayLike, labels: ArrayLike) -> float:
     Raises ValueError for input that has no such cost. Source: Bruemmer & du Preez, Application-
     independent evaluation of speaker detection, Computer Speech & Language 20 (2006).
     """
-    score_array, is_target = _checked(scores, labels)
+    score_array, is_target = checked_trials(scores, labels)
     miss_cost = np.logaddexp(0, -score_array[is_target]).mean()
     false_alarm_cost = np.logaddexp(0, score_array[~is_target]).mean()
     return float((miss_cost + false_alarm_cost) / (2 * np.log(2)))
@@ -116,65 +107,3 @@ def trial_scores(
         pair = directions[left[block]], directions[right[block]]  # each [block, dim]
         scores[block] = (pair[0] * pair[1]).sum(dim=1).detach().cpu().numpy()
     return scores
-
-
-def _operating_points(
-    scores: ArrayLike, labels: ArrayLike
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Threshold, miss rate and false-alarm rate: first of accepting nothing, then per score."""
-    score_array, is_target = _checked(scores, labels)
-
-    order = np.argsort(-score_array, kind="stable")
-    score_array, is_target = score_array[order], is_target[order]
-
-    # Equal scores are accepted together: a point stands at the last of each run of them.
-    ends = np.append(np.flatnonzero(np.diff(score_array)), len(score_array) - 1)
-    accepted_targets = np.cumsum(is_target)[ends]
-    accepted_impostors = ends + 1 - accepted_targets
-
-    miss_rates = 1 - np.append(0, accepted_targets) / accepted_targets[-1]
-    false_alarm_rates = np.append(0, accepted_impostors) / accepted_impostors[-1]
-    return np.append(np.inf, score_array[ends]), miss_rates, false_alarm_rates
-
-
-def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    score_array = np.asarray(scores, dtype=np.float64)
-    label_array = np.asarray(labels, dtype=np.float64)
-
-    if score_array.ndim != 1 or label_array.ndim != 1:
-        raise ValueError(
-            f"scores have shape {score_array.shape} and labels {label_array.shape}, but both are "
-            "one-dimensional; pass one score and one label per trial."
-        )
-    if len(score_array) != len(label_array):
-        raise ValueError(
-            f"there are {len(score_array)} scores and {len(label_array)} labels, but every trial "
-            "has one of each; pass both in the same order."
-        )
-    if len(score_array) == 0:
-        raise ValueError(
-            "there are no scores, but an error rate needs trials; pass at least one trial with "
-            "the same speaker and one with different speakers."
-        )
-    finite = np.isfinite(score_array)
-    if not finite.all():
-        first = int(np.argmin(finite))
-        raise ValueError(
-            f"score number {first} is {score_array[first]}, but scores are finite; look for NaN "
-            "or infinite values in the embeddings."
-        )
-    allowed = (label_array == 0) | (label_array == 1)
-    if not allowed.all():
-        first = int(np.argmin(allowed))
-        raise ValueError(
-            f"label number {first} is {label_array[first]:g}, but a label is 1 (same speaker) or "
-            "0 (different speakers); recode the labels."
-        )
-    is_target = label_array == 1
-    for present, name in ((is_target.any(), "same speaker"), (not is_target.all(), "different")):
-        if not present:
-            raise ValueError(
-                f"none of the {len(label_array)} trials has the label {name}, but an error rate "
-                "needs both labels; pass trials of both kinds."
-            )
-    return score_array, is_target
