@@ -2,7 +2,7 @@ import pytest
 
 from tests.end_to_end.readme_commands import readme_commands
 
-EXPECTED = {"val_wer_clean", "val_wer_other", "test_wer_clean", "test_wer_other"}
+EXPECTED = {"val_wer_clean", "val_wer_other", "test_wer_clean", "test_wer_other", "test_cer_other"}
 
 
 @pytest.mark.parametrize("command", readme_commands("run_speech.py"), ids=str)

@@ -175,6 +175,10 @@ class TestCllr:
         expected = (2 + math.log2(4 / 3)) / 2
         assert cllr([-math.log(3)] * 3, [1, 0, 0]) == pytest.approx(expected)
 
+    def test_cosines_cannot_cost_less_than_the_ratio_e(self):
+        assert cllr([1.0, -1.0], [1, 0]) == pytest.approx(math.log2(1 + 1 / math.e))
+        assert math.log2(1 + 1 / math.e) == pytest.approx(0.452, abs=5e-4)
+
     def test_large_scores_neither_overflow_nor_vanish(self):
         assert cllr([2000.0, -2000.0], [1, 0]) == 0
         assert cllr([-2000.0, 2000.0], [1, 0]) == pytest.approx(2000 / math.log(2))

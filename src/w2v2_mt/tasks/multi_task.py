@@ -21,7 +21,7 @@ from w2v2_mt.tasks.speaker import (
     speaker_validation_metrics,
 )
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials, SpeakerEvaluation
-from w2v2_mt.tasks.speech import speech_diagnostics, speech_loss
+from w2v2_mt.tasks.speech import speech_diagnostics, speech_loss, speech_test_metrics
 from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
 
 
@@ -164,7 +164,6 @@ class MultiTask(pl.LightningModule):
         self.validation_step(batch, batch_idx, dataloader_idx)
 
     def on_test_epoch_end(self) -> None:
-        rates = self.speech_evaluation.word_error_rates()
-        self.log_dict({f"test_wer_{name}": rate for name, rate in rates.items()})
+        self.log_dict(speech_test_metrics(self.speech_evaluation))
         self.scored_trials = self.speaker_evaluation.score_all(self.test_trials)
         self.log_dict(speaker_test_metrics(self.scored_trials))

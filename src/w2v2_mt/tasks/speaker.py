@@ -91,10 +91,16 @@ def speaker_validation_metrics(
 
 
 def speaker_test_metrics(scored_trials: Mapping[str, ScoredTrials]) -> dict[str, float]:
-    """The names are those of the log; `mindcf` is at a target prior of 0.05, `_p01` at 0.01."""
+    """The names are those of the log; `mindcf` is at a target prior of 0.05, `_p01` at 0.01.
+
+    `_low` and `_high` are the bounds of a 95 % interval.
+    """
     metrics = {}
     for name, scored in scored_trials.items():
+        low, high = scored.equal_error_rate_interval()
         metrics[f"test_eer_{name}"] = scored.equal_error_rate()
+        metrics[f"test_eer_{name}_low"], metrics[f"test_eer_{name}_high"] = low, high
+        metrics[f"test_cllr_{name}"] = scored.cllr()
         metrics[f"test_mindcf_{name}"] = scored.min_dcf(0.05)
         metrics[f"test_mindcf_p01_{name}"] = scored.min_dcf(0.01)
     return metrics

@@ -7,8 +7,15 @@ import numpy as np
 from torch import Tensor
 
 from w2v2_mt.core.batches import UNKNOWN_SPEAKER_INDEX, SpeakerBatch
+from w2v2_mt.core.keys import speaker_of
 from w2v2_mt.core.trials import Trial
-from w2v2_mt.metrics.verification import equal_error_rate, min_dcf, trial_scores
+from w2v2_mt.metrics.bootstrap import (
+    NUM_RESAMPLES,
+    SEED,
+    Interval,
+    equal_error_rate_interval,
+)
+from w2v2_mt.metrics.verification import cllr, equal_error_rate, min_dcf, trial_scores
 from w2v2_mt.models.networks import SpeakerOutput
 
 
@@ -25,6 +32,16 @@ class ScoredTrials:
 
     def equal_error_rate(self) -> float:
         return equal_error_rate(self.scores, self.labels)[0]
+
+    def equal_error_rate_interval(self) -> Interval:
+        """95 %, over speakers."""
+        pairs = [(speaker_of(trial.left_key), speaker_of(trial.right_key)) for trial in self.trials]
+        return equal_error_rate_interval(
+            self.scores, self.labels, pairs, num_resamples=NUM_RESAMPLES, seed=SEED
+        )
+
+    def cllr(self) -> float:
+        return cllr(self.scores, self.labels)
 
     def min_dcf(self, p_target: float) -> float:
         return min_dcf(self.scores, self.labels, p_target=p_target)[0]

@@ -70,8 +70,7 @@ class SpeechTask(pl.LightningModule):
         self.validation_step(batch, batch_idx, dataloader_idx)
 
     def on_test_epoch_end(self) -> None:
-        rates = self.speech_evaluation.word_error_rates()
-        self.log_dict({f"test_wer_{name}": rate for name, rate in rates.items()})
+        self.log_dict(speech_test_metrics(self.speech_evaluation))
 
 
 def speech_loss(loss: CtcLoss, output: SpeechOutput, batch: SpeechBatch) -> CtcResult:
@@ -92,3 +91,14 @@ def speech_diagnostics(
         "train_wer": word_error_rate(batch.transcriptions, evaluation.decode(output)),
         "train_blank_share": blank.sum() / real.sum(),
     }
+
+
+def speech_test_metrics(evaluation: SpeechEvaluation) -> dict[str, float]:
+    """The names are those of the log; `_low` and `_high` are the bounds of a 95 % interval."""
+    rates, intervals = evaluation.word_error_rates(), evaluation.word_error_rate_intervals()
+    metrics = {f"test_wer_{name}": rate for name, rate in rates.items()}
+    for name, (low, high) in intervals.items():
+        metrics[f"test_wer_{name}_low"], metrics[f"test_wer_{name}_high"] = low, high
+    for name, rate in evaluation.character_error_rates().items():
+        metrics[f"test_cer_{name}"] = rate
+    return metrics

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from w2v2_mt.core.batches import SpeechBatch
+from w2v2_mt.core.keys import speaker_of
 from w2v2_mt.data.tokenizer import LetterTokenizer
-from w2v2_mt.metrics.word_error_rate import word_error_rate
+from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, SEED, Interval, error_rate_interval
+from w2v2_mt.metrics.word_error_rate import character_error_rate, word_edits, word_error_rate
 from w2v2_mt.models.networks import SpeechOutput
 
 
@@ -57,6 +59,36 @@ class SpeechEvaluation:
             )
             for set_name, transcripts in self.transcripts.items()
         }
+
+    def character_error_rates(self) -> dict[str, float]:
+        """Character error rate by set name, over all utterances of a set."""
+        return {
+            set_name: character_error_rate(
+                [transcript.reference for transcript in transcripts],
+                [transcript.hypothesis for transcript in transcripts],
+            )
+            for set_name, transcripts in self.transcripts.items()
+        }
+
+    def word_error_rate_intervals(self) -> dict[str, Interval]:
+        """95 % interval by set name, over speakers; sets of one speaker have none."""
+        intervals = {}
+        for set_name, transcripts in self.transcripts.items():
+            speakers = [speaker_of(transcript.key) for transcript in transcripts]
+            if len(set(speakers)) < 2:
+                continue
+            edits = word_edits(
+                [transcript.reference for transcript in transcripts],
+                [transcript.hypothesis for transcript in transcripts],
+            )
+            intervals[set_name] = error_rate_interval(
+                [edit.num_errors for edit in edits],
+                [edit.num_references for edit in edits],
+                speakers,
+                num_resamples=NUM_RESAMPLES,
+                seed=SEED,
+            )
+        return intervals
 
     def losses(self) -> dict[str, float]:
         """Mean loss of an utterance by set name."""

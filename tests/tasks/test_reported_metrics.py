@@ -1,0 +1,74 @@
+"""What the test of a run writes: names and numbers."""
+
+import numpy as np
+import pytest
+
+from w2v2_mt.core.trials import Trial
+from w2v2_mt.data.tokenizer import LetterTokenizer
+from w2v2_mt.metrics.bootstrap import error_rate_interval
+from w2v2_mt.metrics.verification import cllr
+from w2v2_mt.tasks.speaker import speaker_test_metrics
+from w2v2_mt.tasks.speaker_evaluation import ScoredTrials
+from w2v2_mt.tasks.speech import speech_test_metrics
+from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation, Transcript
+
+
+def evaluation_of(transcripts):
+    evaluation = SpeechEvaluation(LetterTokenizer(vocabulary_path=None))
+    evaluation.transcripts["clean"] = [
+        Transcript(key=key, reference=reference, hypothesis=hypothesis)
+        for key, reference, hypothesis in transcripts
+    ]
+    return evaluation
+
+
+def test_of_speech():
+    metrics = speech_test_metrics(
+        evaluation_of(
+            [
+                ("1/1/0", "AB CD", "AB CX"),
+                ("1/1/1", "EF", "EF"),
+                ("2/1/0", "GH IJ", "GH IJ"),
+                ("3/1/0", "KL", "K"),
+            ]
+        )
+    )
+    low, high = error_rate_interval(
+        [1, 0, 1], [3, 2, 1], ["1", "2", "3"], num_resamples=1000, seed=0
+    )
+    assert metrics == pytest.approx(
+        {
+            "test_wer_clean": 2 / 6,
+            "test_wer_clean_low": low,
+            "test_wer_clean_high": high,
+            "test_cer_clean": 2 / 14,
+        }
+    )
+    assert low < 2 / 6 < high
+
+
+def test_one_speaker_has_no_interval():
+    metrics = speech_test_metrics(evaluation_of([("1/1/0", "A", "A"), ("1/1/1", "B", "C")]))
+    assert metrics == {"test_wer_clean": 0.5, "test_cer_clean": 0.5}
+
+
+def test_of_speakers():
+    keys = [f"id{speaker}/video/{number}" for speaker in range(6) for number in range(3)]
+    trials = [
+        Trial(left.split("/")[0] == right.split("/")[0], left, right)
+        for index, left in enumerate(keys)
+        for right in keys[:index]
+    ]
+    same = np.array([trial.same_speaker for trial in trials])
+    scores = np.random.default_rng(0).normal(size=len(trials)) + same
+    metrics = speaker_test_metrics({"o": ScoredTrials(trials=trials, scores=scores)})
+    assert metrics.keys() == {
+        "test_eer_o",
+        "test_eer_o_low",
+        "test_eer_o_high",
+        "test_mindcf_o",
+        "test_mindcf_p01_o",
+        "test_cllr_o",
+    }
+    assert metrics["test_eer_o_low"] < metrics["test_eer_o"] < metrics["test_eer_o_high"]
+    assert metrics["test_cllr_o"] == cllr(scores, same)
