@@ -77,7 +77,8 @@ def equal_error_rate_interval(
 
     Speakers are drawn with replacement. A trial of two speakers counts as often as there are pairs
     of their copies, the product of how often each was drawn; a trial of one speaker as often as
-    that speaker was drawn (the square makes intervals far too wide). Draws without a trial of either kind are drawn again.
+    that speaker was drawn (the square would make intervals far too wide). Draws without a trial of
+    either kind are drawn again.
 
     Args:
         speaker_pairs: Who speaks the two utterances of each trial.
