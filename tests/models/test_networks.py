@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 import torch
 from small_networks import (
@@ -8,9 +10,10 @@ from small_networks import (
     small_speech_network,
 )
 
+from w2v2_mt.models.pooling import PoolingName
+
 NUM_SAMPLES = torch.tensor([8_000, 5_000])
-POOLINGS = ["first", "first+cls", "first+cls+learnable", "last", "middle", "random", "max", "mean"]
-POOLINGS += ["mean+std", "quantile", "attentive"]
+POOLINGS = get_args(PoolingName)
 SHARING = {
     "plain": {},
     "branched": {"use_multi_branch_encoder": True},

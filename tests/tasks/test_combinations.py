@@ -33,10 +33,10 @@ SHARINGS = [
 ]
 KINDS = [kind for kind in UPSTREAMS if kind != "hubert-without-norm"]
 
-NUM_COMBINATIONS = 4928
-"""8 ways of sharing x 11 poolings x 7 upstreams x 8 weightings."""
-NUM_REFUSED = 2016
-"""Letters guide no pooling but mean and mean+std: 4 ways of sharing x 9 poolings x 7 x 8."""
+NUM_COMBINATIONS = 8 * 11 * 7 * 8
+"""Ways of sharing x poolings x upstreams x weightings, null among them."""
+NUM_REFUSED = 4 * 9 * 7 * 8
+"""The same of what is guided by letters, with the poolings that letters cannot guide."""
 
 TINY = {
     "hidden_size": 16,
