@@ -31,10 +31,6 @@ def run(
     Raises:
         ValueError: settings, data or weights do not allow the run.
     """
-    if config["run_lr_range_test"]:
-        raise ValueError(
-            "run_lr_range_test=true is not available in this version; set it to false."
-        )
     _quieten()
     last = folder / CHECKPOINT_FOLDER / "last.ckpt"
     num_steps_done = _num_steps_done(last, config, config_name) if last.exists() else 0

@@ -56,6 +56,10 @@ def test_another_rate_and_more_channels_are_converted(
         (encoded_audio(np.array([0.0, np.nan]), subtype="FLOAT"), "not finite"),
         (encoded_audio(np.array([0.0, np.inf]), subtype="FLOAT"), "not finite"),
         (b"no audio at all", "cannot be decoded"),
+        (
+            encoded_audio(noise(0, num_samples=50_000))[:-40_000],
+            "has 60044 bytes but promises 100044",
+        ),
         (encoded_audio(noise(0, num_samples=50_000), format="FLAC")[:-40_000], ""),
     ],
 )

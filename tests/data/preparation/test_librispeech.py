@@ -141,6 +141,40 @@ def test_what_is_there_is_not_made_again_nor_replaced_unasked(
     assert not archive.exists()
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_an_archive_is_kept_where_its_shards_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    archive = write_dev_clean(tmp_path, MEMBERS)
+    assert run(tmp_path) == 0
+    shard = next((tmp_path / "librispeech_shards" / "dev_clean").glob("*.tar"))
+    if damage == "gone":
+        shard.unlink()
+    else:
+        shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+    assert run(tmp_path, "--delete_originals") == 1
+    assert archive.exists()
+    error = capsys.readouterr().err
+    assert ("The archives are kept." if damage == "gone" else "truncated or damaged") in error
+    assert run(tmp_path, "--overwrite") == 0
+
+
+def test_shards_without_their_archive_stay_on_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dev_clean(tmp_path, MEMBERS)
+    assert run(tmp_path, "--delete_originals") == 0
+    other = librispeech_members("dev-other", chapters=CHAPTERS)
+    write_tar_gz(tmp_path / "librispeech" / "dev-other.tar.gz", other)
+    assert run(tmp_path) == 0
+    page = (tmp_path / "librispeech_shards" / "statistics.html").read_text()
+    assert "dev_clean" in page
+    assert "dev_other" in page
+    missing = capsys.readouterr().out.partition("archive is missing: ")[2]
+    assert "dev-clean" not in missing
+    assert "test-clean" in missing
+
+
 def test_a_failed_run_leaves_the_shards_of_the_one_before(tmp_path: Path) -> None:
     archive = write_dev_clean(tmp_path, MEMBERS)
     assert run(tmp_path) == 0

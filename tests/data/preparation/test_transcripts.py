@@ -30,6 +30,14 @@ def test_what_the_vocabulary_cannot_spell_is_told(content: bytes, complaint: str
     assert errors["1/2/0000"].startswith(complaint)
 
 
+@pytest.mark.parametrize("second", ["YES", "NO", "ROOM 5"])
+def test_two_lines_of_one_utterance_are_told(second: str) -> None:
+    content = f"1-2-0000 YES\n1-2-0001 GOOD\n1-2-0000 {second}".encode()
+    transcriptions, errors = parse_transcripts(content, chapter="1/2")
+    assert transcriptions == {"1/2/0001": "GOOD"}
+    assert errors["1/2/0000"].startswith("it has two lines in the transcript")
+
+
 def test_a_line_of_another_chapter_is_told() -> None:
     transcriptions, errors = parse_transcripts(b"1-3-0000 YES", chapter="1/2")
     assert not transcriptions

@@ -139,6 +139,22 @@ def test_a_limit_takes_whole_speakers_and_fewer_trials(data_folder: Path) -> Non
     assert len({fact["speaker_id"] for fact in facts["train"].values()}) == 4
 
 
+def test_a_limit_keeps_speakers_of_all_trials_out_of_training(tmp_path: Path) -> None:
+    tested = {f"id1027{number}": "fm"[number % 2] for number in range(6)}
+    write_voxceleb(tmp_path, dev_speakers=SPEAKERS, test_speakers=tested)
+    with zipfile.ZipFile(tmp_path / "voxceleb_archives" / "vox1_test_wav.zip") as archive:
+        files = sorted(name.removeprefix("wav/") for name in archive.namelist())
+    assert len(files) > 48
+    lines = [f"0 {left} {right}" for left, right in zip(files[::2], files[1::2], strict=True)]
+    named = list(SPEAKERS)[:3]  # in trials that the limit leaves out
+    lines += [f"1 {name}/video_0/00001.wav {name}/video_1/00001.wav" for name in named]
+    (tmp_path / "voxceleb_meta" / "veri_test2.txt").write_text("\n".join(lines))
+    assert run(tmp_path, "--limit", "48") == 0
+    facts = facts_of(tmp_path)
+    trained = {fact["speaker_id"] for fact in [*facts["train"].values(), *facts["val"].values()]}
+    assert trained == set(SPEAKERS) - set(named)
+
+
 def test_a_few_bad_files_are_listed_and_the_run_goes_on(data_folder: Path) -> None:
     archive = data_folder / "voxceleb_archives" / "vox1_dev_wav.zip"
     float_wav = encoded_audio(np.full(1600, np.nan, dtype=np.float32), subtype="FLOAT")

@@ -14,6 +14,9 @@ from w2v2_mt.core.units import SAMPLE_RATE_HZ
 
 AudioFormat = Literal["wav", "flac"]
 FULL_SCALE = 1 << 15
+RIFF = b"RIFF"
+UNKNOWN_RIFF_SIZE = 0xFFFFFFFF
+"""In the header of a file that was written into a pipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,7 @@ def decode_checked(content: bytes, *, source: str) -> DecodedAudio:
     `source` names the file in the ValueError that audio raises which cannot be decoded, is empty,
     shorter than its header says, or not finite.
     """
+    _check_is_whole(content, source=source)
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             num_samples = file.frames
@@ -55,6 +59,17 @@ def decode_checked(content: bytes, *, source: str) -> DecodedAudio:
     fractions = samples / FULL_SCALE if is_exact else samples
     converted = _rounded(_resampled(_mixed_down(fractions), sample_rate_hz))
     return DecodedAudio(samples=converted, was_converted=True)
+
+
+def _check_is_whole(content: bytes, *, source: str) -> None:
+    """Of a wav file, for libsndfile takes what is there for all that was promised."""
+    if content[:4] != RIFF:
+        return
+    promised = int.from_bytes(content[4:8], "little")
+    if promised != UNKNOWN_RIFF_SIZE and promised > len(content) - 8:
+        raise ValueError(
+            f"{source} has {len(content)} bytes but promises {promised + 8}; get the archive again."
+        )
 
 
 def encode(samples: Int16[np.ndarray, " samples"], audio_format: AudioFormat) -> bytes:

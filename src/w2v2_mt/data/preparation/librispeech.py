@@ -28,6 +28,7 @@ from w2v2_mt.data.preparation.rejections import (
 from w2v2_mt.data.preparation.scattering import Buckets
 from w2v2_mt.data.preparation.shard_sets import (
     ShardSet,
+    check_readable,
     place,
     read_statistics,
     write_facts,
@@ -189,7 +190,11 @@ def _prepare(arguments: argparse.Namespace) -> None:
     shard_folder = options.data_folder / "librispeech_shards"
     wanted: Sequence[str] = arguments.subsets or SUBSETS
     archives = found_archives(archive_folder, subsets=wanted)
-    missing = [subset for subset in wanted if subset not in archives]
+    missing = [
+        subset
+        for subset in wanted
+        if subset not in archives and not _folder(shard_folder, subset).is_dir()
+    ]
     if missing and arguments.subsets:
         raise ValueError(
             f"{archive_folder} does not hold {missing[0]}.tar.gz; run "
@@ -200,11 +205,10 @@ def _prepare(arguments: argparse.Namespace) -> None:
     present: list[str] = []
     with StageBars() as bars, Workers(options.num_workers) as workers:
         for subset, archive in archives.items():
-            folder = shard_folder / subset.replace("-", "_")
             shards = prepare_subset(
                 archive,
                 subset=subset,
-                folder=folder,
+                folder=_folder(shard_folder, subset),
                 options=options,
                 workers=workers,
                 bars=bars,
@@ -213,17 +217,24 @@ def _prepare(arguments: argparse.Namespace) -> None:
                 present.append(subset)
             else:
                 written.append(shards)
-            if options.delete_originals:
-                archive.unlink()
     vocabulary = resources.files("w2v2_mt.data") / "vocabulary.json"
     with resources.as_file(vocabulary) as path:
         shutil.copyfile(path, shard_folder / "vocabulary.json")
-    sets = [subset.replace("-", "_") for subset in archives]
+    prepared = [subset for subset in SUBSETS if _folder(shard_folder, subset).is_dir()]
     write_statistics(
         shard_folder / "statistics.html",
         title="LibriSpeech",
-        sets=[read_statistics(shard_folder / name, name=name) for name in sets],
+        sets=[
+            read_statistics(_folder(shard_folder, subset), name=_folder(shard_folder, subset).name)
+            for subset in prepared
+        ],
     )
+    if options.delete_originals:
+        for subset in present:
+            check_readable(_folder(shard_folder, subset))
+        # Last, so that a run that is stopped here can be given again.
+        for archive in archives.values():
+            archive.unlink()
     if written:
         Console().print(
             summary_table("LibriSpeech", written, duration_sec=time.monotonic() - start)
@@ -232,6 +243,10 @@ def _prepare(arguments: argparse.Namespace) -> None:
         print(f"There already, made with these options: {', '.join(present)}.")
     if missing:
         print(f"Not prepared, because the archive is missing: {', '.join(missing)}.")
+
+
+def _folder(shard_folder: Path, subset: str) -> Path:
+    return shard_folder / subset.replace("-", "_")
 
 
 class _Enough:

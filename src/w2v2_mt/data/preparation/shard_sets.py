@@ -167,6 +167,21 @@ def write_facts(
             file.writelines(f"{key}\t{speaker}\t{number}\n" for key, speaker, number in rows)
 
 
+def check_readable(folder: Path) -> None:
+    """Read a written set from the first to the last byte. Raises ValueError where it is damaged."""
+    from w2v2_mt.data.shards import SHARD_PATTERN, read_shard  # brings torch, and is rarely needed
+
+    meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
+    shards = sorted(folder.glob(SHARD_PATTERN))
+    num_utterances = sum(1 for shard in shards for _ in read_shard(shard))
+    found, promised = (len(shards), num_utterances), (meta["num_shards"], meta["num_utterances"])
+    if found != promised:
+        raise ValueError(
+            f"{folder} has {found[0]} shards with {found[1]} utterances, not {promised[0]} with "
+            f"{promised[1]}; pass --overwrite to make them again. The archives are kept."
+        )
+
+
 def read_statistics(folder: Path, *, name: str) -> SetStatistics:
     """How long the utterances of a written set are, and how many each speaker has."""
     durations_sec: list[float] = []

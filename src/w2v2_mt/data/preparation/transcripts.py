@@ -9,8 +9,8 @@ def parse_transcripts(content: bytes, *, chapter: str) -> tuple[dict[str, str], 
     """Key -> transcription, from lines `<reader>-<chapter>-<utterance> <words>`; key -> error.
 
     `chapter` is `<reader>/<chapter>`, a key `<reader>/<chapter>/<utterance>`. A line is wrong
-    without words, with a character that is not a letter A-Z, an apostrophe or a space, or when it
-    belongs to another chapter.
+    without words, with a character that is not a letter A-Z, an apostrophe or a space, when it
+    belongs to another chapter, or when it is the second of its utterance.
     """
     transcriptions: dict[str, str] = {}
     errors: dict[str, str] = {}
@@ -22,7 +22,10 @@ def parse_transcripts(content: bytes, *, chapter: str) -> tuple[dict[str, str], 
         utterance, _, words = line.strip().partition(" ")
         transcription = " ".join(words.split())
         key = f"{chapter}/{utterance.removeprefix(prefix)}"
-        if not utterance.startswith(prefix):
+        if key in transcriptions or key in errors:
+            transcriptions.pop(key, None)
+            errors[key] = "it has two lines in the transcript; which of them is true is not known."
+        elif not utterance.startswith(prefix):
             errors[utterance] = f"its line stands in the transcript of the chapter {chapter}."
         elif not transcription:
             errors[key] = "it has no words in the transcript; every utterance needs some."

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from w2v2_mt.core.keys import speaker_of
 from w2v2_mt.data.preparation.command_line import StageBars, run_command
 from w2v2_mt.data.preparation.meta import read_sexes
 from w2v2_mt.data.preparation.options import options_from
-from w2v2_mt.data.preparation.shard_sets import ShardSet
+from w2v2_mt.data.preparation.shard_sets import ShardSet, check_readable
 from w2v2_mt.data.preparation.splits import check_no_leakage
 from w2v2_mt.data.preparation.trials import write_trials
 from w2v2_mt.data.preparation.voxceleb import (
@@ -33,7 +34,7 @@ from w2v2_mt.data.preparation.voxceleb import (
 )
 from w2v2_mt.data.preparation.workers import Workers
 from w2v2_mt.data.preparation.workspace import produce
-from w2v2_mt.data.trials import read_trials
+from w2v2_mt.data.trials import keys_of_trials, read_trials
 
 ARCHIVES = ("vox1_dev_wav.zip", "vox1_test_wav.zip")
 SUFFIX = ".wav"
@@ -63,15 +64,15 @@ def _prepare(arguments: argparse.Namespace) -> None:
     def fill(work: Path) -> None:
         folder = work / target.name
         sexes = read_sexes(meta_folder / META_FILE)
-        test_trials = chosen_trials(
-            read_trials(meta_folder / TEST_TRIALS, producer=META_PRODUCER), limit=options.limit
-        )
+        all_trials = read_trials(meta_folder / TEST_TRIALS, producer=META_PRODUCER)
+        test_trials = chosen_trials(all_trials, limit=options.limit)
         stored = StoredNames()
         for archive in archives:
             stored.add_archive(archive, suffix=SUFFIX)
         test = names_of_trials(test_trials, stored=stored.members, source=meta_folder / TEST_TRIALS)
-        # Speakers of the test neither train nor validate, whichever archive they lie in.
-        test_speakers = {name.speaker_id for name in test}
+        # Speakers of the test neither train nor validate, whichever archive they lie in, and also
+        # where a limit leaves out their trials.
+        test_speakers = {speaker_of(key) for key in keys_of_trials(all_trials)}
         names = [name for name in stored.members if name.speaker_id not in test_speakers]
         split = split_of(
             chosen_speakers(names, options=options),
@@ -102,7 +103,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
         sets = {name: folder / name for name in ("train", "val", "test")}
         finish("VoxCeleb1", folder, writer, sets=sets)
 
-    produce(
+    is_new = produce(
         [target],
         work=target.with_name(f".{target.name}.partial"),
         record=record_of([*archives, *lists], options, asdict(split_options)),
@@ -111,6 +112,9 @@ def _prepare(arguments: argparse.Namespace) -> None:
     )
     print_result("VoxCeleb1", written, start=start, folder=target)
     if options.delete_originals:
+        if not is_new:
+            for name in ("train", "val", "test"):
+                check_readable(target / name)
         for archive in archives:
             archive.unlink()
 

@@ -14,7 +14,7 @@ from w2v2_mt.data.preparation.command_line import StageBars, run_command
 from w2v2_mt.data.preparation.ffmpeg import check_ffmpeg
 from w2v2_mt.data.preparation.meta import read_sexes
 from w2v2_mt.data.preparation.options import options_from
-from w2v2_mt.data.preparation.shard_sets import ShardSet, write_facts
+from w2v2_mt.data.preparation.shard_sets import ShardSet, check_readable, write_facts
 from w2v2_mt.data.preparation.shard_writing import FFMPEG_SUFFIX, ShardReport
 from w2v2_mt.data.preparation.splits import check_no_leakage
 from w2v2_mt.data.preparation.trials import write_trials
@@ -128,7 +128,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
         }
         finish("VoxCeleb2", work / MAIN, writer, sets=sets)
 
-    produce(
+    is_new = produce(
         targets,
         work=options.data_folder / f".{MAIN}.partial",
         record=record_of(
@@ -141,6 +141,9 @@ def _prepare(arguments: argparse.Namespace) -> None:
     )
     print_result("VoxCeleb2", written, start=start, folder=targets[-1])
     if options.delete_originals:
+        if not is_new:
+            for name in ("train", "val"):
+                check_readable(options.data_folder / MAIN / name)
         for archive in train_archives:
             archive.unlink()
 
