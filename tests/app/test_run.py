@@ -378,6 +378,14 @@ def test_a_run_that_was_finished_is_only_tested_again(start, tmp_path, capsys):
     assert metrics_of(tmp_path) == metrics
 
 
+def test_a_result_is_not_replaced_by_another_run(start, tmp_path):
+    start(tmp_path, "callbacks=none")
+    before = (tmp_path / "metrics.json").read_bytes()
+    with pytest.raises(ValueError, match=r"kept no last\.ckpt to go on from; choose another"):
+        start(tmp_path, "callbacks=none", "seed=7")
+    assert (tmp_path / "metrics.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from w2v2_mt.app.build import Job, build_job, instantiate
 from w2v2_mt.app.callbacks import RunRecord, ValidationLines
 from w2v2_mt.app.checkpoints import CHECKPOINT_FOLDER, RECORD_KEY, load_network, read_checkpoint
-from w2v2_mt.app.record import write_metrics, write_setting, write_test_outputs
+from w2v2_mt.app.record import METRICS_FILE, write_metrics, write_setting, write_test_outputs
 from w2v2_mt.app.report import write_report
 from w2v2_mt.app.resuming import check_same_settings
 from w2v2_mt.app.tracking import build_loggers
@@ -34,6 +34,11 @@ def run(
     _quieten()
     last = folder / CHECKPOINT_FOLDER / "last.ckpt"
     num_steps_done = _num_steps_done(last, config, config_name) if last.exists() else 0
+    if config["fit_model"] and not last.exists() and (folder / METRICS_FILE).exists():
+        raise ValueError(
+            f"{folder} holds the result of a run that kept no last.ckpt to go on from; choose "
+            "another folder (hydra.run.dir), or move this one away."
+        )
     started_from = config["load_network_from_checkpoint"]
     if started_from is not None:
         read_checkpoint(Path(started_from))
