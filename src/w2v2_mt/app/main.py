@@ -99,11 +99,13 @@ def job(config: DictConfig) -> float | None:
     Returns:
         The dev score of the best checkpoint, for a sweep to compare; None without training.
     """
+    from w2v2_mt.app.run_folder import ERROR_FILE
+
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     config_name = settings.job.config_name
     assert config_name is not None
-    trace = folder / "error.txt"
+    trace = folder / ERROR_FILE
     trace.unlink(missing_ok=True)  # Of an earlier attempt in the same folder.
     try:
         resolved = checked(config, config_name)

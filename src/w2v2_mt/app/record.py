@@ -13,10 +13,15 @@ import torch
 import yaml
 
 from w2v2_mt.app.environment import PROJECT_FOLDER
+from w2v2_mt.app.run_folder import (
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    METRICS_FILE,
+    OVERRIDES_FILE,
+)
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials
 from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation, Transcript
 
-METRICS_FILE = "metrics.json"
 _PACKAGES = (
     "torch torchaudio pytorch-lightning transformers hydra-core webdataset soundfile jiwer"
 ).split()
@@ -39,8 +44,8 @@ def _git(*arguments: str) -> str:
 def write_setting(folder: Path, *, config: dict[str, Any], overrides: Sequence[str]) -> None:
     """Write `config.yaml`, `overrides` and `environment.json`: what is known before the run."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    (folder / "overrides").write_text("".join(f"{override}\n" for override in overrides))
+    (folder / CONFIG_FILE).write_text(yaml.safe_dump(config, sort_keys=False))
+    (folder / OVERRIDES_FILE).write_text("".join(f"{override}\n" for override in overrides))
     device = f"cpu, {torch.get_num_threads()} threads"
     if config["gpus"] and torch.cuda.is_available():
         device = f"{config['gpus']} x {torch.cuda.get_device_name()}"
@@ -53,7 +58,7 @@ def write_setting(folder: Path, *, config: dict[str, Any], overrides: Sequence[s
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
     }
-    (folder / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
+    (folder / ENVIRONMENT_FILE).write_text(json.dumps(environment, indent=2) + "\n")
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, float | int | str | None]) -> None:

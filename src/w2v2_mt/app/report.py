@@ -1,7 +1,6 @@
 """The report of a run: pictures and one page, made from the files in its folder."""
 
 import base64
-import csv
 import html
 import json
 from collections.abc import Sequence
@@ -11,8 +10,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from w2v2_mt.app.record import METRICS_FILE
-from w2v2_mt.app.tracking import CSV_FILE
+from w2v2_mt.app.run_folder import METRICS_FILE, RunFolder
 
 matplotlib.use("Agg")
 
@@ -52,7 +50,7 @@ def write_report(folder: Path) -> Path:
     """Write the pictures and `report/index.html`, which opens from disk without any other file."""
     report = folder / REPORT_FOLDER
     report.mkdir(exist_ok=True)
-    curves = _read_curves(folder / CSV_FILE)
+    curves = RunFolder(folder).curves
     pictures = []
     for title, unit, patterns in _PICTURES:
         drawn = {
@@ -68,20 +66,6 @@ def write_report(folder: Path) -> Path:
     page = report / "index.html"
     page.write_text(_page(folder, pictures), encoding="utf-8")
     return page
-
-
-def _read_curves(path: Path) -> dict[str, Points]:
-    """Step and value of everything that was logged, by name."""
-    curves: dict[str, Points] = {}
-    if not path.exists():
-        return curves
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            for name, value in row.items():
-                if value and name not in ("step", "epoch"):
-                    name = name.removesuffix("_step")
-                    curves.setdefault(name, []).append((int(row["step"]), float(value)))
-    return curves
 
 
 def _draw(path: Path, title: str, unit: str, curves: dict[str, Points]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-CSV_FILE = "metrics.csv"
+from w2v2_mt.app.run_folder import CURVES_FILE
 
 
 def build_loggers(config: dict[str, Any], folder: Path, *, num_steps_done: int) -> list[Logger]:
@@ -47,7 +47,7 @@ def _wandb_logger(config: dict[str, Any], folder: Path) -> WandbLogger:
 
 
 def _csv_logger(folder: Path, *, num_steps_done: int) -> CSVLogger:
-    path = folder / CSV_FILE
+    path = folder / CURVES_FILE
     rows = []
     if path.exists():
         with path.open(newline="") as file:
