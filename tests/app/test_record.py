@@ -13,7 +13,8 @@ from w2v2_mt.app.record import code_version, write_metrics, write_setting, write
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.data.tokenizer import LetterTokenizer
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials
-from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation, Transcript
+from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
+from w2v2_mt.tasks.transcripts import Transcript
 
 
 @pytest.fixture

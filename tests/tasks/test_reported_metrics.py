@@ -10,7 +10,8 @@ from w2v2_mt.metrics.verification import cllr
 from w2v2_mt.tasks.speaker import speaker_test_metrics
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials
 from w2v2_mt.tasks.speech import speech_test_metrics
-from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation, Transcript
+from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
+from w2v2_mt.tasks.transcripts import Transcript
 
 
 def evaluation_of(transcripts):

@@ -20,7 +20,8 @@ from w2v2_mt.app.run_folder import (
     OVERRIDES_FILE,
 )
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials
-from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation, Transcript
+from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
+from w2v2_mt.tasks.transcripts import Transcript
 
 _PACKAGES = (
     "torch torchaudio pytorch-lightning transformers hydra-core webdataset soundfile jiwer"

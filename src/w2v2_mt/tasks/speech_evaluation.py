@@ -1,7 +1,5 @@
 """What is known of speech recognition after a pass over evaluation sets."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from w2v2_mt.core.batches import SpeechBatch
@@ -10,15 +8,7 @@ from w2v2_mt.data.tokenizer import LetterTokenizer
 from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, SEED, Interval, error_rate_interval
 from w2v2_mt.metrics.word_error_rate import character_error_rate, word_edits, word_error_rate
 from w2v2_mt.models.networks import SpeechOutput
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transcript:
-    """What was said in an utterance and what was recognised."""
-
-    key: str
-    reference: str
-    hypothesis: str
+from w2v2_mt.tasks.transcripts import Transcript
 
 
 class SpeechEvaluation:
