@@ -21,6 +21,7 @@ _MAY_DIFFER = (
     "trainer.log_every_n_steps",
     "fit_model",
     "eval_model",
+    "evaluation.*",
     "data*.test_sets.*",
     "data*.test_trials.*",
     # On what it computes, and how much of its way it goes now.

@@ -5,7 +5,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 from w2v2_mt.app.signatures import read_signature
 from w2v2_mt.app.sources import TargetError, did_you_mean
 from w2v2_mt.app.value_types import Node, advice, alternatives, described, is_met, shown
-from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt, Seed
+from w2v2_mt.core.constraints import (
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    SeveralInt,
+)
+from w2v2_mt.core.trials import ScoreNormalisation
 
 
 class ConfigError(ValueError):
@@ -38,6 +45,13 @@ class SpeakerConfig:
     pipeline: SpeakerPipelineConfig
 
 
+class EvaluationConfig:
+    score_normalisation: ScoreNormalisation
+    cohort_size: SeveralInt
+    cohort_utterances_per_speaker: PositiveInt
+    durations_sec: list[PositiveFloat]
+
+
 class RunConfig:
     """What every run has; each key must be there."""
 
@@ -54,6 +68,7 @@ class RunConfig:
     gpus: NonNegativeInt
     num_workers: NonNegativeInt
     max_eval_items: PositiveInt | None
+    evaluation: EvaluationConfig
     project_name: str
     experiment_name: str
     tag: str | list[str] | None

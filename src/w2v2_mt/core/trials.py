@@ -1,6 +1,10 @@
 """One question of speaker verification: do these two utterances have the same speaker?"""
 
 from dataclasses import dataclass
+from typing import Literal
+
+ScoreNormalisation = Literal["none", "s_norm", "as_norm"]
+"""Whether, and how, the score of a trial is put in relation to scores against other speakers."""
 
 
 @dataclass(frozen=True)
