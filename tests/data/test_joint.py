@@ -12,7 +12,7 @@ from tests.data.shard_files import write_voxceleb_shards
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
 from w2v2_mt.data.joint import JointData
 from w2v2_mt.data.librispeech import LibriSpeechData
-from w2v2_mt.data.shards import read_facts
+from w2v2_mt.data.shards import read_shard_without_audio
 from w2v2_mt.data.stages import ChunkSelector
 from w2v2_mt.data.voxceleb import VoxCelebData
 
@@ -188,9 +188,9 @@ def test_files_shorter_than_speech_are_used_whole(
 
 def _stated_lengths(folder: Path) -> list[tuple[Path, str, int]]:
     return [
-        (shard, key, facts["num_frames"])
+        (shard, sample.key, sample.facts["num_frames"])
         for shard in folder.glob("*.tar")
-        for key, facts in read_facts(shard)
+        for sample in read_shard_without_audio(shard)
     ]
 
 

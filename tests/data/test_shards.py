@@ -13,7 +13,7 @@ from tests.data.shard_files import (
     write_members,
     write_shard,
 )
-from w2v2_mt.data.shards import find_shards, read_facts, read_shard
+from w2v2_mt.data.shards import find_shards, read_shard, read_shard_without_audio
 
 WAV = encoded_audio(np.zeros(100))
 
@@ -71,20 +71,26 @@ def test_facts_are_those_of_the_samples_without_their_audio(
         return content
 
     monkeypatch.setattr(tarfile.ExFileObject, "read", read)
-    assert list(read_facts(shard)) == [(each.key, each.facts) for each in utterances]
+    samples = list(read_shard_without_audio(shard))
+    assert [(each.key, each.facts) for each in samples] == [
+        (each.key, each.facts) for each in utterances
+    ]
     assert num_bytes == sum(len(content) for _, content in facts)
+    for sample, read_at_once in zip(samples, read_shard(shard), strict=True):
+        assert sample.audio != read_at_once.audio
+        assert sample.audio_file() == read_at_once.audio_file()
 
 
 def test_facts_of_a_damaged_shard_are_refused(shard: Path, tmp_path: Path) -> None:
     content = shard.read_bytes()
     shard.write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=r"000000\.tar is truncated or damaged .*: write it again"):
-        list(read_facts(shard))
+        list(read_shard_without_audio(shard))
     write_members(tmp_path / "b.tar", [("x.wav", WAV), ("x.json", b"{")])
     with pytest.raises(
         ValueError, match=r"the json of utterance x in shard .*b\.tar cannot be read"
     ):
-        list(read_facts(tmp_path / "b.tar"))
+        list(read_shard_without_audio(tmp_path / "b.tar"))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,15 @@ from torch.utils.data import DataLoader
 
 from tests.data.shard_files import Utterance, write_shard
 from w2v2_mt.core.samples import EncodedSample
-from w2v2_mt.data.batching import fixed_size_batches
+from w2v2_mt.data.batching import dynamic_batches, fixed_size_batches
 from w2v2_mt.data.shards import find_shards
+from w2v2_mt.data.stages import (
+    ChunkSelector,
+    Decode,
+    DecodedSample,
+    SelectChunks,
+    encoded_length,
+)
 from w2v2_mt.data.streams import EvaluationStream, TrainingStream
 
 NUM_SHARDS, NUM_IN_SHARD = 4, 6
@@ -49,10 +56,12 @@ def _training(shards: list[Path], **changes: Any) -> TrainingStream:
     settings: dict[str, Any] = {
         "shards": shards,
         "shuffle_buffer_size": 5,
-        "stages": [_keys_only],
+        "choosing": [_keys_only],
         "batching": partial(_batches, batch_size=1),
+        "decoding": [],
         "collate": tuple,
         "seed": 1,
+        "num_batches_done": 0,
         "rank": 0,
         "world_size": 1,
     }
@@ -117,7 +126,7 @@ def test_a_batch_crosses_the_border_of_epochs_and_nothing_is_dropped(shards: lis
 
 def test_a_seed_fixes_everything_and_another_seed_changes_it(shards: list[Path]) -> None:
     def drawn(seed: int) -> list[Any]:
-        return _loaded(_training(shards, seed=seed, stages=[_keys_only, _with_draw]), 2, 60)
+        return _loaded(_training(shards, seed=seed, choosing=[_keys_only, _with_draw]), 2, 60)
 
     assert drawn(1) == drawn(1)
     assert [key for key, _ in drawn(1)] != [key for key, _ in drawn(2)]
@@ -138,13 +147,85 @@ def test_the_order_of_shards_changes_from_epoch_to_epoch(shards: list[Path]) -> 
 def test_a_reader_draws_differently_from_its_neighbour_and_from_epoch_to_epoch(
     shards: list[Path],
 ) -> None:
-    stream = _training(shards, stages=[_keys_only, _with_draw])
+    stream = _training(shards, choosing=[_keys_only, _with_draw])
     draws = [
         next(stream.epoch_samples(epoch=epoch, reader=reader, num_readers=2))[1]
         for epoch in range(3)
         for reader in range(2)
     ]
     assert len(set(draws)) == 6
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+@pytest.mark.parametrize("num_batches_done", [1, 2, 5, 17, 40])
+def test_a_stream_goes_on_with_the_batches_that_would_have_followed(
+    uneven_shards: list[Path], num_workers: int, num_batches_done: int
+) -> None:
+    num_batches = num_batches_done + 20
+    whole = _decoded_batches(uneven_shards, num_workers, num_batches)
+    rest = _decoded_batches(uneven_shards, num_workers, 20, num_batches_done=num_batches_done)
+    assert rest == whole[num_batches_done:]
+    assert len({key for batch in rest for key, _ in batch}) > NUM_IN_SHARD
+
+
+def test_batches_that_were_given_are_not_decoded_again(uneven_shards: list[Path]) -> None:
+    decoded = []
+
+    def decode(samples: Iterable[EncodedSample], rng: Random) -> Iterator[EncodedSample]:
+        for sample in samples:
+            decoded.append(sample.key)
+            yield sample
+
+    stream = _training(uneven_shards, choosing=[], decoding=[decode], num_batches_done=30)
+    batch = next(iter(stream))
+    assert decoded == [sample.key for sample in batch]
+
+
+@pytest.fixture(scope="module")
+def uneven_shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Of different sizes, with utterances of different lengths, each unlike the others."""
+    folder = tmp_path_factory.mktemp("uneven")
+    rng = np.random.default_rng(0)
+    for shard in range(NUM_SHARDS):
+        utterances = [
+            Utterance(
+                key=f"{shard}/v/{number}",
+                waveform=(waveform := rng.uniform(-1, 1, length)),
+                facts={"num_frames": len(waveform)},
+            )
+            for number, length in enumerate(rng.integers(1000, 30_000, NUM_IN_SHARD + 2 * shard))
+        ]
+        write_shard(folder / f"s_{shard:06d}.tar", utterances)
+    return find_shards(folder, producer="x.sh")
+
+
+def _decoded_batches(
+    shards: list[Path], num_workers: int, num_batches: int, num_batches_done: int = 0
+) -> list[list[tuple[str, bytes]]]:
+    """Key and samples of each drawn chunk, batches cut by length."""
+    selector = ChunkSelector(
+        desired_chunk_length_sec=0.5, selection_strategy="random", match_speech_lengths=False
+    )
+    stream = _training(
+        shards,
+        choosing=[SelectChunks(selector=selector, shuffle_buffer_size=5)],
+        batching=partial(
+            _by_length, max_num_samples=20_000, max_queue_size=7, length=encoded_length
+        ),
+        decoding=[Decode()],
+        collate=_keys_and_waveforms,
+        num_batches_done=num_batches_done,
+    )
+    loader = DataLoader(stream, batch_size=None, num_workers=num_workers)
+    return list(islice(loader, num_batches))
+
+
+def _by_length(samples: Iterable[Any], rng: Random, **settings: Any) -> Iterator[list[Any]]:
+    return dynamic_batches(samples, rng=rng, **settings)
+
+
+def _keys_and_waveforms(samples: list[DecodedSample]) -> list[tuple[str, bytes]]:
+    return [(sample.key, sample.waveform.numpy().tobytes()) for sample in samples]
 
 
 def test_fewer_shards_than_readers_is_an_error_with_the_numbers(shards: list[Path]) -> None:

@@ -1,6 +1,7 @@
 """One utterance on its way from a shard to a batch."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float, Int
@@ -8,17 +9,35 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredAudio:
+    """Where in a shard the bytes of an audio file lie."""
+
+    shard: Path
+    offset: int
+    num_bytes: int
+
+    def read(self) -> bytes:
+        """Fewer bytes where the shard ends early."""
+        with self.shard.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.num_bytes)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncodedSample:
-    """An utterance as it lies in a shard: the bytes of an audio file and the facts beside it.
+    """An utterance as it lies in a shard: an audio file, or its place, and the facts beside it.
 
     `chunk` are the positions of the audio samples that are used; None: all.
     """
 
     key: str
-    audio: bytes
+    audio: bytes | StoredAudio
     facts: dict[str, Any]
     shard: str
     chunk: range | None = None
+
+    def audio_file(self) -> bytes:
+        return self.audio.read() if isinstance(self.audio, StoredAudio) else self.audio
 
 
 @dataclass(frozen=True, kw_only=True)

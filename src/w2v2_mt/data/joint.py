@@ -6,6 +6,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from w2v2_mt.data.librispeech import LibriSpeechData
+from w2v2_mt.data.loading import training_position
 from w2v2_mt.data.voxceleb import VoxCelebData
 
 
@@ -26,6 +27,14 @@ class JointData(LightningDataModule):
         # Lightning tells only this module about the trainer, which knows rank and world size.
         self.speech.trainer = self.trainer
         self.speaker.trainer = self.trainer
+
+    def state_dict(self) -> dict[str, int]:
+        return training_position(self)
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        # A step takes one batch of each.
+        self.speech.load_state_dict(state_dict)
+        self.speaker.load_state_dict(state_dict)
 
     def train_dataloader(self) -> dict[str, DataLoader[Any]]:
         if self.speaker.selector_train.match_speech_lengths:

@@ -17,9 +17,10 @@ from w2v2_mt.data.loading import (
     evaluation_loader,
     rank_and_world_size,
     training_loader,
+    training_position,
 )
-from w2v2_mt.data.shards import find_shards, read_facts
-from w2v2_mt.data.stages import AttachLetters, Decode, NormaliseWaveform, Stage
+from w2v2_mt.data.shards import find_shards, read_shard_without_audio
+from w2v2_mt.data.stages import AttachLetters, Decode, NormaliseWaveform, Stage, encoded_length
 from w2v2_mt.data.streams import EvaluationStream, TrainingStream
 from w2v2_mt.data.tokenizer import LetterTokenizer
 
@@ -57,6 +58,7 @@ class LibriSpeechData(LightningDataModule):
         self.normaliser = normaliser
         self.tokenizer = tokenizer
         self.seed = seed
+        self.num_batches_done = 0
 
     @cached_property
     def letter_statistics(self) -> LetterStatistics:
@@ -83,17 +85,27 @@ class LibriSpeechData(LightningDataModule):
         shards = self._train_shards()
         num_shards = min(_NUM_SHARDS_SAMPLED, len(shards))
         drawn = Random(f"{self.seed} lengths").sample(shards, num_shards)
-        return [_num_samples(shard, *read) for shard in drawn for read in read_facts(shard)]
+        return [
+            encoded_length(sample) for shard in drawn for sample in read_shard_without_audio(shard)
+        ]
+
+    def state_dict(self) -> dict[str, int]:
+        return training_position(self)
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.num_batches_done = state_dict["num_batches_done"]
 
     def train_dataloader(self) -> DataLoader[Any]:
         rank, world_size = rank_and_world_size(self)
         stream = TrainingStream(
             shards=self._train_shards(),
             shuffle_buffer_size=self.loading.max_queue_size,
-            stages=self._stages(),
+            choosing=[],
             batching=self.loading.training_batches,
+            decoding=self._stages(),
             collate=partial(SpeechBatch.collate, set_name="train"),
             seed=self.seed,
+            num_batches_done=self.num_batches_done,
             rank=rank,
             world_size=world_size,
         )
@@ -145,12 +157,3 @@ class LibriSpeechData(LightningDataModule):
 
     def _shards(self, folder: str) -> list[Path]:
         return find_shards(self.shards_folder / folder, producer=_PRODUCER)
-
-
-def _num_samples(shard: Path, key: str, facts: dict[str, Any]) -> int:
-    if "num_frames" not in facts:
-        raise ValueError(
-            f"the json of utterance {key} in shard {shard} has no 'num_frames', only "
-            f"{sorted(facts)}: write the shard again"
-        )
-    return facts["num_frames"]

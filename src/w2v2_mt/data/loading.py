@@ -10,13 +10,14 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt
-from w2v2_mt.core.samples import SpeakerSample, SpeechSample
+from w2v2_mt.core.samples import EncodedSample, SpeakerSample, SpeechSample
 from w2v2_mt.data.batching import (
     dynamic_batches,
     fixed_size_batches,
     sorted_by_length,
     waveform_length,
 )
+from w2v2_mt.data.stages import encoded_length
 from w2v2_mt.data.streams import EvaluationStream, TrainingStream
 
 _NUM_BATCHES_SORTED_TOGETHER = 16
@@ -39,13 +40,13 @@ class SpeechLoading:
     max_eval_utterances: PositiveInt | None
 
     def training_batches(
-        self, samples: Iterable[SpeechSample], rng: Random
-    ) -> Iterator[list[SpeechSample]]:
+        self, samples: Iterable[EncodedSample], rng: Random
+    ) -> Iterator[list[EncodedSample]]:
         return dynamic_batches(
             samples,
             max_num_samples=self.train_max_num_samples,
             max_queue_size=self.max_queue_size,
-            length=waveform_length,
+            length=encoded_length,
             rng=rng,
         )
 
@@ -71,19 +72,19 @@ class SpeakerLoading:
     max_eval_trials: PositiveInt | None
 
     def training_batches(
-        self, samples: Iterable[SpeakerSample], rng: Random
-    ) -> Iterator[list[SpeakerSample]]:
+        self, samples: Iterable[EncodedSample], rng: Random
+    ) -> Iterator[list[EncodedSample]]:
         return fixed_size_batches(samples, batch_size=self.train_batch_size)
 
     def training_batches_by_length(
-        self, samples: Iterable[SpeakerSample], rng: Random, *, max_num_samples: int
-    ) -> Iterator[list[SpeakerSample]]:
+        self, samples: Iterable[EncodedSample], rng: Random, *, max_num_samples: int
+    ) -> Iterator[list[EncodedSample]]:
         """Cut as those of speech: the number of chunks times the longest one is bounded."""
         return dynamic_batches(
             samples,
             max_num_samples=max_num_samples,
             max_queue_size=self.shuffle_queue_size,
-            length=waveform_length,
+            length=encoded_length,
             rng=rng,
         )
 
@@ -115,6 +116,12 @@ def rank_and_world_size(data: LightningDataModule) -> tuple[int, int]:
     return data.trainer.global_rank, data.trainer.world_size
 
 
+def training_position(data: LightningDataModule) -> dict[str, int]:
+    """What a checkpoint keeps of a training stream: how many batches this process has taken."""
+    assert data.trainer is not None
+    return {"num_batches_done": data.trainer.fit_loop.total_batch_idx + 1}
+
+
 def _loader(
     stream: TrainingStream | EvaluationStream, loading: SpeechLoading | SpeakerLoading
 ) -> DataLoader[Any]:
@@ -124,6 +131,8 @@ def _loader(
         num_workers=loading.num_workers,
         pin_memory=loading.pin_memory and torch.cuda.is_available(),
         persistent_workers=loading.num_workers > 0,
+        # A loader draws a number as it starts: not from the generator that the network draws from.
+        generator=torch.Generator(),
     )
 
 

@@ -8,12 +8,13 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from w2v2_mt.core.samples import EncodedSample
+from w2v2_mt.core.samples import EncodedSample, StoredAudio
 
 SHARD_PATTERN = "*.tar"
 _AUDIO_SUFFIXES = ("wav", "flac")
@@ -41,8 +42,8 @@ def read_shard(shard: Path) -> Iterator[EncodedSample]:
         yield _encoded_sample(members, shard)
 
 
-def read_facts(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Key and facts of each utterance of a shard in order; the audio is skipped, not read.
+def read_shard_without_audio(shard: Path) -> Iterator[EncodedSample]:
+    """The samples of `read_shard`, with the place of their audio in its stead, which is not read.
 
     A shard that is damaged, as far as this can be seen, is a ValueError that names it.
     """
@@ -51,12 +52,25 @@ def read_facts(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise _damaged(shard, "the end of the archive is missing")
         try:
             with tarfile.open(fileobj=stream, mode="r:") as archive:
-                for member in archive:
-                    key, suffix = _key_and_suffix(member.name)
-                    if suffix == _FACTS_SUFFIX and (file := archive.extractfile(member)):
-                        yield key, _facts(file.read(), key, shard)
+                files = (member for member in archive if member.isfile() and _is_read(member.name))
+                for key, members in groupby(files, lambda member: _key_and_suffix(member.name)[0]):
+                    contents: dict[str, Any] = {"__key__": key}
+                    contents |= dict(_content(member, archive, shard) for member in members)
+                    yield _encoded_sample(contents, shard)
         except tarfile.TarError as error:
             raise _damaged(shard, str(error.args[0])) from error
+
+
+def _content(
+    member: tarfile.TarInfo, archive: tarfile.TarFile, shard: Path
+) -> tuple[str, bytes | StoredAudio]:
+    """The suffix of a member, and its bytes or, if it is audio, where they lie."""
+    suffix = _key_and_suffix(member.name)[1].lower()
+    if suffix == _FACTS_SUFFIX:
+        file = archive.extractfile(member)
+        assert file is not None
+        return suffix, file.read()
+    return suffix, StoredAudio(shard=shard, offset=member.offset_data, num_bytes=member.size)
 
 
 def _encoded_sample(members: dict[str, Any], shard: Path) -> EncodedSample:

@@ -115,7 +115,7 @@ class SelectChunks:
         chunks = (
             replace(sample, chunk=chunk)
             for sample in samples
-            for chunk in self.selector.chunks(_num_samples(sample), rng)
+            for chunk in self.selector.chunks(encoded_length(sample), rng)
         )
         if self.selector.chooses_several:
             return shuffled(chunks, buffer_size=self.shuffle_buffer_size, rng=rng)
@@ -205,23 +205,28 @@ class AttachSpeaker:
             )
 
 
-@contextmanager
-def _opened(sample: EncodedSample) -> Iterator[soundfile.SoundFile]:
-    try:
-        with soundfile.SoundFile(BytesIO(sample.audio)) as file:
-            _check_header(file, sample)
-            yield file
-    except soundfile.SoundFileError as error:
-        raise _bad_audio(sample, f"cannot be decoded ({error})") from error
+def encoded_length(sample: EncodedSample) -> int:
+    """The number of audio samples that are used.
 
-
-def _num_samples(sample: EncodedSample) -> int:
-    """What its facts say, which decoding holds against the file; else the file is opened."""
+    Where that is the whole file, it is what the facts say, which decoding holds against the file.
+    """
+    if sample.chunk is not None:
+        return len(sample.chunk)
     stated = sample.facts.get("num_frames")
     if isinstance(stated, int):
         return stated
     with _opened(sample) as file:
         return file.frames
+
+
+@contextmanager
+def _opened(sample: EncodedSample) -> Iterator[soundfile.SoundFile]:
+    try:
+        with soundfile.SoundFile(BytesIO(sample.audio_file())) as file:
+            _check_header(file, sample)
+            yield file
+    except soundfile.SoundFileError as error:
+        raise _bad_audio(sample, f"cannot be decoded ({error})") from error
 
 
 def _check_header(file: soundfile.SoundFile, sample: EncodedSample) -> None:

@@ -5,7 +5,7 @@ themselves without exchanging a word, from the seed and their number alone.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,19 +14,23 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.data.batching import shuffled
-from w2v2_mt.data.shards import read_shard
+from w2v2_mt.data.shards import read_shard, read_shard_without_audio
 from w2v2_mt.data.stages import Stage
 
 Collate = Callable[[list[Any]], Any]
+Read = Callable[[Path], Iterator[EncodedSample]]
 
 
 class TrainingStream(IterableDataset[Any]):
     """Batches without end; each epoch of all readers together holds each utterance once.
 
     In each epoch the shards are permuted anew and dealt out to the readers, and the utterances of
-    a reader pass a shuffle buffer and the `stages`. `batching`, also a stage, then cuts lists of
-    samples across the borders of epochs, so that none is dropped there, and `collate` makes a
-    batch of each.
+    a reader pass a shuffle buffer and the stages of `choosing`. `batching`, also a stage, then
+    cuts lists of samples across the borders of epochs, so that none is dropped there; those of a
+    list pass the stages of `decoding`, which draw nothing, and `collate` makes a batch of them.
+
+    A stream that goes on after `num_batches_done` batches, over all readers of a process, draws
+    again what they were, without reading or decoding audio, and gives the ones that follow.
     """
 
     def __init__(
@@ -34,32 +38,54 @@ class TrainingStream(IterableDataset[Any]):
         *,
         shards: Sequence[Path],
         shuffle_buffer_size: int,
-        stages: Sequence[Stage],
+        choosing: Sequence[Stage],
         batching: Stage,
+        decoding: Sequence[Stage],
         collate: Collate,
         seed: int,
+        num_batches_done: int,
         rank: int,
         world_size: int,
     ) -> None:
         self.shards = list(shards)
         self.shuffle_buffer_size = shuffle_buffer_size
-        self.stages = list(stages)
+        self.choosing = list(choosing)
         self.batching = batching
+        self.decoding = list(decoding)
         self.collate = collate
         self.seed = seed
+        self.num_batches_done = num_batches_done
         self.rank = rank
         self.world_size = world_size
 
     def __iter__(self) -> Iterator[Any]:
-        reader, num_readers = _reader(self.rank, self.world_size)
+        turn, num_turns = self._turn()
+        reader, num_readers = self.rank * num_turns + turn, self.world_size * num_turns
         self.check_num_readers(num_readers)
+        reading = _Reading()
         epochs = (
-            self.epoch_samples(epoch=epoch, reader=reader, num_readers=num_readers)
+            self.epoch_samples(epoch=epoch, reader=reader, num_readers=num_readers, read=reading)
             for epoch in count()
         )
         samples = (sample for epoch in epochs for sample in epoch)
         rng = Random(f"{self.seed} reader {reader}")
-        return map(self.collate, self.batching(samples, rng))
+        batches = self.batching(samples, rng)
+        reading.skips_audio = True
+        for _ in islice(batches, len(range(turn, self.num_batches_done, num_turns))):
+            pass
+        reading.skips_audio = False
+        return (self.collate(list(through_stages(batch, self.decoding, rng))) for batch in batches)
+
+    def _turn(self) -> tuple[int, int]:
+        """Which of every so many batches of this process the reader gives.
+
+        A DataLoader takes the first batch from its first worker, which stands in for the reader
+        whose turn it is.
+        """
+        worker = get_worker_info()
+        if worker is None:
+            return 0, 1
+        return (worker.id + self.num_batches_done) % worker.num_workers, worker.num_workers
 
     def check_num_readers(self, num_readers: int) -> None:
         """Fewer shards than readers is a ValueError: a reader would have nothing to read."""
@@ -71,13 +97,28 @@ class TrainingStream(IterableDataset[Any]):
                 "use fewer devices, or write more, smaller shards"
             )
 
-    def epoch_samples(self, *, epoch: int, reader: int, num_readers: int) -> Iterator[Any]:
-        """What one reader reads in one epoch, through all stages: a function of its arguments."""
+    def epoch_samples(
+        self, *, epoch: int, reader: int, num_readers: int, read: Read = read_shard
+    ) -> Iterator[Any]:
+        """What one reader chooses in one epoch: a function of its arguments."""
         order = Random(f"{self.seed} epoch {epoch}").sample(self.shards, len(self.shards))
         rng = Random(f"{self.seed} epoch {epoch} reader {reader}")
-        encoded = (sample for shard in order[reader::num_readers] for sample in read_shard(shard))
+        encoded = (sample for shard in order[reader::num_readers] for sample in read(shard))
         buffered = shuffled(encoded, buffer_size=self.shuffle_buffer_size, rng=rng)
-        return through_stages(buffered, self.stages, rng)
+        return through_stages(buffered, self.choosing, rng)
+
+
+class _Reading:
+    """Reads shards, without their audio while `skips_audio`.
+
+    A shard that was begun without is read to its end without; its audio is read where it is used.
+    """
+
+    def __init__(self) -> None:
+        self.skips_audio = False
+
+    def __call__(self, shard: Path) -> Iterator[EncodedSample]:
+        return read_shard_without_audio(shard) if self.skips_audio else read_shard(shard)
 
 
 class EvaluationStream(IterableDataset[Any]):

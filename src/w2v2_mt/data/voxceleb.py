@@ -16,6 +16,7 @@ from w2v2_mt.data.loading import (
     evaluation_loader,
     rank_and_world_size,
     training_loader,
+    training_position,
 )
 from w2v2_mt.data.shards import find_shards
 from w2v2_mt.data.stages import (
@@ -82,6 +83,7 @@ class VoxCelebData(LightningDataModule):
         self.normaliser = normaliser
         self.seed = seed
         self.speech_lengths = None
+        self.num_batches_done = 0
 
     @cached_property
     def num_speakers(self) -> int:
@@ -105,21 +107,26 @@ class VoxCelebData(LightningDataModule):
         tests = {name: self._trials(path) for name, path in self.test_trials.items()}
         return tests | self.val_trial_lists
 
+    def state_dict(self) -> dict[str, int]:
+        return training_position(self)
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.num_batches_done = state_dict["num_batches_done"]
+
     def train_dataloader(self) -> DataLoader[Any]:
         rank, world_size = rank_and_world_size(self)
         selector, batching = self._training_chunks()
         stream = TrainingStream(
             shards=self._shards(self.train_set),
             shuffle_buffer_size=self.loading.shuffle_queue_size,
-            stages=[
-                SelectChunks(
-                    selector=selector, shuffle_buffer_size=self.loading.shuffle_queue_size
-                ),
-                *self._stages(is_training=True),
+            choosing=[
+                SelectChunks(selector=selector, shuffle_buffer_size=self.loading.shuffle_queue_size)
             ],
             batching=batching,
+            decoding=self._stages(is_training=True),
             collate=partial(SpeakerBatch.collate, set_name="train"),
             seed=self.seed,
+            num_batches_done=self.num_batches_done,
             rank=rank,
             world_size=world_size,
         )

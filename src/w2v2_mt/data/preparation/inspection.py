@@ -54,10 +54,10 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _print(sample: EncodedSample) -> None:
-    audio = soundfile.info(io.BytesIO(sample.audio))
+    audio = soundfile.info(io.BytesIO(sample.audio_file()))
     print(f"{sample.key}, in {Path(sample.shard).name}:")
     print(f"  {audio.format} {audio.subtype}, {audio.samplerate} Hz, {audio.channels} channel")
-    print(f"  {seconds_from_samples(audio.frames):.2f} s, {len(sample.audio)} bytes")
+    print(f"  {seconds_from_samples(audio.frames):.2f} s, {len(sample.audio_file())} bytes")
     for name, value in sample.facts.items():
         print(f"  {name}: {value}")
 
@@ -69,8 +69,8 @@ def _export(samples: islice, folder: Path) -> None:
     num_exported = 0
     for sample in samples:
         stem = sample.key.replace("/", "-")
-        suffix = soundfile.info(io.BytesIO(sample.audio)).format.lower()
-        (folder / f"{stem}.{suffix}").write_bytes(sample.audio)
+        suffix = soundfile.info(io.BytesIO(sample.audio_file())).format.lower()
+        (folder / f"{stem}.{suffix}").write_bytes(sample.audio_file())
         text = next(str(sample.facts[name]) for name in TEXT_LABELS if name in sample.facts)
         (folder / f"{stem}.txt").write_text(text + "\n", encoding="utf-8")
         num_exported += 1
