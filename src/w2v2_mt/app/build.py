@@ -26,21 +26,32 @@ from w2v2_mt.tasks.speaker import SpeakerTask
 from w2v2_mt.tasks.speech import SpeechTask
 
 Config = dict[str, Any]
+Task = SpeechTask | SpeakerTask | MultiTask
 
 _SPEECH_DEV_METRIC = "val_wer_other"
 """Or that of the last validation set, where none is called "other"."""
-_SPEAKER_METRICS = ("val_eer", "val_speaker_acc", "val_loss_speaker")
+_SPEAKER_METRICS = ("val_eer", "val_eer_threshold", "val_speaker_acc", "val_loss_speaker")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What a Trainer needs, and what is remembered of the data in a checkpoint."""
 
-    task: pl.LightningModule
+    task: Task
     data: pl.LightningDataModule
     dev_metric: str
     other_dev_metrics: tuple[str, ...]
     num_speakers: int | None
+    tokenizer: LetterTokenizer | None
+
+    @property
+    def network_record(self) -> dict[str, Any]:
+        """What settings and weights do not say of the network: with it, a checkpoint is enough."""
+        return {
+            "num_speakers": self.num_speakers,
+            "architecture": self.task.network.trunk.architecture,
+            "vocabulary": None if self.tokenizer is None else self.tokenizer.symbols,
+        }
 
     def check_monitors(self, callbacks: Sequence[pl.Callback]) -> None:
         """Raises ValueError where a callback watches what no validation of this job measures."""
@@ -140,6 +151,7 @@ def _speech_job(config: Config) -> Job:
         dev_metric=dev_metric,
         other_dev_metrics=(*rates, *(f"val_loss_{name}" for name in config["data"]["val_sets"])),
         num_speakers=None,
+        tokenizer=tokenizer,
     )
 
 
@@ -167,6 +179,7 @@ def _speaker_job(config: Config) -> Job:
         dev_metric="val_eer",
         other_dev_metrics=_SPEAKER_METRICS,
         num_speakers=data.num_speakers,
+        tokenizer=None,
     )
 
 
@@ -207,6 +220,7 @@ def _multi_task_job(config: Config) -> Job:
         dev_metric="val_score",
         other_dev_metrics=(*rates, *losses, *_SPEAKER_METRICS),
         num_speakers=speaker.num_speakers,
+        tokenizer=tokenizer,
     )
 
 

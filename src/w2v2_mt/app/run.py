@@ -51,7 +51,7 @@ def run(
     if config["eval_model"]:
         # Days before the test is the time to learn that its shards are missing.
         job.data.test_dataloader()
-    record = {"config_name": config_name, "config": config, "num_speakers": job.num_speakers}
+    record = {"config_name": config_name, "config": config, **job.network_record}
     callbacks = [instantiate(node) for node in (config["callbacks"] or {}).values() if node]
     job.check_monitors(callbacks)
     trainer = instantiate(

@@ -30,7 +30,12 @@ from w2v2_mt.models.pooling import PoolingName, build_pooling
 from w2v2_mt.models.regularisation import Regularisation
 from w2v2_mt.models.spec_augment import SpecAugment
 from w2v2_mt.models.trunk import FreezeSchedule, Trunk
-from w2v2_mt.models.upstream import load_letter_head, load_upstream, upstream_config
+from w2v2_mt.models.upstream import (
+    load_letter_head,
+    load_upstream,
+    plain_settings,
+    upstream_config,
+)
 
 CtcBiasInit = Literal["zero", "letter_prior"]
 
@@ -67,6 +72,7 @@ def _trunk(
             upstream.config.hidden_size, learnable=_CLASS_TOKENS[stat_pooling_type]
         )
     return Trunk(
+        architecture=plain_settings(upstream.config),
         backbone=Backbone(
             upstream,
             freeze_convolutions=completely_freeze_feature_extractor,

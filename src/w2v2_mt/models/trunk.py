@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -37,6 +38,8 @@ class Trunk(nn.Module):
     that a wrapper that looks once, such as DDP, still knows them when they thaw.
 
     Args:
+        architecture: the settings of the model that its parts come from, as transformers writes
+            them in a `config.json`; with them a checkpoint can be read without that model.
         layer_weights: for each task, how much each layer counts; empty: only the last one counts.
             They belong to the heads: they are trained while the trunk is frozen, too.
         permutation: shuffles the frames on their way into the encoder; None leaves their order.
@@ -45,6 +48,7 @@ class Trunk(nn.Module):
     def __init__(
         self,
         *,
+        architecture: Mapping[str, Any],
         backbone: Backbone,
         spec_augment: SpecAugment,
         encoder: Encoder,
@@ -53,6 +57,7 @@ class Trunk(nn.Module):
         permutation: FramePermutation | None,
     ):
         super().__init__()
+        self.architecture = dict(architecture)
         self.backbone = backbone
         self.spec_augment = spec_augment
         self.permutation = permutation

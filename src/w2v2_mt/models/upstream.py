@@ -124,6 +124,12 @@ def _check_supported(config: Any, huggingface_id: str) -> None:
         )
 
 
+def plain_settings(config: UpstreamConfig) -> dict[str, Any]:
+    """The content of the `config.json` that transformers writes of a config."""
+    settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    return settings
+
+
 def is_pre_norm(config: UpstreamConfig) -> bool:
     """Whether layers normalise what they read ("large" models) and not what they give."""
     return getattr(config, "do_stable_layer_norm", False)

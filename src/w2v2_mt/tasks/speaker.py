@@ -10,6 +10,7 @@ from w2v2_mt.core.batches import SpeakerBatch
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.losses.aam_softmax import AamSoftmaxLoss
 from w2v2_mt.losses.cross_entropy import CrossEntropyLoss
+from w2v2_mt.metrics.verification import equal_error_rate
 from w2v2_mt.models.networks import SpeakerNetwork, SpeakerOutput
 from w2v2_mt.tasks.base import Optimisation
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials, SpeakerEvaluation
@@ -82,7 +83,9 @@ def speaker_validation_metrics(
     evaluation: SpeakerEvaluation, trials: Sequence[Trial]
 ) -> dict[str, float]:
     """The names are those of the log."""
-    metrics = {"val_eer": evaluation.score(trials).equal_error_rate()}
+    scored = evaluation.score(trials)
+    rate, threshold = equal_error_rate(scored.scores, scored.labels)
+    metrics = {"val_eer": rate, "val_eer_threshold": threshold}
     classification = evaluation.classification()
     if classification:
         metrics["val_loss_speaker"] = classification["loss"]
