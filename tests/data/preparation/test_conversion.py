@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.data.preparation.archive_files import noise
+from tests.data.preparation.archive_files import file_contents, noise
 from tests.data.shard_files import encoded_audio
 from w2v2_mt.data.preparation.audio import DecodedAudio, encode_wav
 from w2v2_mt.data.preparation.conversion import main, wav_path
@@ -115,8 +115,50 @@ def test_the_files_make_an_archive_with_the_same_samples(folder: Path) -> None:
     np.testing.assert_array_equal(samples, soundfile.read(folder / EXPECTED[0])[0])
 
 
+def test_hidden_files_and_folders_are_passed_over(folder: Path) -> None:
+    good = folder / FILES[0]
+    for name in (".stale/aac/id9/video1/00001.m4a", "train/dev/aac/id1/video1/._00001.m4a"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(good, folder / name)
+    assert run(folder) == 0
+    assert wav_files(folder) == EXPECTED
+
+
+def test_a_list_of_bad_files_goes_when_all_are_good(folder: Path) -> None:
+    bad = folder / FILES[0]
+    content = bad.read_bytes()
+    bad.write_bytes(b"no audio")
+    assert run(folder) == 1
+    assert (folder / "rejected.tsv").exists()
+    bad.write_bytes(content)
+    assert run(folder) == 0
+    assert not (folder / "rejected.tsv").exists()
+
+
+def test_a_killed_run_leaves_a_folder_that_the_next_one_takes_over(folder: Path) -> None:
+    m4a = folder / FILES[0]
+    for number in range(3, 300):
+        shutil.copy(m4a, m4a.with_name(f"{number:05d}.m4a"))
+    undisturbed = folder.with_name("undisturbed")
+    shutil.copytree(folder, undisturbed)
+    assert run(undisturbed) == 0
+    script = PROJECT / "scripts" / "voxceleb2_convert_to_wav.py"
+    command = [sys.executable, str(script), str(folder), "--num_workers", "2"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while not list(folder.glob(".convert.partial/.ffmpeg-*/0.wav")):
+            assert process.poll() is None
+        process.kill()
+    assert list(folder.glob(".*/.ffmpeg-*"))
+    # As if the killed process had left an m4a file there.
+    shutil.copy(m4a, next(folder.glob(".*/.ffmpeg-*")))
+    subprocess.run(command, check=True)
+    assert file_contents(folder) == file_contents(undisturbed)
+    assert not list(folder.rglob(".*"))
+
+
 @pytest.mark.parametrize(
-    ("name", "complaint"), [("a/b/c.m4a", "aac/<speaker>"), ("c.txt", "no .m4a")]
+    ("name", "complaint"),
+    [("c.m4a", "aac/<speaker>"), ("a/b/c.m4a", "aac/<speaker>"), ("c.txt", "no .m4a")],
 )
 def test_another_layout_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, complaint: str
@@ -125,6 +167,18 @@ def test_another_layout_is_one_sentence(
     (tmp_path / name).touch()
     assert run(tmp_path) == 1
     assert complaint in capsys.readouterr().err
+
+
+def test_a_folder_that_is_named_by_a_dot_is_seen_with_its_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder / "train" / "dev" / "aac")
+    assert run(Path(".")) == 0
+    assert wav_files(folder) == EXPECTED[1:]
+    (folder / "00001.m4a").touch()
+    monkeypatch.chdir(folder)
+    assert run(Path(".")) == 1
+    assert "00001.m4a does not lie in a folder aac/<speaker>" in capsys.readouterr().err
 
 
 def test_both_official_layouts_are_known() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from w2v2_mt.data.preparation.workspace import produce
+from w2v2_mt.data.preparation.workspace import produce, temporary
 
 
 def made(
@@ -97,6 +97,19 @@ def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
     (tmp_path / ".partial").mkdir()
     with open(tmp_path / ".partial" / "lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="another process is preparing data in"):
+        with pytest.raises(ValueError, match="another process is at work in"):
             made(tmp_path)
     assert made(tmp_path)
+
+
+def test_a_temporary_folder_is_taken_over_and_goes_in_the_end(tmp_path: Path) -> None:
+    work = tmp_path / ".partial"
+    (work / "left" / "over").mkdir(parents=True)
+    (work / "left" / "file").touch()
+    with temporary(work):
+        assert [path.name for path in work.iterdir()] == ["lock"]
+        (work / "new").mkdir()
+        with pytest.raises(ValueError, match="another process is at work in"), temporary(work):
+            pass
+        assert (work / "new").exists()
+    assert not work.exists()

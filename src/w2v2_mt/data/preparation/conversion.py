@@ -6,6 +6,7 @@ the wav files themselves. `.../[dev/]aac/<speaker>/<video>/<n>.m4a` becomes
 """
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,17 +17,25 @@ from w2v2_mt.data.preparation.command_line import StageBars, run_command
 from w2v2_mt.data.preparation.ffmpeg import check_ffmpeg, convert_with_ffmpeg
 from w2v2_mt.data.preparation.rejections import REJECTED_FILE, Rejection, write_rejections
 from w2v2_mt.data.preparation.workers import Workers, default_num_workers
+from w2v2_mt.data.preparation.workspace import temporary
 
 FILES_PER_TASK = 64
+WORK_FOLDER = ".convert.partial"
+"""Below the folder that is converted, as long as that lasts."""
+
 AAC_FOLDERS = ("aac", "dev")
 """What stands between the root and the speaker, from the inside, and gives way to `wav`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConversionTask:
-    """m4a files, and whether each is removed when its wav file is verified."""
+    """m4a files, and whether each is removed when its wav file is verified.
+
+    `scratch` is a folder for unfinished files, on the disk of the wav files.
+    """
 
     files: Sequence[Path]
+    scratch: Path
     delete_originals: bool
 
 
@@ -40,12 +49,12 @@ class Converted:
 
 def wav_path(m4a: Path) -> Path:
     """Where the wav file of an m4a file belongs. Raises ValueError outside of a folder `aac`."""
-    speaker_folder = m4a.parents[1]
-    root = speaker_folder.parent
-    if root.name != AAC_FOLDERS[0]:
+    if len(m4a.parts) < 4 or m4a.parts[-4] != AAC_FOLDERS[0]:
         raise ValueError(
             f"{m4a} does not lie in a folder aac/<speaker>/<video>; unpack the official archives."
         )
+    speaker_folder = m4a.parents[1]
+    root = speaker_folder.parent
     for name in AAC_FOLDERS:
         if root.name == name:
             root = root.parent
@@ -60,7 +69,7 @@ def convert(task: ConversionTask) -> Converted:
         answers = convert_with_ffmpeg(
             missing,
             [wav_path(file) for file in missing],
-            scratch=wav_path(missing[0]).parents[3],
+            scratch=task.scratch,
         )
         rejections = [
             Rejection(str(file), str(answer))
@@ -95,18 +104,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _convert(options: argparse.Namespace) -> None:
     if options.num_workers < 0:
         raise ValueError(f"--num_workers is {options.num_workers}; it must be at least 0.")
-    files = sorted(options.folder.rglob("*.m4a"))
+    # Without links resolved, but whole: the parts of a path tell where its wav file belongs.
+    folder = Path(os.path.abspath(options.folder))
+    files = sorted(_m4a_files(folder))
     if not files:
-        raise ValueError(f"{options.folder} holds no .m4a files; unpack the archives there first.")
+        raise ValueError(f"{folder} holds no .m4a files; unpack the archives there first.")
     check_ffmpeg()
     for file in files:
         wav_path(file)
+    work = folder / WORK_FOLDER
     tasks = (
-        ConversionTask(files=batch, delete_originals=options.delete_originals)
+        ConversionTask(files=batch, scratch=work, delete_originals=options.delete_originals)
         for batch in _batches(files)
     )
     rejections: list[Rejection] = []
+    list_path = folder / REJECTED_FILE
     with (
+        temporary(work),
         StageBars() as bars,
         bars.stage("convert", total=len(files), unit="files") as bar,
         Workers(options.num_workers) as workers,
@@ -115,13 +129,26 @@ def _convert(options: argparse.Namespace) -> None:
             rejections += converted.rejections
             bar.advance(converted.num_files)
     if rejections:
-        path = options.folder / REJECTED_FILE
-        write_rejections(path, rejections)
+        write_rejections(list_path, rejections)
         raise ValueError(
             f"{len(rejections)} of {len(files)} files could not be converted, such as "
-            f"{rejections[0].file}; {path} lists them, the others are done."
+            f"{rejections[0].file}; {list_path} lists them, the others are done."
         )
+    list_path.unlink(missing_ok=True)  # of a run before, whose bad files have been replaced
     print(f"{len(files)} files are wav files now.")
+
+
+def _m4a_files(folder: Path) -> Iterator[Path]:
+    """Those below a folder, but for hidden ones and what lies in hidden folders."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for root, folders, names in os.walk(folder, onerror=stop):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if name.endswith(".m4a") and not name.startswith("."):
+                yield Path(root, name)
 
 
 def _batches(files: Sequence[Path]) -> Iterator[list[Path]]:

@@ -66,6 +66,24 @@ def produce(
     return True
 
 
+@contextmanager
+def temporary(work: Path) -> Iterator[None]:
+    """An empty folder for the time of the context, and for one process alone.
+
+    What a killed process has left there is removed. Raises ValueError where another one is at work.
+    """
+    work.mkdir(exist_ok=True)
+    with _locked(work):
+        for entry in work.iterdir():
+            if entry.is_dir():
+                # A process that the killed one had started may write there for a moment still.
+                shutil.rmtree(entry, ignore_errors=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(work)
+
+
 def _move(work: Path, targets: Sequence[Path]) -> None:
     """May be stopped anywhere and called again."""
     for target in targets:
@@ -103,6 +121,6 @@ def _locked(work: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
-                f"another process is preparing data in {work}; wait for it or stop it."
+                f"another process is at work in {work}; wait for it or stop it."
             ) from error
         yield
