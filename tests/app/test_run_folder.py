@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from w2v2_mt.app.run_folder import RecognisedUtterance, RunFolder
+from w2v2_mt.app.run_folder import RunFolder
+from w2v2_mt.tasks.transcripts import Transcript
 
 
 @pytest.fixture
@@ -30,9 +31,7 @@ def test_what_was_written_is_read(folder):
     run = RunFolder(folder)
     assert run.overrides == ["a=1", "b=2"]
     assert run.metrics == {"test_wer_clean": 0.5, "tested_step": 3}
-    assert run.transcripts() == {
-        "clean": [RecognisedUtterance(key="1/2/3", reference="A B", hypothesis="")]
-    }
+    assert run.transcripts() == {"clean": [Transcript(key="1/2/3", reference="A B", hypothesis="")]}
     scores = run.trial_scores()["o"]
     np.testing.assert_array_equal(scores.labels, [1, 0])
     np.testing.assert_array_equal(scores.scores, [0.5, -0.25])

@@ -13,7 +13,7 @@ from w2v2_mt.app.build import Job, build_job, instantiate
 from w2v2_mt.app.callbacks import RunRecord, ValidationLines
 from w2v2_mt.app.checkpoints import CHECKPOINT_FOLDER, RECORD_KEY, load_network, read_checkpoint
 from w2v2_mt.app.record import write_metrics, write_setting, write_test_outputs
-from w2v2_mt.app.report import write_report
+from w2v2_mt.app.report.run_report import write_report
 from w2v2_mt.app.resuming import check_same_settings
 from w2v2_mt.app.run_folder import METRICS_FILE
 from w2v2_mt.app.tracking import build_loggers

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from w2v2_mt.tasks.transcripts import Transcript
+
 METRICS_FILE = "metrics.json"
 CURVES_FILE = "metrics.csv"
 CONFIG_FILE = "config.yaml"
@@ -20,15 +22,6 @@ ERROR_FILE = "error.txt"
 
 MetricValue = float | int | str | None
 Points = list[tuple[int, float]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecognisedUtterance:
-    """A line of `transcripts_<set>.tsv`."""
-
-    key: str
-    reference: str
-    hypothesis: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +112,11 @@ class RunFolder:
         lines = path.read_text().strip().splitlines()
         return lines[-1] if lines else "an error that was not written down"
 
-    def transcripts(self) -> dict[str, list[RecognisedUtterance]]:
+    def transcripts(self) -> dict[str, list[Transcript]]:
         """By set."""
         return {
             set_name: [
-                RecognisedUtterance(key=row[0], reference=row[1], hypothesis=row[2])
+                Transcript(key=row[0], reference=row[1], hypothesis=row[2])
                 for row in _tab_separated(path, num_columns=3)
             ]
             for set_name, path in self._files("transcripts_", ".tsv")

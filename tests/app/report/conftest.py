@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from w2v2_mt.app.record import write_metrics, write_setting
+
+METRICS = {
+    "val_wer_other": 0.25,
+    "val_eer": 0.125,
+    "test_wer_clean": 0.123456,
+    "test_wer_clean_low": 0.1,
+    "test_wer_clean_high": 0.15,
+    "test_cer_clean": 0.0625,
+    "test_eer_o": 0.05,
+    "test_eer_o_low": 0.04,
+    "test_eer_o_high": 0.0625,
+    "test_mindcf_o": 0.5,
+    "test_eer_o_2s": 0.1,
+    "tested_checkpoint": None,
+    "tested_step": 2000,
+}
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    """What a run leaves before its report is made, with texts that html would take for its own."""
+    folder = tmp_path / "swift-owl-0001"
+    config = {"seed": 5, "gpus": 0, "tag": "<script>alert(1)</script>"}
+    write_setting(folder, config=config, overrides=["tag='<b>x</b>'", "optim.algo.lr=1e-4"])
+    steps = range(0, 4000, 2)
+    rows = [f"0,{step},{4 / (1 + step)},{2 / (1 + step)},,,1e-5" for step in steps]
+    rows += [f"0,{step},,,0.75,0.25," for step in (1999, 3999)]
+    header = "epoch,step,train_loss_step,train_speech_loss,val_wer_other,val_eer,lr-Adam"
+    (folder / "metrics.csv").write_text("\n".join([header, *rows]) + "\n")
+    write_metrics(folder, METRICS)
+    transcripts = [f"84/1/{number}\tA & B\tA & <B>" for number in range(30)]
+    (folder / "transcripts_clean.tsv").write_text(
+        "\n".join(["key\treference\thypothesis", *transcripts]) + "\n"
+    )
+    generator = np.random.default_rng(0)
+    for name, gap in (("o", 3), ("e", 1)):
+        labels = generator.integers(2, size=20_000)
+        scores = generator.normal(gap * labels, 1) / 10
+        pairs = zip(labels, scores, strict=True)
+        trials = [f"{label} {score:.6f} a/b/c d/e/f" for label, score in pairs]
+        (folder / f"scores_{name}.txt").write_text("\n".join(trials) + "\n")
+    counts = "num_utterances\tnum_words\tsubstitutions\tdeletions\tinsertions\twer"
+    (folder / "wer_by_speaker_clean.tsv").write_text(
+        f"speaker\t{counts}\n84\t2\t8\t1\t0\t0\t0.125\n85\t2\t8\t2\t1\t1\t0.5\n"
+    )
+    (folder / "wer_by_duration_clean.tsv").write_text(
+        f"duration_from_sec\tduration_to_sec\t{counts}\n0\t2\t3\t12\t1\t0\t0\t0.083\n"
+        "2\t5\t1\t4\t2\t1\t1\t1.0\n"
+    )
+    return folder

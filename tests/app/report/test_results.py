@@ -1,0 +1,42 @@
+from w2v2_mt.app.report.results import result_tables
+
+
+def test_each_set_and_each_list_has_a_row_and_no_value_is_lost():
+    metrics = {
+        "val_eer": 0.25,
+        "test_wer_clean": 0.5,
+        "test_wer_clean_low": 0.25,
+        "test_wer_clean_high": 0.75,
+        "test_wer_other": 0.125,
+        "test_wer_other_insertions": 3,
+        "test_cer_clean": 0.1,
+        "test_eer_o": 0.05,
+        "test_eer_o_2s": 0.1,
+        "test_mindcf_o": 0.5,
+        "test_mindcf_p01_o": 0.75,
+        "test_unheard_of": 0.0123456,
+        "tested_step": 7,
+    }
+    tables = result_tables(metrics)
+    assert {table.title: [[*table.columns], *map(list, table.rows)] for table in tables} == {
+        "Speech recognition, test": [
+            ["set", "WER, %", "95 % interval", "CER, %", "insertions"],
+            ["clean", "50.00", "25.00 to 75.00", "10.00", "-"],
+            ["other", "12.50", "-", "-", "3"],
+        ],
+        "Speaker recognition, test": [
+            ["trial list", "EER, %", "minDCF (.05)", "minDCF (.01)"],
+            ["o", "5.00", "0.5", "0.75"],
+            ["o_2s", "10.00", "-", "-"],
+        ],
+        "Dev data": [["name", "value"], ["val_eer", "0.25"]],
+        "Further values": [
+            ["name", "value"],
+            ["test_unheard_of", "0.01235"],
+            ["tested_step", "7"],
+        ],
+    }
+
+
+def test_without_a_test_there_is_no_table():
+    assert result_tables({}) == []

@@ -1,0 +1,59 @@
+import re
+
+import numpy as np
+import pytest
+
+from w2v2_mt.app.report.verification import TradeOff, det_picture, histogram_picture
+from w2v2_mt.app.run_folder import TrialScores
+from w2v2_mt.metrics.verification import equal_error_rate, min_dcf
+
+
+def trial_scores(scores, labels):
+    keys = [""] * len(scores)
+    return TrialScores(
+        scores=np.array(scores), labels=np.array(labels), left_keys=keys, right_keys=keys
+    )
+
+
+def test_the_points_of_a_trade_off_are_those_of_the_metrics():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(2, size=3000)
+    scores = generator.normal(1.5 * labels)
+    each = TradeOff.of(trial_scores(scores, labels))
+    assert (each.eer, each.eer_threshold) == equal_error_rate(scores, labels)
+    cost, threshold = min_dcf(scores, labels, p_target=0.05)
+    assert each.min_dcf == pytest.approx(cost)
+    accepted = scores >= threshold
+    best = each.min_dcf_index
+    assert each.miss_rates[best] == pytest.approx(1 - accepted[labels == 1].mean())
+    assert each.false_alarm_rates[best] == pytest.approx(accepted[labels == 0].mean())
+
+
+def test_a_curve_of_very_many_trials_is_drawn_with_few_points():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(2, size=600_000)
+    trials = trial_scores(generator.normal(2.0 * labels), labels)
+    drawn = det_picture({"h & e": TradeOff.of(trials)})
+    assert len(drawn.svg) < 60_000
+    assert "h &amp; e: EER 15." in drawn.svg  # Phi(-1) = 15.87 %
+
+
+def test_normal_scores_make_a_straight_line():
+    # Where both kinds of scores are normal with unit variance, 2 apart,
+    # probit(miss) = -2 - probit(false alarm): on the axes of the picture a line of slope -1.
+    generator = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 200_000)
+    trials = trial_scores(generator.normal(2.0 * labels), labels)
+    svg = det_picture({"normal": TradeOff.of(trials)}).svg
+    curve = max(re.findall(r'<path d="([^"]*)"', svg), key=len)
+    points = np.array(re.findall(r"[ML] ([\d.-]+) ([\d.-]+)", curve), dtype=float)
+    x, y = points[len(points) // 5 : -len(points) // 5].T
+    assert np.corrcoef(x, y)[0, 1] > 0.9999
+
+
+def test_a_histogram_tells_how_many_trials_there_are_and_where_the_threshold_lies():
+    trials = trial_scores([0.1, 0.2, 0.3, 0.9], [0, 0, 0, 1])
+    svg = histogram_picture("o", trials, TradeOff.of(trials)).svg
+    assert "two speakers (3 trials)" in svg
+    assert "one speaker (1 trials)" in svg
+    assert "threshold of the EER (0.9" in svg
