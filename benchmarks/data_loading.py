@@ -149,7 +149,8 @@ def measure_speaker(settings: dict[str, Any], *, num_batches: int) -> None:
         loader = training_loader("speaker", settings)
         assert isinstance(loader.dataset, TrainingStream)
         # In place of the choice of a chunk and its decoding.
-        loader.dataset.stages[:2] = [DecodeWholeFiles(selector=selector)]
+        loader.dataset.choosing = []
+        loader.dataset.decoding[:1] = [DecodeWholeFiles(selector=selector)]
         baseline_speeds.append(read(loader, num_batches=num_batches)[0])
     ratios = [ours / whole for ours, whole in zip(speeds, baseline_speeds, strict=True)]
     print(
