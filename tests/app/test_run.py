@@ -274,7 +274,7 @@ def test_a_run_goes_on_in_a_moved_folder_as_in_its_place(start, first_part, tmp_
         start(folder, *FOUR_STEPS, config_name="train_speech")
         assert checkpoint_of(folder, "best.ckpt")["global_step"] == 4
         names = {path.name for path in (folder / "checkpoints").iterdir()}
-        assert names == {"best.ckpt", "last.ckpt"}
+        assert names == {"best.ckpt", "last.ckpt", "last.previous.ckpt"}
     assert logged(moved, "train_loss") == logged(first_part, "train_loss")
     states = checkpoint_of(moved, "best.ckpt")["callbacks"].values()
     paths = [state["best_model_path"] for state in states if "best_model_path" in state]

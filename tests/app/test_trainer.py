@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from w2v2_mt.app.callbacks import last_checkpoint
+from w2v2_mt.app.saving import LastCheckpoint
 from w2v2_mt.app.trainer import build_trainer, resolved_precision
 
 
@@ -68,7 +68,7 @@ def test_training_and_validations_are_counted_in_optimiser_steps(tmp_path, chang
 
 def test_no_checkpoint_is_written_unless_a_callback_asks_for_it(tmp_path):
     assert small_trainer(tmp_path).checkpoint_callbacks == []
-    callback = last_checkpoint()
+    callback = LastCheckpoint(save_every_minutes=30)
     assert small_trainer(tmp_path, callbacks=[callback]).checkpoint_callbacks == [callback]
 
 

@@ -27,17 +27,6 @@ def best_checkpoint(*, monitor: str) -> MovableCheckpoint:
     )
 
 
-def last_checkpoint() -> MovableCheckpoint:
-    """Keep the full state of the latest validation as `last.ckpt`."""
-    return MovableCheckpoint(
-        monitor=None,
-        save_top_k=1,
-        filename="last",
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-    )
-
-
 def learning_rate_monitor() -> LearningRateMonitor:
     """Log the learning rate with the losses."""
     return LearningRateMonitor(logging_interval="step")
@@ -145,10 +134,24 @@ class ValidationLines(pl.Callback):
 
 
 class RunRecord(pl.Callback):
-    """Write into each checkpoint what is needed to use it: settings, class count and metrics."""
+    """Write into each checkpoint what is needed to use it: settings, class count and metrics.
+
+    A run that goes on knows the metrics, which a schedule may be about to follow.
+    """
 
     def __init__(self, record: dict[str, Any]):
         self.record = record
+        self._metrics: dict[str, float] = {}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._metrics = checkpoint[RECORD_KEY]["metrics"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.callback_metrics.update(
+            {name: torch.tensor(value) for name, value in self._metrics.items()}
+        )
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -12,10 +12,12 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from w2v2_mt.app.build import Job, build_job, instantiate
 from w2v2_mt.app.callbacks import RunRecord, ValidationLines
 from w2v2_mt.app.checkpoints import CHECKPOINT_FOLDER, RECORD_KEY, load_network, read_checkpoint
+from w2v2_mt.app.random_states import RandomStates
 from w2v2_mt.app.record import write_metrics, write_setting, write_test_outputs
 from w2v2_mt.app.report.run_report import write_report
 from w2v2_mt.app.resuming import check_same_settings
 from w2v2_mt.app.run_folder import METRICS_FILE
+from w2v2_mt.app.saving import latest_checkpoint
 from w2v2_mt.app.tracking import build_loggers
 
 log = logging.getLogger(__name__)
@@ -33,9 +35,9 @@ def run(
         ValueError: settings, data or weights do not allow the run.
     """
     _quieten()
-    last = folder / CHECKPOINT_FOLDER / "last.ckpt"
-    num_steps_done = _num_steps_done(last, config, config_name) if last.exists() else 0
-    if config["fit_model"] and not last.exists() and (folder / METRICS_FILE).exists():
+    last = latest_checkpoint(folder)
+    num_steps_done = 0 if last is None else _num_steps_done(last, config, config_name)
+    if config["fit_model"] and last is None and (folder / METRICS_FILE).exists():
         raise ValueError(
             f"{folder} holds the result of a run that kept no last.ckpt to go on from; choose "
             "another folder (hydra.run.dir), or move this one away."
@@ -58,15 +60,20 @@ def run(
         config["trainer"],
         folder=folder,
         loggers=build_loggers(config, folder, num_steps_done=num_steps_done),
-        callbacks=[*_placed(callbacks, folder), ValidationLines(), RunRecord(record)],
+        callbacks=[
+            *_placed(callbacks, folder),
+            ValidationLines(),
+            RunRecord(record),
+            RandomStates(),
+        ],
     )
 
     if started_from is not None:
         load_network(job.task, Path(started_from))
     if config["fit_model"]:
-        if last.exists():
+        if last is not None:
             log.info(f"going on from step {num_steps_done} ({last})")
-        trainer.fit(job.task, job.data, ckpt_path=last if last.exists() else None)
+        trainer.fit(job.task, job.data, ckpt_path=last)
     best = _best_checkpoint(trainer) if config["fit_model"] else None
     if config["eval_model"]:
         _test(trainer, job, best if config["fit_model"] else started_from, folder)

@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
 
+from w2v2_mt.app.saving import WholeFiles
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveFloat, PositiveInt
 
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
@@ -78,6 +79,7 @@ def build_trainer(
         log_every_n_steps=log_every_n_steps,
         gradient_clip_val=gradient_clip_val,
         logger=list(loggers),
+        plugins=[WholeFiles()],
         callbacks=[*callbacks, *bar],
         enable_progress_bar=shows_bar,
         enable_model_summary=False,

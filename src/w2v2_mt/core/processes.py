@@ -1,8 +1,12 @@
-"""What one process of a training asks of the others that train the same network beside it."""
+"""What one process of a run asks of the others that train or test the same network beside it."""
+
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
+
+Item = TypeVar("Item")
 
 
 def num_processes() -> int:
@@ -24,3 +28,17 @@ def sum_over_processes(values: Shaped[Tensor, " *shape"]) -> Shaped[Tensor, " *s
 def mean_over_processes(values: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
     """As `sum_over_processes`, over their number."""
     return sum_over_processes(values) / num_processes()
+
+
+def gathered_from_processes(item: Item) -> list[Item]:
+    """The item of each process, in the order of their numbers. Every process calls it.
+
+    It takes the way over the CPU, where what is too large for a GPU has room.
+    """
+    if num_processes() == 1:
+        return [item]
+    group = torch.distributed.new_group(backend="gloo")
+    items: list[Any] = [None] * num_processes()
+    torch.distributed.all_gather_object(items, item, group=group)
+    torch.distributed.destroy_process_group(group)
+    return items

@@ -1,0 +1,127 @@
+"""A run that is stopped and started again is, to the last bit, the run that was not stopped."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import pytest
+import torch
+
+import w2v2_mt.app.run
+from w2v2_mt.app.run import run
+
+STEPS = ["trainer.max_steps=8", "trainer.val_check_interval=2"]
+CONFIG_NAMES = ["train_speech", "train_speaker", "train_mt_speaker_speech"]
+
+
+class Killed(Exception):
+    pass
+
+
+class KilledAfter(pl.Callback):
+    """Ends a run in the middle of things."""
+
+    def __init__(self, num_batches: int):
+        self.num_batches = num_batches
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.num_batches -= 1
+        if self.num_batches == 0:
+            raise Killed
+
+
+@pytest.fixture
+def start(small_config, monkeypatch):
+    def start_run(folder: Path, config_name: str, *overrides: str, killed_after: int = 0) -> None:
+        config = small_config(config_name, *STEPS, *overrides)
+        with monkeypatch.context() as patch:
+            if killed_after:
+                placed = w2v2_mt.app.run._placed
+                patch.setattr(
+                    "w2v2_mt.app.run._placed",
+                    lambda *arguments: [*placed(*arguments), KilledAfter(killed_after)],
+                )
+            run(config, config_name=config_name, folder=folder, overrides=overrides)
+
+    return start_run
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    """What was logged, but for the memory that was taken."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        {name: value for name, value in row.items() if value and "memory" not in name}
+        for row in rows
+    ]
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    return {**metrics, "tested_checkpoint": Path(metrics["tested_checkpoint"]).name}
+
+
+@pytest.mark.parametrize("config_name", CONFIG_NAMES)
+@pytest.mark.parametrize(("num_workers", "killed_after"), [(0, 3), (0, 6), (1, 5)])
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(
+    start, tmp_path, config_name, num_workers, killed_after
+):
+    settings = [
+        # Drop-out, masks and dropped layers draw at every step; a frozen trunk would hide it.
+        "network.wav2vec_initially_frozen=false",
+        "network/regularisation=wav2vec2_default_asr",
+        f"num_workers={num_workers}",
+    ]
+    start(tmp_path / "whole", config_name, *settings)
+    with pytest.raises(Killed):
+        start(tmp_path / "parts", config_name, *settings, killed_after=killed_after)
+    start(tmp_path / "parts", config_name, *settings)
+    assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
+    assert metrics_of(tmp_path / "parts") == metrics_of(tmp_path / "whole")
+    weights = [
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("parts", "whole")
+    ]
+    for name, weight in weights[0].items():
+        assert torch.equal(weight, weights[1][name]), name
+
+
+def test_batches_that_wait_for_a_step_and_a_schedule_that_follows_validations_go_on_too(
+    start, tmp_path
+):
+    settings = [
+        "network.wav2vec_initially_frozen=false",
+        "trainer.accumulate_grad_batches=2",
+        "optim/schedule=reduce_on_plateau",
+        "optim.schedule.patience=0",
+        "optim.loss.scale_method=dwa",
+    ]
+    start(tmp_path / "whole", "train_mt_speaker_speech", *settings)
+    with pytest.raises(Killed):
+        start(tmp_path / "parts", "train_mt_speaker_speech", *settings, killed_after=9)
+    start(tmp_path / "parts", "train_mt_speaker_speech", *settings)
+    assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
+
+
+def test_a_run_is_saved_between_validations_when_the_time_has_come(start, tmp_path):
+    settings = [
+        "network.wav2vec_initially_frozen=false",
+        "trainer.val_check_interval=8",
+        "trainer.accumulate_grad_batches=2",
+    ]
+    start(tmp_path / "whole", "train_speech", *settings)
+    often = [*settings, "callbacks.last_checkpoint.save_every_minutes=1e-9"]
+    with pytest.raises(Killed):
+        start(tmp_path / "parts", "train_speech", *often, killed_after=11)
+    content = torch.load(tmp_path / "parts" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert content["global_step"] == 5
+    start(tmp_path / "parts", "train_speech", *often)
+    # What is logged of the step after which it was saved comes after it.
+    rows, expected = (
+        [row for row in rows_of(tmp_path / name) if row["step"] != "4"]
+        for name in ("parts", "whole")
+    )
+    assert rows == expected
+    assert metrics_of(tmp_path / "parts") == metrics_of(tmp_path / "whole")
