@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import pytest
+import pytorch_lightning as pl
 import torch
 
 import w2v2_mt.app.run
@@ -16,7 +16,7 @@ STEPS = ["trainer.max_steps=8", "trainer.val_check_interval=2"]
 CONFIG_NAMES = ["train_speech", "train_speaker", "train_mt_speaker_speech"]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -29,7 +29,7 @@ class KilledAfter(pl.Callback):
     def on_train_batch_end(self, *_: Any) -> None:
         self.num_batches -= 1
         if self.num_batches == 0:
-            raise Killed
+            raise KilledError
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(
         f"num_workers={num_workers}",
     ]
     start(tmp_path / "whole", config_name, *settings)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         start(tmp_path / "parts", config_name, *settings, killed_after=killed_after)
     start(tmp_path / "parts", config_name, *settings)
     assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
@@ -99,7 +99,7 @@ def test_batches_that_wait_for_a_step_and_a_schedule_that_follows_validations_go
         "optim.loss.scale_method=dwa",
     ]
     start(tmp_path / "whole", "train_mt_speaker_speech", *settings)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         start(tmp_path / "parts", "train_mt_speaker_speech", *settings, killed_after=9)
     start(tmp_path / "parts", "train_mt_speaker_speech", *settings)
     assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
@@ -113,7 +113,7 @@ def test_a_run_is_saved_between_validations_when_the_time_has_come(start, tmp_pa
     ]
     start(tmp_path / "whole", "train_speech", *settings)
     often = [*settings, "callbacks.last_checkpoint.save_every_minutes=1e-9"]
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         start(tmp_path / "parts", "train_speech", *often, killed_after=11)
     content = torch.load(tmp_path / "parts" / "checkpoints" / "last.ckpt", weights_only=True)
     assert content["global_step"] == 5

@@ -33,19 +33,15 @@ class RandomStates(pl.Callback):
 
 
 def _states() -> dict[str, Any]:
-    """Of types that a checkpoint may hold: no numpy arrays."""
-    name, keys, position, has_gauss, cached_gaussian = np.random.get_state(legacy=True)
+    """Of types that a checkpoint may hold, which numpy arrays are not."""
+    numpy_state: Any = np.random.get_state(legacy=False)
+    generator = numpy_state["state"]
+    keys = torch.from_numpy(generator["key"].astype(np.int64))
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all(),
         "python": random.getstate(),
-        "numpy": (
-            name,
-            torch.from_numpy(keys.astype(np.int64)),
-            position,
-            has_gauss,
-            cached_gaussian,
-        ),
+        "numpy": {**numpy_state, "state": {**generator, "key": keys}},
     }
 
 
@@ -54,5 +50,6 @@ def _set_states(states: dict[str, Any]) -> None:
     if len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
     random.setstate(states["python"])
-    name, keys, *rest = states["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    generator = states["numpy"]["state"]
+    keys = generator["key"].numpy().astype(np.uint32)
+    np.random.set_state({**states["numpy"], "state": {**generator, "key": keys}})

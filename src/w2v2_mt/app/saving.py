@@ -73,7 +73,8 @@ class LastCheckpoint(pl.callbacks.Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        if trainer.global_step % trainer.log_every_n_steps or not is_between_steps(trainer):
+        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if trainer.global_step % interval or not is_between_steps(trainer):
             return
         is_due = time.monotonic() - self._saved_at >= self.save_every_minutes * _SECONDS_IN_MINUTE
         if trainer.strategy.broadcast(is_due):
