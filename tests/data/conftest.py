@@ -14,6 +14,7 @@ from w2v2_mt.data.voxceleb import VoxCelebData
 SPEECH_LOADING: dict[str, Any] = {
     "train_max_num_samples": 120_000,
     "max_queue_size": 10,
+    "eval_max_num_samples": 640_000,
     "val_batch_size": 4,
     "num_workers": 0,
     "pin_memory": False,
@@ -22,6 +23,7 @@ SPEECH_LOADING: dict[str, Any] = {
 SPEAKER_LOADING: dict[str, Any] = {
     "train_batch_size": 6,
     "shuffle_queue_size": 8,
+    "eval_max_num_samples": 640_000,
     "val_batch_size": 4,
     "num_workers": 0,
     "pin_memory": False,
@@ -84,6 +86,8 @@ def voxceleb(data_folder: Path) -> Callable[..., VoxCelebData]:
                 match_speech_lengths=False,
             ),
             "normaliser": NormaliseWaveform(eps=1e-7),
+            "test_durations_sec": [],
+            "num_cohort_utterances": None,
             "seed": 3,
         }
         return VoxCelebData(**settings | changes)

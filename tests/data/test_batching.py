@@ -10,9 +10,8 @@ from w2v2_mt.core.samples import SpeakerSample
 from w2v2_mt.data.batching import (
     dynamic_batches,
     fixed_size_batches,
+    ordered_batches,
     shuffled,
-    sorted_by_length,
-    waveform_length,
 )
 
 
@@ -37,11 +36,6 @@ def _librispeech_like_lengths(rng: Random, num_utterances: int) -> list[int]:
     return [round(16_000 * duration) for duration in durations_sec]
 
 
-def test_the_length_of_a_sample_is_that_of_its_waveform() -> None:
-    sample = SpeakerSample(key="a", waveform=torch.zeros(7), speaker_id="x", speaker_index=0)
-    assert waveform_length(sample) == 7
-
-
 @pytest.mark.parametrize("buffer_size", [1, 2, 10, 100, 1000])
 def test_shuffling_loses_and_repeats_nothing(buffer_size: int) -> None:
     output = list(shuffled(range(100), buffer_size=buffer_size, rng=Random(1)))
@@ -64,9 +58,36 @@ def test_shuffling_holds_no_more_than_its_buffer() -> None:
     assert next(num_read) == 8
 
 
-def test_windows_are_sorted_from_long_to_short() -> None:
-    output = list(sorted_by_length([3, 1, 2, 9, 7, 8, 4], window_size=3, length=int))
-    assert output == [3, 2, 1, 9, 8, 7, 4]
+def _ordered(lengths: list[int], **limits: int | None) -> list[list[int]]:
+    settings = {"max_num_samples": 12, "max_batch_size": None, "window_size": 5, **limits}
+    return list(ordered_batches(lengths, length=int, **settings))
+
+
+def test_evaluation_batches_are_cut_from_sorted_windows() -> None:
+    # 13 is longer than a batch, and so alone; the window after it begins anew.
+    assert _ordered([3, 1, 13, 6, 4, 2, 2, 1]) == [[13], [6, 4], [3, 1], [2, 2, 1]]
+    assert _ordered([3, 1, 2, 4, 1], max_batch_size=2) == [[4, 3], [2, 1], [1]]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 50), max_size=60),
+    max_num_samples=st.integers(1, 200),
+    max_batch_size=st.none() | st.integers(1, 5),
+    window_size=st.integers(1, 20),
+)
+def test_evaluation_batches_fit_and_lose_nothing(
+    lengths: list[int], max_num_samples: int, max_batch_size: int | None, window_size: int
+) -> None:
+    batches = _ordered(
+        lengths,
+        max_num_samples=max_num_samples,
+        max_batch_size=max_batch_size,
+        window_size=window_size,
+    )
+    for batch in batches:
+        assert len(batch) * max(batch) <= max_num_samples or len(batch) == 1
+        assert len(batch) <= (max_batch_size or len(batch))
+    assert sorted(length for batch in batches for length in batch) == sorted(lengths)
 
 
 def test_fixed_size_batches_keep_the_order_and_the_rest() -> None:
@@ -142,7 +163,11 @@ def test_a_queue_smaller_than_a_batch_goes_on() -> None:
 def test_a_sample_that_fits_no_batch_is_named_with_the_option() -> None:
     sample = SpeakerSample(key="84/1/2", waveform=torch.zeros(21), speaker_id="x", speaker_index=0)
     batches = dynamic_batches(
-        [sample], max_num_samples=20, max_queue_size=5, length=waveform_length, rng=Random(0)
+        [sample],
+        max_num_samples=20,
+        max_queue_size=5,
+        length=lambda each: len(each.waveform),
+        rng=Random(0),
     )
     with pytest.raises(
         ValueError,

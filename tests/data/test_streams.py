@@ -71,11 +71,13 @@ def _training(shards: list[Path], **changes: Any) -> TrainingStream:
 def _evaluation(shards: list[Path], **changes: Any) -> EvaluationStream:
     settings: dict[str, Any] = {
         "shards": shards,
-        "stages": [_keys_only],
+        "choosing": [_keys_only],
         "batching": partial(_batches, batch_size=1),
+        "decoding": [],
         "collate": tuple,
         "only_keys": None,
         "max_num_utterances": None,
+        "max_num_of_speaker": None,
         "rank": 0,
         "world_size": 1,
     }

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -8,7 +9,8 @@ import pytest
 import torch
 
 from w2v2_mt.core.batches import UNKNOWN_SPEAKER_INDEX, SpeakerBatch
-from w2v2_mt.data.stages import ChunkSelector
+from w2v2_mt.core.keys import speaker_of
+from w2v2_mt.data.stages import ChunkSelector, NormaliseWaveform
 from w2v2_mt.data.trials import keys_of_trials
 from w2v2_mt.data.voxceleb import VoxCelebData
 
@@ -120,6 +122,56 @@ def test_the_test_reads_each_utterance_of_all_trial_lists_once(
     assert {tested[key] for key in keys_of_trials(data.test_trial_lists["o"])} == {
         UNKNOWN_SPEAKER_INDEX
     }
+
+
+def test_beginnings_are_those_of_longer_utterances(voxceleb: Make) -> None:
+    whole, one_second, half = voxceleb(test_durations_sec=[1.0, 0.75]).test_dataloader()
+    waveforms = {
+        key: waveform[:length]
+        for batch in whole
+        for key, waveform, length in zip(
+            batch.keys, batch.waveforms, batch.num_samples, strict=True
+        )
+    }
+    normalise = NormaliseWaveform(eps=1e-7).normalised
+    for loader, set_name, num_samples in (
+        (one_second, "test_1s", 16_000),
+        (half, "test_0.75s", 12_000),
+    ):
+        batches = list(loader)
+        assert {batch.set_name for batch in batches} == {set_name}
+        longer = {key for key, waveform in waveforms.items() if len(waveform) > num_samples}
+        assert sorted(_keys(batches)) == sorted(longer) != sorted(waveforms)
+        for batch in batches:
+            for key, beginning in zip(batch.keys, batch.waveforms, strict=True):
+                # As if the file were not longer: what comes later has no part in its scaling.
+                torch.testing.assert_close(
+                    beginning, normalise(waveforms[key][:num_samples]), atol=1e-4, rtol=1e-4
+                )
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_the_cohort_is_some_utterances_of_each_training_speaker(
+    voxceleb: Make, num_workers: int
+) -> None:
+    data = voxceleb(num_cohort_utterances=2, num_workers=num_workers)
+    batches = list(data.test_dataloader()[-1])
+    assert {batch.set_name for batch in batches} == {"cohort"}
+    assert Counter(speaker_of(key) for key in _keys(batches)) == {
+        f"id{10_051 + index}": 2 for index in range(4)
+    }
+    # Whole ones: a training chunk lasts 0.6 s.
+    assert max(int(batch.num_samples.max()) for batch in batches) > 9_600
+
+
+def test_a_cohort_without_training_shards_is_an_error(voxceleb: Make) -> None:
+    data = voxceleb(train_set="gone", num_cohort_utterances=2)
+    with pytest.raises(
+        ValueError,
+        match=r"^the cohort of speakers .* from training shards, but no shards match .*gone: run "
+        r".*, or set evaluation\.score_normalisation=none$",
+    ):
+        data.test_dataloader()
 
 
 def test_voxceleb1_has_one_test_list(voxceleb: Make, data_folder: Path) -> None:

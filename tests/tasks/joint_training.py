@@ -20,6 +20,7 @@ from w2v2_mt.optim.algorithms import adam
 from w2v2_mt.optim.schedules import Constant
 from w2v2_mt.tasks.base import Optimisation
 from w2v2_mt.tasks.multi_task import MultiTask
+from w2v2_mt.tasks.trial_scoring import TrialScoring
 
 LR, WEIGHT_LR = 1e-3, 0.05
 METHODS = [None, *get_args(ScaleMethod)]
@@ -69,6 +70,9 @@ def small_multi_task_loss(
     )
 
 
+COSINES = TrialScoring(normalisation="none", cohort_size=2, durations_sec=[])
+
+
 def small_multi_task(
     architecture: str,
     *,
@@ -84,6 +88,7 @@ def small_multi_task(
         tokenizer=LetterTokenizer(vocabulary_path=None),
         val_trials=[],
         test_trials={},
+        trial_scoring=COSINES,
         optimisation=Optimisation(
             algorithm=partial(adam, lr=LR, betas=[0.9, 0.98], eps=1e-4, weight_decay=0.0),
             schedule=Constant(),

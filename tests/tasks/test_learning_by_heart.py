@@ -15,6 +15,7 @@ from small_networks import (
 from torch.utils.data import DataLoader
 
 from tests.data.shard_files import spoken, voice
+from tests.tasks.joint_training import COSINES
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
 from w2v2_mt.core.samples import SpeakerSample, SpeechSample
 from w2v2_mt.core.trials import Trial
@@ -146,6 +147,7 @@ def test_ten_utterances_are_given_to_their_speakers(architecture, tmp_path):
         loss=AamSoftmaxLoss(margin=0.2, scale=30.0),
         val_trials=TRIALS,
         test_trials={"val": TRIALS},
+        trial_scoring=COSINES,
         optimisation=optimisation(lr=1e-3, monitor="val_eer"),
     )
     batch = speaker_batch()
@@ -177,6 +179,7 @@ def test_both_tasks_are_learned_at_once(architecture, tmp_path, sharing):
         tokenizer=TOKENIZER,
         val_trials=TRIALS,
         test_trials={"val": TRIALS},
+        trial_scoring=COSINES,
         optimisation=optimisation(lr=3e-3, monitor="val_score"),
     )
     speech, speaker = speech_batch(), speaker_batch()

@@ -24,6 +24,7 @@ from w2v2_mt.tasks.base import Optimisation
 from w2v2_mt.tasks.multi_task import MultiTask
 from w2v2_mt.tasks.speaker import SpeakerTask
 from w2v2_mt.tasks.speech import SpeechTask
+from w2v2_mt.tasks.trial_scoring import TrialScoring
 
 Config = dict[str, Any]
 Task = SpeechTask | SpeakerTask | MultiTask
@@ -171,6 +172,7 @@ def _speaker_job(config: Config) -> Job:
         loss=instantiate(config["optim"]["loss"]),
         val_trials=data.val_trial_lists["val"],
         test_trials=data.test_trial_lists,
+        trial_scoring=_trial_scoring(config),
         optimisation=_optimisation(config, monitor="val_eer"),
     )
     return Job(
@@ -209,6 +211,7 @@ def _multi_task_job(config: Config) -> Job:
         tokenizer=tokenizer,
         val_trials=speaker.val_trial_lists["val"],
         test_trials=speaker.test_trial_lists,
+        trial_scoring=_trial_scoring(config),
         optimisation=_optimisation(config, monitor="val_score"),
     )
     data = get_object(config["data"]["_target_"])(speech=speech, speaker=speaker)
@@ -246,12 +249,25 @@ def _letter_statistics(config: Config, data: LibriSpeechData) -> LetterStatistic
     return data.letter_statistics if config["network"]["ctc_bias_init"] == "letter_prior" else None
 
 
+def _trial_scoring(config: Config) -> TrialScoring:
+    evaluation = config["evaluation"]
+    return TrialScoring(
+        normalisation=evaluation["score_normalisation"],
+        cohort_size=evaluation["cohort_size"],
+        durations_sec=evaluation["durations_sec"],
+    )
+
+
 def _speaker_data(config: Config, node: Config) -> VoxCelebData:
+    evaluation = config["evaluation"]
+    has_cohort = evaluation["score_normalisation"] != "none"
     return instantiate(
         node,
         loading=instantiate(config["speaker"]["dataloader"]),
         selector_train=instantiate(config["speaker"]["pipeline"]["selector_train"]),
         normaliser=instantiate(config["speaker"]["pipeline"]["normaliser"]),
+        test_durations_sec=evaluation["durations_sec"],
+        num_cohort_utterances=evaluation["cohort_utterances_per_speaker"] if has_cohort else None,
         seed=config["seed"],
     )
 

@@ -29,6 +29,7 @@ _MAY_DIFFER = (
     "trainer.devices",
     "*.pin_memory",
     "*.val_batch_size",
+    "*.eval_max_num_samples",
     "trainer.step_limit",
 )
 _SCHEDULES_WITHOUT_END = (

@@ -103,7 +103,14 @@ _GROUPS_TO_ADD = ("+experiment", "+debug", "+size")
 """What a misspelt key of a run may have been meant to be, too."""
 
 _SPEECH_PARTS = ("loading", "normaliser", "tokenizer", "seed")
-_SPEAKER_PARTS = ("loading", "selector_train", "normaliser", "seed")
+_SPEAKER_PARTS = (
+    "loading",
+    "selector_train",
+    "normaliser",
+    "test_durations_sec",
+    "num_cohort_utterances",
+    "seed",
+)
 PASSED_BY_CODE: dict[str, tuple[str, ...]] = {
     "network": ("num_letters", "letter_statistics", "num_speakers"),
     "data": (*_SPEECH_PARTS, *_SPEAKER_PARTS),

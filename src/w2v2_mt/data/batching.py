@@ -5,14 +5,7 @@ from itertools import islice
 from random import Random
 from typing import TypeVar
 
-from w2v2_mt.core.samples import SpeakerSample, SpeechSample
-
 Sample = TypeVar("Sample")
-
-
-def waveform_length(sample: SpeechSample | SpeakerSample) -> int:
-    """The number of audio samples of an utterance."""
-    return len(sample.waveform)
 
 
 def shuffled(samples: Iterable[Sample], *, buffer_size: int, rng: Random) -> Iterator[Sample]:
@@ -29,14 +22,24 @@ def shuffled(samples: Iterable[Sample], *, buffer_size: int, rng: Random) -> Ite
     yield from buffer
 
 
-def sorted_by_length(
-    samples: Iterable[Sample], *, window_size: int, length: Callable[[Sample], int]
-) -> Iterator[Sample]:
-    """The same samples, each window of `window_size` of them sorted from long to short."""
+def ordered_batches(
+    samples: Iterable[Sample],
+    *,
+    max_num_samples: int,
+    max_batch_size: int | None,
+    window_size: int,
+    length: Callable[[Sample], int],
+) -> Iterator[list[Sample]]:
+    """Batches of similar lengths, with nothing drawn: each window is sorted from long to short.
+
+    `len(batch) * longest <= max_num_samples`; a sample that is longer alone is a batch of its own.
+    """
     samples = iter(samples)
     while window := list(islice(samples, window_size)):
         window.sort(key=length, reverse=True)
-        yield from window
+        yield from _cut(
+            window, max_num_samples=max_num_samples, max_batch_size=max_batch_size, length=length
+        )
 
 
 def fixed_size_batches(samples: Iterable[Sample], *, batch_size: int) -> Iterator[list[Sample]]:
@@ -70,7 +73,7 @@ def dynamic_batches(
             queue.append(sample)
         is_at_the_end = len(queue) < max_queue_size
         queue.sort(key=length, reverse=longest_first)
-        batches = _cut(queue, max_num_samples=max_num_samples, length=length)
+        batches = _cut(queue, max_num_samples=max_num_samples, max_batch_size=None, length=length)
         queue = [] if is_at_the_end or len(batches) == 1 else batches.pop()
         rng.shuffle(batches)
         yield from batches
@@ -81,14 +84,19 @@ def dynamic_batches(
 
 
 def _cut(
-    samples: list[Sample], *, max_num_samples: int, length: Callable[[Sample], int]
+    samples: list[Sample],
+    *,
+    max_num_samples: int,
+    max_batch_size: int | None,
+    length: Callable[[Sample], int],
 ) -> list[list[Sample]]:
     """Sorted samples, ascending or descending, as batches of as many as fit."""
     batches: list[list[Sample]] = []
     batch: list[Sample] = []
     for sample in samples:
         longest = max(length(sample), length(batch[0])) if batch else 0
-        if batch and (len(batch) + 1) * longest <= max_num_samples:
+        has_place = max_batch_size is None or len(batch) < max_batch_size
+        if batch and has_place and (len(batch) + 1) * longest <= max_num_samples:
             batch.append(sample)
         else:
             batch = [sample]

@@ -124,11 +124,13 @@ class LibriSpeechData(LightningDataModule):
         streams = [
             EvaluationStream(
                 shards=self._shards(folder),
-                stages=self._stages(),
+                choosing=[],
                 batching=self.loading.evaluation_batches,
+                decoding=self._stages(),
                 collate=partial(SpeechBatch.collate, set_name=set_name),
                 only_keys=None,
                 max_num_utterances=self.loading.max_eval_utterances,
+                max_num_of_speaker=None,
                 rank=rank,
                 world_size=world_size,
             )

@@ -10,31 +10,31 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt
-from w2v2_mt.core.samples import EncodedSample, SpeakerSample, SpeechSample
+from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.data.batching import (
     dynamic_batches,
     fixed_size_batches,
-    sorted_by_length,
-    waveform_length,
+    ordered_batches,
 )
 from w2v2_mt.data.stages import encoded_length
 from w2v2_mt.data.streams import EvaluationStream, TrainingStream
 
-_NUM_BATCHES_SORTED_TOGETHER = 16
-"""Neighbours of about equal length save padding; more would only cost memory."""
+_NUM_SORTED_TOGETHER = 20_000
+"""Utterances of evaluation, of which only places wait in memory: hardly any batch has padding."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechLoading:
     """How utterances of LibriSpeech become batches.
 
-    `train_max_num_samples` is the number of utterances times the longest one;
-    `max_queue_size` utterances are shuffled, and sorted by length, together.
+    `train_max_num_samples`, and `eval_max_num_samples` in evaluation, is the number of utterances
+    times the longest one; `max_queue_size` utterances are shuffled, and sorted by length, together.
     """
 
     train_max_num_samples: PositiveInt
     max_queue_size: PositiveInt
-    val_batch_size: PositiveInt
+    eval_max_num_samples: PositiveInt
+    val_batch_size: PositiveInt | None
     num_workers: NonNegativeInt
     pin_memory: bool
     max_eval_utterances: PositiveInt | None
@@ -51,9 +51,9 @@ class SpeechLoading:
         )
 
     def evaluation_batches(
-        self, samples: Iterable[SpeechSample], rng: Random
-    ) -> Iterator[list[SpeechSample]]:
-        return _batches_of_similar_lengths(samples, batch_size=self.val_batch_size)
+        self, samples: Iterable[EncodedSample], rng: Random
+    ) -> Iterator[list[EncodedSample]]:
+        return _evaluation_batches(samples, self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +61,14 @@ class SpeakerLoading:
     """How utterances of VoxCeleb become batches.
 
     `shuffle_queue_size` utterances are shuffled together, and as many chunks where several are cut
-    from each; so many are sorted by length where they differ in it on purpose.
+    from each; so many are sorted by length where they differ in it on purpose. In evaluation, the
+    number of utterances times the longest one is at most `eval_max_num_samples`.
     """
 
     train_batch_size: PositiveInt
     shuffle_queue_size: PositiveInt
-    val_batch_size: PositiveInt
+    eval_max_num_samples: PositiveInt
+    val_batch_size: PositiveInt | None
     num_workers: NonNegativeInt
     pin_memory: bool
     max_eval_trials: PositiveInt | None
@@ -89,9 +91,9 @@ class SpeakerLoading:
         )
 
     def evaluation_batches(
-        self, samples: Iterable[SpeakerSample], rng: Random
-    ) -> Iterator[list[SpeakerSample]]:
-        return _batches_of_similar_lengths(samples, batch_size=self.val_batch_size)
+        self, samples: Iterable[EncodedSample], rng: Random
+    ) -> Iterator[list[EncodedSample]]:
+        return _evaluation_batches(samples, self)
 
 
 def training_loader(
@@ -136,7 +138,13 @@ def _loader(
     )
 
 
-def _batches_of_similar_lengths(samples: Iterable[Any], *, batch_size: int) -> Iterator[list[Any]]:
-    window_size = batch_size * _NUM_BATCHES_SORTED_TOGETHER
-    in_order = sorted_by_length(samples, window_size=window_size, length=waveform_length)
-    return fixed_size_batches(in_order, batch_size=batch_size)
+def _evaluation_batches(
+    samples: Iterable[EncodedSample], loading: SpeechLoading | SpeakerLoading
+) -> Iterator[list[EncodedSample]]:
+    return ordered_batches(
+        samples,
+        max_num_samples=loading.eval_max_num_samples,
+        max_batch_size=loading.val_batch_size,
+        window_size=_NUM_SORTED_TOGETHER,
+        length=encoded_length,
+    )

@@ -57,8 +57,11 @@ def read_shard_without_audio(shard: Path) -> Iterator[EncodedSample]:
                     contents: dict[str, Any] = {"__key__": key}
                     contents |= dict(_content(member, archive, shard) for member in members)
                     yield _encoded_sample(contents, shard)
+                end = archive.offset
         except tarfile.TarError as error:
             raise _damaged(shard, str(error.args[0])) from error
+        stream.seek(end)
+        _check_end(stream, shard)
 
 
 def _content(
@@ -106,9 +109,13 @@ def _read_members(shard: Path) -> Iterator[dict[str, Any]]:
             yield from group_by_keys(files, keys=_key_and_suffix)
         except (tarfile.TarError, EOFError, ValueError) as error:
             raise _damaged(shard, str(error.args[0])) from error
-        # tarfile takes a broken header in mid-file for the end: after the end all is zero.
-        if any(stream.read()):
-            raise _damaged(shard, "a member's header cannot be read")
+        _check_end(stream, shard)
+
+
+def _check_end(stream: BinaryIO, shard: Path) -> None:
+    # tarfile takes a broken header in mid-file for the end: after the end all is zero.
+    if any(stream.read()):
+        raise _damaged(shard, "a member's header cannot be read")
 
 
 def _ends_like_an_archive(stream: BinaryIO) -> bool:

@@ -122,6 +122,18 @@ class SelectChunks:
         return chunks
 
 
+class KeepBeginning:
+    """EncodedSample -> EncodedSample of its first `duration_sec`; shorter ones are left out."""
+
+    def __init__(self, *, duration_sec: float) -> None:
+        self.num_samples = samples_from_seconds(duration_sec)
+
+    def __call__(self, samples: Iterable[EncodedSample], rng: Random) -> Iterator[EncodedSample]:
+        for sample in samples:
+            if encoded_length(sample) > self.num_samples:
+                yield replace(sample, chunk=range(self.num_samples))
+
+
 class Decode:
     """EncodedSample -> DecodedSample: its chunk alone, or the whole of it.
 

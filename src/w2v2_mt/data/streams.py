@@ -4,7 +4,8 @@ A reader is one DataLoader worker of one process; all readers of a run share out
 themselves without exchanging a word, from the seed and their number alone.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
 from random import Random
@@ -12,6 +13,7 @@ from typing import Any
 
 from torch.utils.data import IterableDataset, get_worker_info
 
+from w2v2_mt.core.keys import speaker_of
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.data.batching import shuffled
 from w2v2_mt.data.shards import read_shard, read_shard_without_audio
@@ -125,29 +127,37 @@ class EvaluationStream(IterableDataset[Any]):
     """Each utterance of the shards once, in an order that never changes; then it ends.
 
     The utterances are dealt out one by one, so any number of readers works with any number of
-    shards; each reader decodes its own ones only. A key that comes twice counts once. With
-    `only_keys`, only these are read and a key that is nowhere is a ValueError; with
-    `max_num_utterances`, only the first ones. Reading stops when all are found.
+    shards; each reader reads the audio of its own ones only. A key that comes twice counts once.
+    With `only_keys`, only these are read and a key that is nowhere is a ValueError; with
+    `max_num_utterances`, only the first ones; with `max_num_of_speaker`, only the first ones of
+    each speaker. Reading stops when all are found.
+
+    The utterances of a reader pass the stages of `choosing`; `batching` cuts lists of them, before
+    any audio is read, and each list passes the stages of `decoding` on its way to `collate`.
     """
 
     def __init__(
         self,
         *,
         shards: Sequence[Path],
-        stages: Sequence[Stage],
+        choosing: Sequence[Stage],
         batching: Stage,
+        decoding: Sequence[Stage],
         collate: Collate,
         only_keys: frozenset[str] | None,
         max_num_utterances: int | None,
+        max_num_of_speaker: int | None,
         rank: int,
         world_size: int,
     ) -> None:
         self.shards = list(shards)
-        self.stages = list(stages)
+        self.choosing = list(choosing)
         self.batching = batching
+        self.decoding = list(decoding)
         self.collate = collate
         self.only_keys = only_keys
         self.max_num_utterances = max_num_utterances
+        self.max_num_of_speaker = max_num_of_speaker
         self.rank = rank
         self.world_size = world_size
 
@@ -156,22 +166,26 @@ class EvaluationStream(IterableDataset[Any]):
         # Nothing is drawn in evaluation; the stages ask for a generator all the same.
         rng = Random(0)
         encoded = self._encoded_samples(reader=reader, num_readers=num_readers)
-        samples = through_stages(encoded, self.stages, rng)
-        return map(self.collate, self.batching(samples, rng))
+        batches = self.batching(through_stages(encoded, self.choosing, rng), rng)
+        return (self.collate(list(through_stages(batch, self.decoding, rng))) for batch in batches)
 
     def _encoded_samples(self, *, reader: int, num_readers: int) -> Iterator[EncodedSample]:
         found: set[str] = set()
-        for sample in (sample for shard in self.shards for sample in read_shard(shard)):
-            if sample.key in found or not self._is_chosen(sample.key):
+        num_of_speaker: Counter[str] = Counter()
+        for sample in (s for shard in self.shards for s in read_shard_without_audio(shard)):
+            if sample.key in found or not self._is_chosen(sample.key, num_of_speaker):
                 continue
             if len(found) % num_readers == reader:
                 yield sample
             found.add(sample.key)
+            num_of_speaker[speaker_of(sample.key)] += 1
             if self._is_complete(found):
                 return
         self._check_all_found(found)
 
-    def _is_chosen(self, key: str) -> bool:
+    def _is_chosen(self, key: str, num_of_speaker: Mapping[str, int]) -> bool:
+        if self.max_num_of_speaker == num_of_speaker[speaker_of(key)]:
+            return False
         return self.only_keys is None or key in self.only_keys
 
     def _is_complete(self, found: set[str]) -> bool:

@@ -23,6 +23,7 @@ from w2v2_mt.data.stages import (
     AttachSpeaker,
     ChunkSelector,
     Decode,
+    KeepBeginning,
     NormaliseWaveform,
     SelectChunks,
     Stage,
@@ -34,7 +35,18 @@ _PRODUCER = (
     "scripts/data/voxceleb/produce_vox1_train_val_test.sh "
     "(VoxCeleb2: produce_vox2_train_val_test3.sh)"
 )
-_VAL = "val"
+VAL_SET, TEST_SET, COHORT_SET = "val", "test", "cohort"
+"""Names of the sets of batches in evaluation; those of beginnings are `limited_test_set`."""
+
+
+def duration_name(duration_sec: float) -> str:
+    """As in the names of metrics and files: 2s, 2.5s."""
+    return f"{duration_sec:g}s"
+
+
+def limited_test_set(duration_sec: float) -> str:
+    """The set of the first so many seconds of those test utterances that are longer."""
+    return f"{TEST_SET}_{duration_name(duration_sec)}"
 
 
 class VoxCelebData(LightningDataModule):
@@ -44,6 +56,10 @@ class VoxCelebData(LightningDataModule):
     `test_trials` map the name of a test, as it stands in metrics, to its folder and its trials;
     the trials of the validation set are tested too, as "val". Missing shards and trial lists are a
     ValueError when the dataloaders are made.
+
+    `test_durations_sec` asks for the first so many seconds of the test utterances as well.
+    `num_cohort_utterances` of each training speaker, at most, are read for the test whole; None:
+    no training shards are read for it.
 
     `speech_lengths`, which a multi-task run sets, are the lengths in samples that chunks for
     training have where `selector_train.match_speech_lengths`. A batch then holds no more samples
@@ -64,13 +80,15 @@ class VoxCelebData(LightningDataModule):
         loading: SpeakerLoading,
         selector_train: ChunkSelector,
         normaliser: NormaliseWaveform,
+        test_durations_sec: Sequence[float],
+        num_cohort_utterances: int | None,
         seed: int,
     ) -> None:
         super().__init__()
-        if set(test_sets) != set(test_trials) or _VAL in test_sets:
+        if set(test_sets) != set(test_trials) or VAL_SET in test_sets:
             raise ValueError(
                 f"test_sets names {sorted(test_sets)} and test_trials {sorted(test_trials)}: "
-                f"give both the same names, other than {_VAL!r}"
+                f"give both the same names, other than {VAL_SET!r}"
             )
         self.shards_folder = Path(shards_folder)
         self.train_set = train_set
@@ -81,6 +99,8 @@ class VoxCelebData(LightningDataModule):
         self.loading = loading
         self.selector_train = selector_train
         self.normaliser = normaliser
+        self.test_durations_sec = list(test_durations_sec)
+        self.num_cohort_utterances = num_cohort_utterances
         self.seed = seed
         self.speech_lengths = None
         self.num_batches_done = 0
@@ -99,7 +119,7 @@ class VoxCelebData(LightningDataModule):
     @cached_property
     def val_trial_lists(self) -> dict[str, list[Trial]]:
         """The trials of validation, as "val"."""
-        return {_VAL: self._trials(self.val_trials)}
+        return {VAL_SET: self._trials(self.val_trials)}
 
     @cached_property
     def test_trial_lists(self) -> dict[str, list[Trial]]:
@@ -134,18 +154,53 @@ class VoxCelebData(LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """One dataloader over the validation set; with `max_eval_trials`, what its trials name."""
-        named_keys = keys_of_trials(self.val_trial_lists[_VAL])
+        named_keys = keys_of_trials(self.val_trial_lists[VAL_SET])
         only_keys = None if self.loading.max_eval_trials is None else named_keys
-        return [self._evaluation_loader([self.val_set], set_name=_VAL, only_keys=only_keys)]
+        shards = self._shards(self.val_set)
+        return [self._evaluation_loader(shards, set_name=VAL_SET, only_keys=only_keys)]
 
     def test_dataloader(self) -> list[DataLoader[Any]]:
-        """One dataloader, set name "test": each utterance of `test_trial_lists` once.
+        """TEST_SET, each utterance of `test_trial_lists` once, its beginnings, and COHORT_SET.
 
-        The lists share utterances, and so do their folders.
+        The lists share utterances, and so do their folders. Beginnings are those of the longer
+        utterances: whole ones stand for themselves.
         """
         trials = (trial for trials in self.test_trial_lists.values() for trial in trials)
-        folders = list(dict.fromkeys([*self.test_sets.values(), self.val_set]))
-        return [self._evaluation_loader(folders, set_name="test", only_keys=keys_of_trials(trials))]
+        only_keys = keys_of_trials(trials)
+        folders = dict.fromkeys([*self.test_sets.values(), self.val_set])
+        # Tests that share utterances share shards: their folders link to the same files.
+        shards = list(
+            dict.fromkeys(shard.resolve() for folder in folders for shard in self._shards(folder))
+        )
+        loaders = [self._evaluation_loader(shards, set_name=TEST_SET, only_keys=only_keys)]
+        for duration_sec in dict.fromkeys(self.test_durations_sec):
+            loaders.append(
+                self._evaluation_loader(
+                    shards,
+                    set_name=limited_test_set(duration_sec),
+                    only_keys=only_keys,
+                    choosing=[KeepBeginning(duration_sec=duration_sec)],
+                )
+            )
+        if self.num_cohort_utterances is not None:
+            loaders.append(
+                self._evaluation_loader(
+                    self._cohort_shards(),
+                    set_name=COHORT_SET,
+                    only_keys=None,
+                    max_num_of_speaker=self.num_cohort_utterances,
+                )
+            )
+        return loaders
+
+    def _cohort_shards(self) -> list[Path]:
+        try:
+            return self._shards(self.train_set)
+        except ValueError as error:
+            raise ValueError(
+                f"the cohort of speakers for normalised scores comes from training shards, but "
+                f"{error}, or set evaluation.score_normalisation=none"
+            ) from error
 
     def _training_chunks(self) -> tuple[ChunkSelector, Stage]:
         """What cuts chunks, and what makes batches of them."""
@@ -166,21 +221,24 @@ class VoxCelebData(LightningDataModule):
         )
 
     def _evaluation_loader(
-        self, folders: list[str], *, set_name: str, only_keys: frozenset[str] | None
+        self,
+        shards: list[Path],
+        *,
+        set_name: str,
+        only_keys: frozenset[str] | None,
+        choosing: Sequence[Stage] = (),
+        max_num_of_speaker: int | None = None,
     ) -> DataLoader[Any]:
         rank, world_size = rank_and_world_size(self)
         stream = EvaluationStream(
-            # Tests that share utterances share shards: their folders link to the same files.
-            shards=list(
-                dict.fromkeys(
-                    shard.resolve() for folder in folders for shard in self._shards(folder)
-                )
-            ),
-            stages=self._stages(is_training=False),
+            shards=shards,
+            choosing=choosing,
             batching=self.loading.evaluation_batches,
+            decoding=self._stages(is_training=False),
             collate=partial(SpeakerBatch.collate, set_name=set_name),
             only_keys=only_keys,
             max_num_utterances=None,
+            max_num_of_speaker=max_num_of_speaker,
             rank=rank,
             world_size=world_size,
         )

@@ -1,6 +1,6 @@
 """Speaker verification: scores of trials, and the error rates of scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -75,7 +75,7 @@ def cllr(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def trial_scores(
-    embeddings: dict[str, Float[Tensor, " dim"]], trials: Sequence[Trial]
+    embeddings: Mapping[str, Float[Tensor, " dim"]], trials: Sequence[Trial]
 ) -> Float[np.ndarray, " trials"]:
     """The cosine of the two embeddings of each trial, in float32.
 

@@ -14,15 +14,11 @@ from w2v2_mt.losses.multi_task import MultiTaskLoss, MultiTaskLossResult
 from w2v2_mt.models.networks import MultiTaskNetwork
 from w2v2_mt.tasks.base import Optimisation, is_logging_step
 from w2v2_mt.tasks.event_count import EventCount
-from w2v2_mt.tasks.speaker import (
-    TrialLists,
-    accuracy,
-    speaker_test_metrics,
-    speaker_validation_metrics,
-)
+from w2v2_mt.tasks.speaker import accuracy, speaker_test_metrics, speaker_validation_metrics
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials, SpeakerEvaluation
 from w2v2_mt.tasks.speech import speech_diagnostics, speech_loss, speech_test_metrics
 from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
+from w2v2_mt.tasks.trial_scoring import TrialLists, TrialScoring
 
 
 class MultiTaskBatch(TypedDict):
@@ -43,6 +39,7 @@ class MultiTask(pl.LightningModule):
         tokenizer: LetterTokenizer,
         val_trials: Sequence[Trial],
         test_trials: TrialLists,
+        trial_scoring: TrialScoring,
         optimisation: Optimisation,
     ):
         super().__init__()
@@ -50,6 +47,7 @@ class MultiTask(pl.LightningModule):
         self.loss = loss
         self.val_trials = val_trials
         self.test_trials = test_trials
+        self.trial_scoring = trial_scoring
         self.optimisation = optimisation
         self.speech_evaluation = SpeechEvaluation(tokenizer)
         self.speaker_evaluation = SpeakerEvaluation(loss.speaker_loss)
@@ -144,9 +142,12 @@ class MultiTask(pl.LightningModule):
             self.speech_evaluation.add(batch, letters, loss)
         else:
             speakers = self.network.speaker(batch.waveforms, batch.num_samples)
-            self.speaker_evaluation.add(batch, speakers)
+            self.speaker_evaluation.add_embeddings(batch, speakers)
+            self.speaker_evaluation.add_classification(batch, speakers)
 
     def on_validation_epoch_end(self) -> None:
+        self.speech_evaluation.gather()
+        self.speaker_evaluation.gather()
         rates, losses = self.speech_evaluation.word_error_rates(), self.speech_evaluation.losses()
         speaker_metrics = speaker_validation_metrics(self.speaker_evaluation, self.val_trials)
         self.log_dict({f"val_loss_speech_{name}": loss for name, loss in losses.items()})
@@ -161,9 +162,19 @@ class MultiTask(pl.LightningModule):
     def test_step(
         self, batch: SpeechBatch | SpeakerBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self.validation_step(batch, batch_idx, dataloader_idx)
+        if isinstance(batch, SpeechBatch):
+            self.speech_evaluation.add(
+                batch, self.network.speech(batch.waveforms, batch.num_samples), loss=None
+            )
+        else:
+            speakers = self.network.speaker(batch.waveforms, batch.num_samples)
+            self.speaker_evaluation.add_embeddings(batch, speakers)
 
     def on_test_epoch_end(self) -> None:
+        self.speech_evaluation.gather()
+        self.speaker_evaluation.gather()
         self.log_dict(speech_test_metrics(self.speech_evaluation))
-        self.scored_trials = self.speaker_evaluation.score_all(self.test_trials)
+        self.scored_trials = self.trial_scoring.score_all(
+            self.speaker_evaluation.embeddings, self.test_trials
+        )
         self.log_dict(speaker_test_metrics(self.scored_trials))

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from w2v2_mt.core.batches import SpeakerBatch
 from w2v2_mt.core.trials import Trial
+from w2v2_mt.data.voxceleb import VAL_SET
 from w2v2_mt.losses.aam_softmax import AamSoftmaxLoss
 from w2v2_mt.losses.cross_entropy import CrossEntropyLoss
 from w2v2_mt.metrics.verification import equal_error_rate
 from w2v2_mt.models.networks import SpeakerNetwork, SpeakerOutput
 from w2v2_mt.tasks.base import Optimisation
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials, SpeakerEvaluation
-
-TrialLists = Mapping[str, Sequence[Trial]]
+from w2v2_mt.tasks.trial_scoring import TrialLists, TrialScoring
 
 
 class SpeakerTask(pl.LightningModule):
@@ -28,6 +28,7 @@ class SpeakerTask(pl.LightningModule):
         loss: AamSoftmaxLoss | CrossEntropyLoss,
         val_trials: Sequence[Trial],
         test_trials: TrialLists,
+        trial_scoring: TrialScoring,
         optimisation: Optimisation,
     ):
         super().__init__()
@@ -35,6 +36,7 @@ class SpeakerTask(pl.LightningModule):
         self.loss = loss
         self.val_trials = val_trials
         self.test_trials = test_trials
+        self.trial_scoring = trial_scoring
         self.optimisation = optimisation
         self.speaker_evaluation = SpeakerEvaluation(loss)
         self.scored_trials: dict[str, ScoredTrials] = {}
@@ -58,19 +60,25 @@ class SpeakerTask(pl.LightningModule):
 
     def validation_step(self, batch: SpeakerBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         output = self.network(batch.waveforms, batch.num_samples)
-        self.speaker_evaluation.add(batch, output)
+        self.speaker_evaluation.add_embeddings(batch, output)
+        self.speaker_evaluation.add_classification(batch, output)
 
     def on_validation_epoch_end(self) -> None:
+        self.speaker_evaluation.gather()
         self.log_dict(speaker_validation_metrics(self.speaker_evaluation, self.val_trials))
 
     def on_test_epoch_start(self) -> None:
         self.speaker_evaluation.reset()
 
     def test_step(self, batch: SpeakerBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self.validation_step(batch, batch_idx, dataloader_idx)
+        output = self.network(batch.waveforms, batch.num_samples)
+        self.speaker_evaluation.add_embeddings(batch, output)
 
     def on_test_epoch_end(self) -> None:
-        self.scored_trials = self.speaker_evaluation.score_all(self.test_trials)
+        self.speaker_evaluation.gather()
+        self.scored_trials = self.trial_scoring.score_all(
+            self.speaker_evaluation.embeddings, self.test_trials
+        )
         self.log_dict(speaker_test_metrics(self.scored_trials))
 
 
@@ -83,7 +91,7 @@ def speaker_validation_metrics(
     evaluation: SpeakerEvaluation, trials: Sequence[Trial]
 ) -> dict[str, float]:
     """The names are those of the log."""
-    scored = evaluation.score(trials)
+    scored = evaluation.score(trials, set_name=VAL_SET)
     rate, threshold = equal_error_rate(scored.scores, scored.labels)
     metrics = {"val_eer": rate, "val_eer_threshold": threshold}
     classification = evaluation.classification()

@@ -59,6 +59,7 @@ class SpeechTask(pl.LightningModule):
         self.speech_evaluation.add(batch, output, speech_loss(self.loss, output, batch).loss)
 
     def on_validation_epoch_end(self) -> None:
+        self.speech_evaluation.gather()
         rates, losses = self.speech_evaluation.word_error_rates(), self.speech_evaluation.losses()
         self.log_dict({f"val_loss_{name}": loss for name, loss in losses.items()})
         self.log_dict({f"val_wer_{name}": rate for name, rate in rates.items()}, prog_bar=True)
@@ -67,9 +68,11 @@ class SpeechTask(pl.LightningModule):
         self.speech_evaluation.reset()
 
     def test_step(self, batch: SpeechBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self.validation_step(batch, batch_idx, dataloader_idx)
+        output = self.network(batch.waveforms, batch.num_samples)
+        self.speech_evaluation.add(batch, output, loss=None)
 
     def on_test_epoch_end(self) -> None:
+        self.speech_evaluation.gather()
         self.log_dict(speech_test_metrics(self.speech_evaluation))
 
 

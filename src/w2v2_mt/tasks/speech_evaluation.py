@@ -4,6 +4,7 @@ from torch import Tensor
 
 from w2v2_mt.core.batches import SpeechBatch
 from w2v2_mt.core.keys import speaker_of
+from w2v2_mt.core.processes import gathered_from_processes
 from w2v2_mt.data.tokenizer import LetterTokenizer
 from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, SEED, Interval, error_rate_interval
 from w2v2_mt.metrics.word_error_rate import character_error_rate, word_edits, word_error_rate
@@ -29,7 +30,8 @@ class SpeechEvaluation:
             output.logits.argmax(dim=-1).cpu(), output.num_frames.cpu()
         )
 
-    def add(self, batch: SpeechBatch, output: SpeechOutput, loss: Tensor) -> None:
+    def add(self, batch: SpeechBatch, output: SpeechOutput, loss: Tensor | None) -> None:
+        """`loss` is the mean of the batch; None where nobody asks for losses."""
         hypotheses = self.decode(output)
         self.transcripts.setdefault(batch.set_name, []).extend(
             Transcript(key=key, reference=reference, hypothesis=hypothesis)
@@ -37,8 +39,21 @@ class SpeechEvaluation:
                 batch.keys, batch.transcriptions, hypotheses, strict=True
             )
         )
-        summed = self._summed_losses.get(batch.set_name, 0.0)
-        self._summed_losses[batch.set_name] = summed + float(loss) * len(batch)
+        if loss is not None:
+            summed = self._summed_losses.get(batch.set_name, 0.0)
+            self._summed_losses[batch.set_name] = summed + float(loss) * len(batch)
+
+    def gather(self) -> None:
+        """Bring together what the processes of a run have, ordered by key; every one calls it."""
+        parts = gathered_from_processes((self.transcripts, self._summed_losses))
+        self.reset()
+        for transcripts, summed_losses in parts:
+            for set_name, of_process in transcripts.items():
+                self.transcripts.setdefault(set_name, []).extend(of_process)
+            for set_name, summed in summed_losses.items():
+                self._summed_losses[set_name] = self._summed_losses.get(set_name, 0.0) + summed
+        for of_set in self.transcripts.values():
+            of_set.sort(key=lambda transcript: transcript.key)
 
     def word_error_rates(self) -> dict[str, float]:
         """Word error rate by set name, over all utterances of a set."""
