@@ -412,13 +412,80 @@ def test_the_network_of_another_setting_is_refused(start, tmp_path):
     with pytest.raises(ValueError, match="is not the one that the settings describe") as error:
         start(
             tmp_path / "second",
-            "fit_model=false",
             f"load_network_from_checkpoint={checkpoint}",
             "network.use_multi_branch_encoder=true",
             "network.num_shared_transformers=1",
         )
     assert str(checkpoint) in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_checkpoint_is_enough_to_test_its_network(start, data_folder, tmp_path):
+    start(
+        tmp_path / "trained",
+        "network.stat_pooling_type=quantile",
+        "network.use_multi_branch_encoder=true",
+        "network.num_shared_transformers=1",
+        "optim.loss.scale_method=uncertainty",
+    )
+    data = tmp_path / "data"
+    shutil.copytree(data_folder, data)
+    for folder in data.glob("*_shards/train*"):
+        shutil.rmtree(folder)
+    checkpoint = tmp_path / "trained" / "checkpoints" / "best.ckpt"
+    test = [
+        "fit_model=false",
+        f"load_network_from_checkpoint={checkpoint}",
+        f"data_folder={data}",
+        "network/regularisation=wav2vec2_none",
+    ]
+    start(tmp_path / "tested", *test, "evaluation.durations_sec=[0.6]")
+    tested, trained = metrics_of(tmp_path / "tested"), metrics_of(tmp_path / "trained")
+    limited = {name for name in tested if "_0.6s" in name}
+    assert {name: tested[name] for name in tested if name not in limited} == trained
+    assert {f"test_{rate}_{name}_0.6s" for rate in ("eer", "mindcf") for name in "oeh"} <= limited
+    assert (tmp_path / "tested" / "scores_h_0.6s.txt").read_text() != (
+        tmp_path / "tested" / "scores_h.txt"
+    ).read_text()
+    network = yaml.safe_load((tmp_path / "tested" / "config.yaml").read_text())["network"]
+    assert network["stat_pooling_type"] == "quantile"
+
+    with pytest.raises(ValueError, match=r"the cohort of speakers .* training shards, but no shar"):
+        start(tmp_path / "other", *test, "evaluation.score_normalisation=as_norm")
+    with pytest.raises(
+        ValueError,
+        match=r"best\.ckpt contradicts network\.stat_pooling_type='mean' \(in the checkpoint "
+        r"'quantile'\); leave this out",
+    ):
+        start(
+            tmp_path / "other",
+            *test,
+            "network.stat_pooling_type=mean",
+            "network.num_shared_transformers=1",
+        )
+    with pytest.raises(
+        ValueError, match=r"was trained by run_mt_speech_speaker\.py; test it with that instead of"
+    ):
+        start(tmp_path / "other", *test, config_name="train_speaker")
+
+
+@pytest.mark.parametrize("normalisation", ["s_norm", "as_norm"])
+def test_scores_are_normalised_with_training_speakers(start, tmp_path, normalisation):
+    start(tmp_path / "cosines", "fit_model=false", config_name="train_speaker")
+    start(
+        tmp_path / "normalised",
+        "fit_model=false",
+        f"evaluation.score_normalisation={normalisation}",
+        config_name="train_speaker",
+    )
+    lines = [
+        [line.split() for line in (tmp_path / folder / "scores_o.txt").read_text().splitlines()]
+        for folder in ("cosines", "normalised")
+    ]
+    for cosine, normalised in zip(*lines, strict=True):
+        assert (cosine[0], *cosine[2:]) == (normalised[0], *normalised[2:])
+        assert cosine[1] != normalised[1]
+    assert max(abs(float(line[1])) for line in lines[1]) > 1
 
 
 def test_missing_test_shards_are_told_before_training(start, data_folder, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""From checked settings to objects: the only place where a `_target_` becomes an instance."""
+"""From checked settings to a job: the task and the data of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from hydra.utils import get_object
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from w2v2_mt.app.callbacks import StopWhenAllStalled
+from w2v2_mt.app.instantiation import Config, instantiate
+from w2v2_mt.app.trained import TrainedNetwork
 from w2v2_mt.core.letters import LetterStatistics
 from w2v2_mt.data.joint import JointData
 from w2v2_mt.data.librispeech import LibriSpeechData
@@ -26,7 +28,6 @@ from w2v2_mt.tasks.speaker import SpeakerTask
 from w2v2_mt.tasks.speech import SpeechTask
 from w2v2_mt.tasks.trial_scoring import TrialScoring
 
-Config = dict[str, Any]
 Task = SpeechTask | SpeakerTask | MultiTask
 
 _SPEECH_DEV_METRIC = "val_wer_other"
@@ -72,27 +73,15 @@ class Job:
                     )
 
 
-def instantiate(node: Config, **injected: Any) -> Any:
-    """Call what `_target_` names with the other keys of the node, nested nodes built first.
-
-    Hydra's own function wraps every error; here the sentence of a ValueError reaches the user as it
-    is.
-    """
-    arguments = {
-        name: instantiate(value) if isinstance(value, dict) and "_target_" in value else value
-        for name, value in node.items()
-        if name != "_target_"
-    }
-    return get_object(node["_target_"])(**{**arguments, **injected})
-
-
-def build_job(config: Config, config_name: str) -> Job:
+def build_job(config: Config, config_name: str, *, trained: TrainedNetwork | None = None) -> Job:
     """The task and the data of one of the three entry points.
+
+    With `trained`, which is to be tested, nothing is asked of the training data.
 
     Raises:
         ValueError: shards, weights or a combination of settings are missing or impossible.
     """
-    return _BUILDERS[config_name](config)
+    return _BUILDERS[config_name](config, trained)
 
 
 def check_made(node: Config, setting: str, *kinds: type) -> None:
@@ -127,21 +116,24 @@ def check_blank(blank_indices: dict[str, int], tokenizer: LetterTokenizer) -> No
         )
 
 
-def _speech_job(config: Config) -> Job:
+def _speech_job(config: Config, trained: TrainedNetwork | None) -> Job:
     check_made(config["data"], "data", LibriSpeechData)
     check_made(config["network"], "network", SpeechNetwork)
     check_made(config["optim"]["loss"], "optim/loss", CtcLoss)
-    tokenizer = instantiate(config["speech"]["tokenizer"])
+    tokenizer = _tokenizer(config, trained)
     check_blank({"optim.loss.blank_index": config["optim"]["loss"]["blank_index"]}, tokenizer)
     data = _speech_data(config, config["data"], tokenizer)
     rates = _word_error_rates(config["data"], setting="data")
     dev_metric = _SPEECH_DEV_METRIC if _SPEECH_DEV_METRIC in rates else rates[-1]
-    task = SpeechTask(
-        network=instantiate(
+    network: Any = trained and trained.network
+    if trained is None:
+        network = instantiate(
             config["network"],
             num_letters=tokenizer.num_letters,
             letter_statistics=_letter_statistics(config, data),
-        ),
+        )
+    task = SpeechTask(
+        network=network,
         loss=instantiate(config["optim"]["loss"]),
         tokenizer=tokenizer,
         optimisation=_optimisation(config, monitor=dev_metric),
@@ -156,7 +148,7 @@ def _speech_job(config: Config) -> Job:
     )
 
 
-def _speaker_job(config: Config) -> Job:
+def _speaker_job(config: Config, trained: TrainedNetwork | None) -> Job:
     check_made(config["data"], "data", VoxCelebData)
     check_made(config["network"], "network", SpeakerNetwork)
     check_made(config["optim"]["loss"], "optim/loss", AamSoftmaxLoss, CrossEntropyLoss)
@@ -167,8 +159,12 @@ def _speaker_job(config: Config) -> Job:
             "speaker.pipeline.selector_train.match_speech_lengths=true needs the speech of a "
             "multi-task run; set it to false."
         )
+    num_speakers = data.num_speakers if trained is None else trained.num_speakers
+    network: Any = trained and trained.network
+    if trained is None:
+        network = instantiate(config["network"], num_speakers=num_speakers)
     task = SpeakerTask(
-        network=instantiate(config["network"], num_speakers=data.num_speakers),
+        network=network,
         loss=instantiate(config["optim"]["loss"]),
         val_trials=data.val_trial_lists["val"],
         test_trials=data.test_trial_lists,
@@ -180,17 +176,17 @@ def _speaker_job(config: Config) -> Job:
         data=data,
         dev_metric="val_eer",
         other_dev_metrics=_SPEAKER_METRICS,
-        num_speakers=data.num_speakers,
+        num_speakers=num_speakers,
         tokenizer=None,
     )
 
 
-def _multi_task_job(config: Config) -> Job:
+def _multi_task_job(config: Config, trained: TrainedNetwork | None) -> Job:
     check_made(config["data"], "data", JointData)
     check_made(config["network"], "network", MultiTaskNetwork)
     check_made(config["optim"]["loss"], "optim/loss", MultiTaskLoss)
     check_classifier(config, config["optim"]["loss"]["speaker_loss"])
-    tokenizer = instantiate(config["speech"]["tokenizer"])
+    tokenizer = _tokenizer(config, trained)
     check_blank(
         {
             "network.ctc_blank_idx": config["network"]["ctc_blank_idx"],
@@ -200,13 +196,17 @@ def _multi_task_job(config: Config) -> Job:
     )
     speech = _speech_data(config, config["data"]["speech"], tokenizer)
     speaker = _speaker_data(config, config["data"]["speaker"])
-    task = MultiTask(
-        network=instantiate(
+    num_speakers = speaker.num_speakers if trained is None else trained.num_speakers
+    network: Any = trained and trained.network
+    if trained is None:
+        network = instantiate(
             config["network"],
             num_letters=tokenizer.num_letters,
             letter_statistics=_letter_statistics(config, speech),
-            num_speakers=speaker.num_speakers,
-        ),
+            num_speakers=num_speakers,
+        )
+    task = MultiTask(
+        network=network,
         loss=instantiate(config["optim"]["loss"]),
         tokenizer=tokenizer,
         val_trials=speaker.val_trial_lists["val"],
@@ -222,9 +222,16 @@ def _multi_task_job(config: Config) -> Job:
         data=data,
         dev_metric="val_score",
         other_dev_metrics=(*rates, *losses, *_SPEAKER_METRICS),
-        num_speakers=speaker.num_speakers,
+        num_speakers=num_speakers,
         tokenizer=tokenizer,
     )
+
+
+def _tokenizer(config: Config, trained: TrainedNetwork | None) -> LetterTokenizer:
+    if trained is None or trained.tokenizer is None:
+        tokenizer: LetterTokenizer = instantiate(config["speech"]["tokenizer"])
+        return tokenizer
+    return trained.tokenizer
 
 
 def _word_error_rates(data: Config, *, setting: str) -> tuple[str, ...]:

@@ -9,16 +9,19 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from w2v2_mt.app.build import Job, build_job, instantiate
+from w2v2_mt.app.build import Job, build_job
 from w2v2_mt.app.callbacks import RunRecord, ValidationLines
 from w2v2_mt.app.checkpoints import CHECKPOINT_FOLDER, RECORD_KEY, load_network, read_checkpoint
+from w2v2_mt.app.instantiation import instantiate
 from w2v2_mt.app.random_states import RandomStates
 from w2v2_mt.app.record import write_metrics, write_setting, write_test_outputs
 from w2v2_mt.app.report.run_report import write_report
 from w2v2_mt.app.resuming import check_same_settings
 from w2v2_mt.app.run_folder import METRICS_FILE
 from w2v2_mt.app.saving import latest_checkpoint
+from w2v2_mt.app.testing import settings_of_test
 from w2v2_mt.app.tracking import build_loggers
+from w2v2_mt.app.trained import load_trained
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +46,24 @@ def run(
             "another folder (hydra.run.dir), or move this one away."
         )
     started_from = config["load_network_from_checkpoint"]
+    trained = None
     if started_from is not None:
-        read_checkpoint(Path(started_from))
+        checkpoint = Path(started_from)
+        read_checkpoint(checkpoint)
+        if not config["fit_model"]:
+            trained = load_trained(checkpoint)
+            config = settings_of_test(
+                config,
+                trained,
+                config_name=config_name,
+                overrides=overrides,
+                checkpoint=checkpoint,
+            )
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     write_setting(folder, config=config, overrides=overrides)
     log.info(f"{config['experiment_name']}: {folder}")
 
-    job = build_job(config, config_name)
+    job = build_job(config, config_name, trained=trained)
     if config["eval_model"]:
         # Days before the test is the time to learn that its shards are missing.
         job.data.test_dataloader()
@@ -109,6 +123,8 @@ def _test(trainer: pl.Trainer, job: Job, checkpoint: str | None, folder: Path) -
         }
     log.info(f"testing the network of step {step} ({checkpoint or 'not saved'})")
     trainer.test(job.task, job.data, ckpt_path=checkpoint, verbose=False)
+    if not trainer.is_global_zero:
+        return  # All processes know the same, and one of them writes.
     test_metrics = {
         name: float(value)
         for name, value in trainer.callback_metrics.items()

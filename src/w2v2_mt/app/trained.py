@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from w2v2_mt.app.build import instantiate
 from w2v2_mt.app.checkpoints import RECORD_KEY, read_checkpoint
+from w2v2_mt.app.instantiation import instantiate
 from w2v2_mt.data.stages import NormaliseWaveform
 from w2v2_mt.data.tokenizer import LetterTokenizer
 from w2v2_mt.models.networks import MultiTaskNetwork, SpeakerNetwork, SpeechNetwork
@@ -27,6 +27,7 @@ class TrainedNetwork:
         config_name: of the command that trained it, such as `train_speech`.
         config: all settings of that run.
         tokenizer: None for a network without letters.
+        num_speakers: the classes of a network with speakers, else None.
         normaliser: what was done to each waveform, the same for both tasks.
         step: optimiser steps after which it was saved.
         metrics: what was last measured before that; those of dev sets begin with `val_`.
@@ -36,6 +37,7 @@ class TrainedNetwork:
     config: dict[str, Any]
     network: Network
     tokenizer: LetterTokenizer | None
+    num_speakers: int | None
     normaliser: NormaliseWaveform
     step: int
     metrics: dict[str, float]
@@ -71,6 +73,7 @@ def load_trained(checkpoint: Path) -> TrainedNetwork:
         config=config,
         network=network.eval(),
         tokenizer=tokenizer,
+        num_speakers=record["num_speakers"],
         normaliser=_normaliser(config_name, config),
         step=int(content["global_step"]),
         metrics=dict(record["metrics"]),
