@@ -86,3 +86,17 @@ def test_an_unusable_vocabulary_is_refused(
 def test_a_missing_vocabulary_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no vocabulary file .*nowhere\.json"):
         LetterTokenizer(vocabulary_path=str(tmp_path / "nowhere.json"))
+
+
+def test_words_stand_where_their_letters_do():
+    tokenizer = LetterTokenizer(vocabulary_path=None)
+    frames = ["|", "_", "H", "H", "_", "_", "I", "|", "|", "_", "A", "_", "A", "A", "|"]
+    index_of = {"_": tokenizer.blank_index} | {s: i for i, s in enumerate(tokenizer.symbols)}
+    indices = torch.tensor([index_of[frame] for frame in frames])
+    words = tokenizer.decode_words(indices)
+    assert [(word.text, word.start_frame, word.end_frame) for word in words] == [
+        ("HI", 2, 7),
+        ("AA", 10, 14),
+    ]
+    assert " ".join(word.text for word in words) == tokenizer.decode(indices)
+    assert tokenizer.decode_words(indices[:2]) == []

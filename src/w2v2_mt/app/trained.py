@@ -7,11 +7,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from jaxtyping import Float, Int
+from torch import Tensor
+
 from w2v2_mt.app.checkpoints import RECORD_KEY, read_checkpoint
 from w2v2_mt.app.instantiation import instantiate
 from w2v2_mt.data.stages import NormaliseWaveform
 from w2v2_mt.data.tokenizer import LetterTokenizer
-from w2v2_mt.models.networks import MultiTaskNetwork, SpeakerNetwork, SpeechNetwork
+from w2v2_mt.models.networks import (
+    MultiTaskNetwork,
+    MultiTaskOutput,
+    SpeakerNetwork,
+    SpeakerOutput,
+    SpeechNetwork,
+    SpeechOutput,
+)
 
 Network = SpeechNetwork | SpeakerNetwork | MultiTaskNetwork
 
@@ -41,6 +51,24 @@ class TrainedNetwork:
     normaliser: NormaliseWaveform
     step: int
     metrics: dict[str, float]
+
+    @property
+    def answers_speech(self) -> bool:
+        return not isinstance(self.network, SpeakerNetwork)
+
+    @property
+    def answers_speaker(self) -> bool:
+        return not isinstance(self.network, SpeechNetwork)
+
+
+def answers(
+    network: Network, waveforms: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
+) -> tuple[SpeechOutput | None, SpeakerOutput | None]:
+    """What a network says of normalised waveforms; None for a task that it does not know."""
+    output = network(waveforms, num_samples)
+    if isinstance(output, MultiTaskOutput):
+        return output.speech, output.speaker
+    return (output, None) if isinstance(output, SpeechOutput) else (None, output)
 
 
 def load_trained(checkpoint: Path) -> TrainedNetwork:

@@ -1,6 +1,7 @@
 """Letters and their indices: from a transcription to CTC targets, from CTC output to text."""
 
 import json
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def _read_symbols(vocabulary_path: str | None) -> list[str]:
         if required not in index_of:
             raise ValueError(f"vocabulary {path} has no symbol {required!r}: add it")
     return symbols
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedWord:
+    """A word from the first frame of its first letter to before the frame `end_frame`."""
+
+    text: str
+    start_frame: int
+    end_frame: int
 
 
 class LetterTokenizer:
@@ -71,6 +81,25 @@ class LetterTokenizer:
         distinct = torch.unique_consecutive(indices).tolist()
         characters = (self._character_of_index.get(index, "") for index in distinct)
         return " ".join("".join(characters).split())
+
+    def decode_words(self, indices: Int[Tensor, " frames"]) -> list[TimedWord]:
+        """The words that `decode` gives, and at which frames their letters stand."""
+        words: list[TimedWord] = []
+        distinct, counts = torch.unique_consecutive(indices, return_counts=True)
+        frame, is_inside = 0, False
+        for index, num_frames in zip(distinct.tolist(), counts.tolist(), strict=True):
+            character = self._character_of_index.get(index, "")
+            end = frame + num_frames
+            if character == " ":
+                is_inside = False
+            elif character and is_inside:
+                word = words[-1]
+                words[-1] = replace(word, text=word.text + character, end_frame=end)
+            elif character:
+                words.append(TimedWord(text=character, start_frame=frame, end_frame=end))
+                is_inside = True
+            frame = end
+        return words
 
     def decode_batch(
         self, indices: Int[Tensor, "batch frames"], num_frames: Int[Tensor, " batch"]

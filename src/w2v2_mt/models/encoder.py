@@ -28,7 +28,7 @@ class ClassToken(nn.Module):
     def forward(
         self, frames: Float[Tensor, "batch time dim"], num_frames: Int[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch time+1 dim"], Int[Tensor, " batch"]]:
-        token = self.vector.to(frames.dtype).expand(len(frames), 1, -1)
+        token = self.vector.to(frames.dtype).expand(frames.shape[0], 1, -1)
         return torch.cat([token, frames], dim=1), num_frames + 1
 
 

@@ -180,7 +180,8 @@ class QuantilePooling(nn.Module):
             rising.gather(1, neighbours.long()[:, :, None].expand(-1, -1, frames.shape[2]))
             for neighbours in (positions.floor(), positions.ceil())
         )  # each [batch, quantiles, dim]
-        values = torch.lerp(below, above, positions.frac().to(below.dtype)[:, :, None])
+        way = positions - positions.floor()
+        values = torch.lerp(below, above, way.to(below.dtype)[:, :, None])
         return zeros_without_frames(values.flatten(start_dim=1), num_frames).to(frames.dtype)
 
 

@@ -1,0 +1,138 @@
+import math
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import torchaudio
+
+from w2v2_mt.data.audio_files import (
+    audio_suffixes,
+    find_audio_files,
+    read_header,
+    read_windows,
+    resampled,
+)
+
+
+def sine(rate_hz, duration_sec, frequency_hz=440.0):
+    return 0.5 * np.sin(
+        2 * np.pi * frequency_hz * np.arange(round(rate_hz * duration_sec)) / rate_hz
+    )
+
+
+def whole(path):
+    (window,) = read_windows(read_header(path), window_samples=10**9, hop_samples=10**9)
+    return window.waveform
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("num_samples", [1, 100, 30_011, 200_000])
+def test_a_stream_is_resampled_as_the_whole(rate_hz, num_samples):
+    generator = torch.Generator().manual_seed(0)
+    waveform = torch.randn(num_samples, generator=generator)
+    expected = torchaudio.functional.resample(waveform, rate_hz, 16_000)
+    for block in (rate_hz, 7919):
+        streamed = torch.cat([*resampled(waveform.split(block), rate_hz=rate_hz)])
+        assert streamed.shape == expected.shape
+        torch.testing.assert_close(streamed, expected, atol=1e-5, rtol=0)
+
+
+def test_a_rate_without_a_small_ratio_keeps_the_length_and_the_tone():
+    tone = torch.from_numpy(sine(44_099, 2)).float()
+    streamed = torch.cat([*resampled(tone.split(44_099), rate_hz=44_099)])
+    assert abs(len(streamed) - 32_000) <= 1
+    expected = torch.from_numpy(sine(16_000, 2)).float()
+    # Two millionths of two seconds late at most, and the tone rises by 0.5 x 2 pi x 440 a second.
+    largest = 2e-6 * 2 * 0.5 * 2 * math.pi * 440
+    assert (streamed[100:-100] - expected[100 : len(streamed) - 100]).abs().max() < largest
+
+
+@pytest.mark.parametrize(
+    ("name", "rate_hz", "num_channels", "subtype"),
+    [
+        ("a.flac", 48_000, 2, "PCM_24"),
+        ("a.wav", 16_000, 1, "PCM_16"),
+        ("a.wav", 44_100, 3, "FLOAT"),
+        ("a.wav", 8000, 1, "ULAW"),
+        ("a.mp3", 8000, 1, None),
+        ("a.ogg", 22_050, 2, None),
+        ("a.aiff", 32_000, 1, "PCM_16"),
+    ],
+)
+def test_files_of_any_kind_become_16_khz_mono(tmp_path, name, rate_hz, num_channels, subtype):
+    path = tmp_path / name
+    tone = sine(rate_hz, 2)
+    soundfile.write(path, np.stack([tone] * num_channels, axis=1), rate_hz, subtype=subtype)
+    audio = read_header(path)
+    assert (audio.sample_rate_hz, audio.num_channels) == (rate_hz, num_channels)
+    waveform = whole(path)
+    assert len(waveform) == pytest.approx(32_000, abs=0.1 * 16_000)
+    spectrum = torch.fft.rfft(waveform[4000:20_000]).abs()
+    assert int(spectrum.argmax()) == 440  # 16,000 samples: a bin for each hertz
+    assert waveform[4000:20_000].std() == pytest.approx(0.5 / math.sqrt(2), rel=0.06)
+
+
+def test_channels_are_averaged(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.array([[0.5, -0.25]] * 1000), 16_000, subtype="FLOAT")
+    assert torch.equal(whole(path), torch.full((1000,), 0.125))
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "starts"),
+    [(1, [0]), (1000, [0]), (1001, [0, 800]), (1800, [0, 800]), (1801, [0, 800, 1600])],
+)
+def test_windows_overlap_and_hold_every_sample(tmp_path, num_samples, starts):
+    path = tmp_path / "a.wav"
+    samples = np.arange(num_samples, dtype=np.float32) / 4096
+    soundfile.write(path, samples, 16_000, subtype="FLOAT")
+    windows = [*read_windows(read_header(path), window_samples=1000, hop_samples=800)]
+    assert [window.start_sample for window in windows] == starts
+    assert [window.is_last for window in windows] == [False] * (len(starts) - 1) + [True]
+    for window in windows:
+        end = min(window.start_sample + 1000, num_samples)
+        expected = torch.from_numpy(samples[window.start_sample : end])
+        assert torch.equal(window.waveform, expected)
+
+
+def test_a_folder_is_searched_for_audio_and_a_named_file_is_taken_as_it_is(tmp_path):
+    for name in ("b.wav", "sub/a.FLAC", "sub/c.txt", "d.mp3", "e.json"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    text = tmp_path / "in" / "e.json"
+    inside = [tmp_path / "in" / name for name in ("b.wav", "d.mp3", "sub/a.FLAC")]
+    assert find_audio_files([tmp_path / "in"]) == inside
+    assert find_audio_files([text, tmp_path / "in", inside[0]]) == [text, *inside]
+    assert {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif"} <= audio_suffixes()
+
+
+def test_what_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="there is no .*gone"):
+        find_audio_files([tmp_path / "gone"])
+    with pytest.raises(ValueError, match="has no audio file"):
+        find_audio_files([tmp_path])
+
+
+def test_unreadable_files_are_refused_by_name(tmp_path):
+    (tmp_path / "none.wav").touch()
+    (tmp_path / "text.wav").write_text("This is no audio.\n" * 100)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(0), 16_000)
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16_000, subtype="FLOAT")
+    for name in ("none.wav", "text.wav"):
+        with pytest.raises(ValueError, match=f"{name} cannot be read as audio"):
+            read_header(tmp_path / name)
+    with pytest.raises(ValueError, match="silent.wav is empty"):
+        read_header(tmp_path / "silent.wav")
+    with pytest.raises(ValueError, match="nan.wav holds NaN"):
+        whole(tmp_path / "nan.wav")
+
+
+def test_a_cut_file_is_refused(tmp_path):
+    path = tmp_path / "cut.flac"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 160_000)
+    soundfile.write(path, noise, 16_000)
+    path.write_bytes(path.read_bytes()[:200_000])
+    with pytest.raises(ValueError, match=r"cut.flac (ends|is damaged) after \d+\.\d s"):
+        whole(path)
