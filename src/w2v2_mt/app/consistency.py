@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from w2v2_mt.app.process_group import is_started_outside
 from w2v2_mt.app.schema import ConfigError
 from w2v2_mt.models.combinations import check_guided_pooling, check_letter_head, check_subcentres
 
@@ -42,6 +43,22 @@ def _unvalidated_steps(config: Config) -> Iterator[str]:
             f"trainer.max_steps={max_steps} is no multiple of trainer.val_check_interval="
             f"{interval}, so the last {max_steps % interval} steps would be neither validated nor "
             "saved; change one of the two."
+        )
+
+
+def _devices(config: Config) -> Iterator[str]:
+    trainer = config["trainer"]
+    gpus, devices, num_nodes = trainer["gpus"], trainer["devices"], trainer["num_nodes"]
+    if gpus and devices not in (None, gpus):
+        yield (
+            f"trainer.devices={devices}, but a process has a GPU of its own and gpus={gpus}; set "
+            "trainer.devices=null."
+        )
+    if num_nodes > 1 and not is_started_outside(os.environ):
+        yield (
+            f"trainer.num_nodes={num_nodes}, but nothing has started a process on each node; "
+            "submit the run with hydra/launcher=slurm, start it with srun or torchrun, or set "
+            "trainer.num_nodes=1."
         )
 
 
@@ -112,6 +129,7 @@ def _gradients_of_a_frozen_trunk(config: Config) -> Iterator[str]:
 _CHECKS = (
     _range_test,
     _unvalidated_steps,
+    _devices,
     _stages_of_schedule,
     _decay_rates,
     _wandb_account,

@@ -3,6 +3,7 @@
 Nothing heavy is imported before the settings have passed, so a typo is answered at once.
 """
 
+import os
 import re
 import sys
 import traceback
@@ -23,6 +24,11 @@ from omegaconf.errors import OmegaConfBaseException
 from w2v2_mt.app.consistency import check_consistency
 from w2v2_mt.app.environment import PROJECT_FOLDER, experiment_name, load_environment
 from w2v2_mt.app.overrides import expanded_jobs, what_is_wrong, wrong_option
+from w2v2_mt.app.process_group import (
+    is_started_outside,
+    num_processes_of_node,
+    run_in_processes,
+)
 from w2v2_mt.app.schema import ROOTS, ConfigError, check_config
 
 _CONFIG_FOLDER = PROJECT_FOLDER / "config"
@@ -109,14 +115,18 @@ def job(config: DictConfig) -> float | None:
     trace.unlink(missing_ok=True)  # Of an earlier attempt in the same folder.
     try:
         resolved = checked(config, config_name)
-        from w2v2_mt.app.run import run
-
-        return run(
-            resolved,
-            config_name=config_name,
-            folder=folder,
-            overrides=list(settings.overrides.task),
+        arguments = {
+            "config": resolved,
+            "config_name": config_name,
+            "folder": folder,
+            "overrides": list(settings.overrides.task),
+        }
+        num_processes = num_processes_of_node(
+            gpus=resolved["trainer"]["gpus"], devices=resolved["trainer"]["devices"]
         )
+        if num_processes > 1 and not is_started_outside(os.environ):
+            return run_in_processes(_run, num_processes, **arguments)
+        return _run(**arguments)
     except ValueError as error:
         # Convention: a ValueError is addressed to the user; what led to it is kept on the side.
         trace.write_text(traceback.format_exc())
@@ -124,6 +134,13 @@ def job(config: DictConfig) -> float | None:
         if settings.mode == RunMode.MULTIRUN:
             raise  # A launcher must learn that this job failed, and may go on with the next.
         sys.exit(1)
+
+
+def _run(**arguments: Any) -> float | None:
+    """Nothing that it needs may be imported before processes part."""
+    from w2v2_mt.app.run import run
+
+    return run(**arguments)
 
 
 def _sentence(error: ValueError) -> str:

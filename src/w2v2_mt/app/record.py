@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
+from pytorch_lightning.utilities import rank_zero_only
 
 from w2v2_mt.app.environment import PROJECT_FOLDER
 from w2v2_mt.app.run_folder import (
@@ -42,6 +43,7 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
+@rank_zero_only
 def write_setting(folder: Path, *, config: dict[str, Any], overrides: Sequence[str]) -> None:
     """Write `config.yaml`, `overrides` and `environment.json`: what is known before the run."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,11 +64,13 @@ def write_setting(folder: Path, *, config: dict[str, Any], overrides: Sequence[s
     (folder / ENVIRONMENT_FILE).write_text(json.dumps(environment, indent=2) + "\n")
 
 
+@rank_zero_only
 def write_metrics(folder: Path, metrics: Mapping[str, float | int | str | None]) -> None:
     """Write `metrics.json`, flat: metric name to number."""
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n")
 
 
+@rank_zero_only
 def write_test_outputs(folder: Path, task: pl.LightningModule) -> None:
     """Write the transcripts and the scores that a task holds after its test."""
     speech_evaluation = getattr(task, "speech_evaluation", None)

@@ -26,7 +26,10 @@ _MAY_DIFFER = (
     "data*.test_trials.*",
     # On what it computes, and how much of its way it goes now.
     "gpus",
+    "trainer.gpus",
     "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
     "*.pin_memory",
     "*.val_batch_size",
     "*.eval_max_num_samples",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from w2v2_mt.app.build import Job, build_job
@@ -82,6 +83,9 @@ def run(
         ],
     )
 
+    if trainer.global_rank > 0:
+        # The processes of a run begin with the same weights, but do not draw the same masks.
+        torch.manual_seed(config["seed"] + trainer.global_rank)
     if started_from is not None:
         load_network(job.task, Path(started_from))
     if config["fit_model"]:
@@ -91,7 +95,8 @@ def run(
     best = _best_checkpoint(trainer) if config["fit_model"] else None
     if config["eval_model"]:
         _test(trainer, job, best if config["fit_model"] else started_from, folder)
-    write_report(folder)
+    if trainer.is_global_zero:
+        write_report(folder)
     if best is None:
         return None
     return float(read_checkpoint(Path(best))[RECORD_KEY]["metrics"][job.dev_metric])

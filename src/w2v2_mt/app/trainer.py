@@ -9,7 +9,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.strategies import DDPStrategy
 
+from w2v2_mt.app.process_group import num_processes_of_node
 from w2v2_mt.app.saving import WholeFiles
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -38,7 +40,10 @@ def build_trainer(
     log_every_n_steps: PositiveInt,
     gradient_clip_val: PositiveFloat | None,
     precision: Precision,
-    devices: NonNegativeInt,
+    gpus: NonNegativeInt,
+    devices: PositiveInt | None,
+    num_nodes: PositiveInt,
+    strategy: Literal["auto", "ddp"],
     enable_progress_bar: bool,
     folder: Path,
     loggers: Sequence[Logger],
@@ -47,27 +52,34 @@ def build_trainer(
     """A Trainer that counts optimiser steps, whatever the number of batches in one.
 
     Raises:
-        ValueError: more GPUs are asked for than there are, or than one.
+        ValueError: more GPUs are asked for than there are.
     """
-    if devices > 1:
-        raise ValueError(
-            f"gpus={devices}: training on several GPUs is not available in this version; set "
-            "gpus=1."
-        )
     num_gpus = torch.cuda.device_count()
-    if devices > num_gpus:
+    if gpus > num_gpus:
         raise ValueError(
-            f"gpus={devices}, but this machine has {num_gpus}; set gpus={num_gpus} or NUM_GPUS."
+            f"gpus={gpus}, but this machine has {num_gpus}; set gpus={num_gpus} or NUM_GPUS."
         )
+    num_processes = num_processes_of_node(gpus=gpus, devices=devices)
     num_steps = max_steps if step_limit is None else min(max_steps, step_limit)
     # Into a file, a bar would write its last state over and over.
     shows_bar = enable_progress_bar and sys.stdout.isatty()
     bar = [RichProgressBar()] if shows_bar else []
     return pl.Trainer(
         default_root_dir=folder,
-        accelerator="gpu" if devices else "cpu",
-        devices=devices or 1,
-        precision=resolved_precision(precision, on_gpu=devices > 0),
+        accelerator="gpu" if gpus else "cpu",
+        devices=num_processes,
+        num_nodes=num_nodes,
+        strategy=(
+            # Frozen parts and dropped layers leave parameters without a gradient.
+            DDPStrategy(
+                find_unused_parameters=True, process_group_backend="nccl" if gpus else "gloo"
+            )
+            if strategy == "ddp" or num_processes * num_nodes > 1
+            else "auto"
+        ),
+        # The streams share out the data themselves.
+        use_distributed_sampler=False,
+        precision=resolved_precision(precision, on_gpu=gpus > 0),
         max_steps=num_steps,
         max_epochs=-1,
         # The training stream never ends, so validations are counted in batches.
