@@ -115,3 +115,17 @@ def test_the_key_of_a_login_is_found(small_config, without_wandb_account, monkey
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org:8080")
     with pytest.raises(ConfigError, match="there is no key"):
         small_config("train_speech", "use_wandb=true")
+
+
+def test_as_many_processes_as_gpus(small_config):
+    message = r"trainer\.devices=2, but a process has a GPU of its own and gpus=1; set trainer\.dev"
+    with pytest.raises(ConfigError, match=message):
+        small_config("train_speech", "gpus=1", "trainer.devices=2")
+    assert small_config("train_speech", "trainer.devices=2")["trainer"]["devices"] == 2
+
+
+def test_several_nodes_need_somebody_who_starts_the_processes(small_config, monkeypatch):
+    with pytest.raises(ConfigError, match=r"trainer\.num_nodes=2, but nothing has started"):
+        small_config("train_speech", "trainer.num_nodes=2")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert small_config("train_speech", "trainer.num_nodes=2")["trainer"]["num_nodes"] == 2

@@ -1,6 +1,7 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -37,7 +38,10 @@ def small_trainer(folder, **changes):
         "log_every_n_steps": 1,
         "gradient_clip_val": None,
         "precision": "auto",
-        "devices": 0,
+        "gpus": 0,
+        "devices": None,
+        "num_nodes": 1,
+        "strategy": "auto",
         "enable_progress_bar": False,
         "folder": folder,
         "loggers": [],
@@ -75,13 +79,15 @@ def test_no_checkpoint_is_written_unless_a_callback_asks_for_it(tmp_path):
 def test_more_gpus_than_there_are_is_an_error_that_says_how_many(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ValueError, match=r"^gpus=1, but this machine has 0; set gpus=0 or NUM_"):
-        small_trainer(tmp_path, devices=1)
+        small_trainer(tmp_path, gpus=1)
 
 
-def test_several_gpus_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(ValueError, match=r"^gpus=2: .* not available in this version; set gpus=1"):
-        small_trainer(tmp_path, devices=2)
+def test_one_process_needs_no_others_and_several_average_their_gradients(tmp_path):
+    assert not isinstance(small_trainer(tmp_path).strategy, DDPStrategy)
+    assert isinstance(small_trainer(tmp_path, strategy="ddp").strategy, DDPStrategy)
+    trainer = small_trainer(tmp_path, devices=2)
+    assert isinstance(trainer.strategy, DDPStrategy)
+    assert trainer.world_size == 2
 
 
 @pytest.mark.parametrize(
