@@ -88,16 +88,32 @@ def test_transcripts_and_scores_are_written_by_set(tmp_path):
     task.speech_evaluation = SpeechEvaluation(LetterTokenizer(vocabulary_path=None))
     task.speech_evaluation.transcripts = {
         "clean": [
-            Transcript(key="84/1/0", reference="A FOX", hypothesis="A FOX'"),
-            Transcript(key="84/1/1", reference="TEA", hypothesis=""),
+            Transcript(key="84/1/0", reference="A FOX", hypothesis="A FOX'", num_samples=8000),
+            Transcript(key="84/1/1", reference="TEA", hypothesis="", num_samples=200_000),
+            Transcript(key="9/1/0", reference="", hypothesis="OH", num_samples=400_000),
         ]
     }
     trials = [Trial(True, "id1/v/1", "id1/v/2"), Trial(False, "id1/v/1", "id2/v/1")]
     task.scored_trials = {"o": ScoredTrials(trials=trials, scores=np.array([0.75, -1 / 3]))}
     write_test_outputs(tmp_path, task)
-    assert {path.name for path in tmp_path.iterdir()} == {"transcripts_clean.tsv", "scores_o.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "transcripts_clean.tsv",
+        "wer_by_speaker_clean.tsv",
+        "wer_by_duration_clean.tsv",
+        "scores_o.txt",
+    }
     assert (tmp_path / "transcripts_clean.tsv").read_text() == (
-        "key\treference\thypothesis\n84/1/0\tA FOX\tA FOX'\n84/1/1\tTEA\t\n"
+        "key\treference\thypothesis\n84/1/0\tA FOX\tA FOX'\n84/1/1\tTEA\t\n9/1/0\t\tOH\n"
+    )
+    columns = "num_utterances\tnum_words\tsubstitutions\tdeletions\tinsertions\twer"
+    assert (tmp_path / "wer_by_speaker_clean.tsv").read_text() == (
+        f"speaker\t{columns}\n84\t2\t3\t1\t1\t0\t0.666667\n9\t1\t0\t0\t0\t1\t\n"
+    )
+    assert (tmp_path / "wer_by_duration_clean.tsv").read_text() == (
+        f"duration_from_sec\tduration_to_sec\t{columns}\n"
+        "0\t2\t1\t2\t1\t0\t0\t0.500000\n"
+        "10\t15\t1\t1\t0\t1\t0\t1.000000\n"
+        "20\tinf\t1\t0\t0\t0\t1\t\n"
     )
     assert (tmp_path / "scores_o.txt").read_text() == (
         "1 0.750000 id1/v/1 id1/v/2\n0 -0.333333 id1/v/1 id2/v/1\n"

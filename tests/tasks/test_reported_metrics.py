@@ -29,28 +29,33 @@ def test_of_speech():
             [
                 ("1/1/0", "AB CD", "AB CX"),
                 ("1/1/1", "EF", "EF"),
-                ("2/1/0", "GH IJ", "GH IJ"),
-                ("3/1/0", "KL", "K"),
+                ("2/1/0", "GH IJ", "GH"),
+                ("3/1/0", "KL", "KL M"),
             ]
         )
     )
     low, high = error_rate_interval(
-        [1, 0, 1], [3, 2, 1], ["1", "2", "3"], num_resamples=1000, seed=0
+        [1, 1, 1], [3, 2, 1], ["1", "2", "3"], num_resamples=1000, seed=0
     )
     assert metrics == pytest.approx(
         {
-            "test_wer_clean": 2 / 6,
+            "test_wer_clean": 3 / 6,
             "test_wer_clean_low": low,
             "test_wer_clean_high": high,
-            "test_cer_clean": 2 / 14,
+            "test_wer_clean_substitutions": 1,
+            "test_wer_clean_deletions": 1,
+            "test_wer_clean_insertions": 1,
+            "test_wer_clean_num_words": 6,
+            "test_cer_clean": (1 + 3 + 2) / 14,
         }
     )
-    assert low < 2 / 6 < high
+    assert low < 3 / 6 < high
 
 
 def test_one_speaker_has_no_interval():
     metrics = speech_test_metrics(evaluation_of([("1/1/0", "A", "A"), ("1/1/1", "B", "C")]))
-    assert metrics == {"test_wer_clean": 0.5, "test_cer_clean": 0.5}
+    assert metrics["test_wer_clean"] == 0.5
+    assert not {"test_wer_clean_low", "test_wer_clean_high"} & metrics.keys()
 
 
 def test_of_speakers():

@@ -13,6 +13,7 @@ from w2v2_mt.app.callbacks import StopWhenAllStalled
 from w2v2_mt.app.instantiation import Config, instantiate
 from w2v2_mt.app.trained import TrainedNetwork
 from w2v2_mt.core.letters import LetterStatistics
+from w2v2_mt.data.beam_search import BeamSearch
 from w2v2_mt.data.joint import JointData
 from w2v2_mt.data.librispeech import LibriSpeechData
 from w2v2_mt.data.tokenizer import LetterTokenizer
@@ -137,6 +138,7 @@ def _speech_job(config: Config, trained: TrainedNetwork | None) -> Job:
         loss=instantiate(config["optim"]["loss"]),
         tokenizer=tokenizer,
         optimisation=_optimisation(config, monitor=dev_metric),
+        beam_search=_beam_search(config, tokenizer),
     )
     return Job(
         task=task,
@@ -213,6 +215,7 @@ def _multi_task_job(config: Config, trained: TrainedNetwork | None) -> Job:
         test_trials=speaker.test_trial_lists,
         trial_scoring=_trial_scoring(config),
         optimisation=_optimisation(config, monitor="val_score"),
+        beam_search=_beam_search(config, tokenizer),
     )
     data = get_object(config["data"]["_target_"])(speech=speech, speaker=speaker)
     rates = _word_error_rates(config["data"]["speech"], setting="data.speech")
@@ -254,6 +257,14 @@ def _speech_data(config: Config, node: Config, tokenizer: LetterTokenizer) -> Li
 def _letter_statistics(config: Config, data: LibriSpeechData) -> LetterStatistics | None:
     """Read only where they are asked for: older shards come without."""
     return data.letter_statistics if config["network"]["ctc_bias_init"] == "letter_prior" else None
+
+
+def _beam_search(config: Config, tokenizer: LetterTokenizer) -> BeamSearch | None:
+    """None where decoding is greedy."""
+    evaluation = config["evaluation"]
+    if evaluation["decoder"] == "greedy":
+        return None
+    return instantiate(evaluation["beam_search"], tokenizer=tokenizer)
 
 
 def _trial_scoring(config: Config) -> TrialScoring:

@@ -3,7 +3,7 @@
 import json
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,11 @@ from w2v2_mt.app.run_folder import (
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials
 from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
 from w2v2_mt.tasks.transcripts import Transcript
+from w2v2_mt.tasks.word_error_groups import (
+    WordErrors,
+    word_errors_by_duration,
+    word_errors_by_speaker,
+)
 
 _PACKAGES = (
     "torch torchaudio pytorch-lightning transformers hydra-core webdataset soundfile jiwer"
@@ -77,6 +82,16 @@ def write_test_outputs(folder: Path, task: pl.LightningModule) -> None:
     if isinstance(speech_evaluation, SpeechEvaluation):
         for set_name, transcripts in speech_evaluation.transcripts.items():
             _write_transcripts(folder / f"transcripts_{set_name}.tsv", transcripts)
+            _write_word_errors(
+                folder / f"wer_by_speaker_{set_name}.tsv",
+                ("speaker",),
+                [((name,), errors) for name, errors in word_errors_by_speaker(transcripts).items()],
+            )
+            _write_word_errors(
+                folder / f"wer_by_duration_{set_name}.tsv",
+                ("duration_from_sec", "duration_to_sec"),
+                word_errors_by_duration(transcripts).items(),
+            )
     for set_name, scored in getattr(task, "scored_trials", {}).items():
         _write_scores(folder / f"scores_{set_name}.txt", scored)
 
@@ -84,6 +99,30 @@ def write_test_outputs(folder: Path, task: pl.LightningModule) -> None:
 def _write_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:
     rows = ["key\treference\thypothesis"]
     rows += [f"{row.key}\t{row.reference}\t{row.hypothesis}" for row in transcripts]
+    path.write_text("\n".join(rows) + "\n")
+
+
+def _write_word_errors(
+    path: Path,
+    label_columns: Sequence[str],
+    groups: Iterable[tuple[tuple[object, ...], WordErrors]],
+) -> None:
+    """A line for each group; the rate of a group without a word in its references is empty."""
+    counts = ("num_utterances", "num_words", "substitutions", "deletions", "insertions", "wer")
+    rows = ["\t".join((*label_columns, *counts))]
+    for label, errors in groups:
+        edits = errors.edits
+        num_words = edits.num_references
+        cells = (
+            *label,
+            errors.num_utterances,
+            num_words,
+            edits.substitutions,
+            edits.deletions,
+            edits.insertions,
+            f"{edits.num_errors / num_words:.6f}" if num_words else "",
+        )
+        rows.append("\t".join(map(str, cells)))
     path.write_text("\n".join(rows) + "\n")
 
 

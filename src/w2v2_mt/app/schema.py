@@ -1,6 +1,6 @@
 """Which keys a run accepts and what they may hold."""
 
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from w2v2_mt.app.signatures import read_signature
 from w2v2_mt.app.sources import TargetError, did_you_mean
@@ -50,6 +50,8 @@ class EvaluationConfig:
     cohort_size: SeveralInt
     cohort_utterances_per_speaker: PositiveInt
     durations_sec: list[PositiveFloat]
+    decoder: Literal["greedy", "beam"]
+    beam_search: Node
 
 
 class RunConfig:
@@ -116,6 +118,7 @@ PASSED_BY_CODE: dict[str, tuple[str, ...]] = {
     "data": (*_SPEECH_PARTS, *_SPEAKER_PARTS),
     "data.speech": _SPEECH_PARTS,
     "data.speaker": _SPEAKER_PARTS,
+    "evaluation.beam_search": ("tokenizer",),
     "optim.algo": ("parameters",),
     "trainer": ("folder", "loggers", "callbacks"),
 }

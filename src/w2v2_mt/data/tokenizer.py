@@ -56,9 +56,10 @@ class LetterTokenizer:
             for index, symbol in enumerate(self.symbols)
             if len(symbol) == 1
         }
-        self._character_of_index = {
+        self.character_of_index = {
             index: character for character, index in self._index_of_character.items()
         }
+        """What each index is in a text; special symbols, which are nothing there, are left out."""
 
     def encode(self, transcription: str) -> Int[Tensor, " letters"]:
         """The index of each letter; a letter outside the vocabulary is a ValueError."""
@@ -79,7 +80,7 @@ class LetterTokenizer:
         separated by one space.
         """
         distinct = torch.unique_consecutive(indices).tolist()
-        characters = (self._character_of_index.get(index, "") for index in distinct)
+        characters = (self.character_of_index.get(index, "") for index in distinct)
         return " ".join("".join(characters).split())
 
     def decode_words(self, indices: Int[Tensor, " frames"]) -> list[TimedWord]:

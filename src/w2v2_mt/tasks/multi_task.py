@@ -9,6 +9,7 @@ from torch import Tensor
 
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
 from w2v2_mt.core.trials import Trial
+from w2v2_mt.data.beam_search import BeamSearch
 from w2v2_mt.data.tokenizer import LetterTokenizer
 from w2v2_mt.losses.multi_task import MultiTaskLoss, MultiTaskLossResult
 from w2v2_mt.models.networks import MultiTaskNetwork
@@ -41,6 +42,7 @@ class MultiTask(pl.LightningModule):
         test_trials: TrialLists,
         trial_scoring: TrialScoring,
         optimisation: Optimisation,
+        beam_search: BeamSearch | None = None,
     ):
         super().__init__()
         self.network = network
@@ -49,7 +51,7 @@ class MultiTask(pl.LightningModule):
         self.test_trials = test_trials
         self.trial_scoring = trial_scoring
         self.optimisation = optimisation
-        self.speech_evaluation = SpeechEvaluation(tokenizer)
+        self.speech_evaluation = SpeechEvaluation(tokenizer, beam_search=beam_search)
         self.speaker_evaluation = SpeakerEvaluation(loss.speaker_loss)
         self.unalignable, self.without_selection = EventCount(), EventCount()
         self.scored_trials: dict[str, ScoredTrials] = {}
@@ -163,9 +165,8 @@ class MultiTask(pl.LightningModule):
         self, batch: SpeechBatch | SpeakerBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if isinstance(batch, SpeechBatch):
-            self.speech_evaluation.add(
-                batch, self.network.speech(batch.waveforms, batch.num_samples), loss=None
-            )
+            letters = self.network.speech(batch.waveforms, batch.num_samples)
+            self.speech_evaluation.add_tested(batch, letters)
         else:
             speakers = self.network.speaker(batch.waveforms, batch.num_samples)
             self.speaker_evaluation.add_embeddings(batch, speakers)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from w2v2_mt.core.batches import SpeechBatch
 from w2v2_mt.core.padding import real_mask
+from w2v2_mt.data.beam_search import BeamSearch
 from w2v2_mt.data.tokenizer import LetterTokenizer
 from w2v2_mt.losses.ctc import CtcLoss, CtcResult
 from w2v2_mt.metrics.word_error_rate import word_error_rate
@@ -26,12 +27,13 @@ class SpeechTask(pl.LightningModule):
         loss: CtcLoss,
         tokenizer: LetterTokenizer,
         optimisation: Optimisation,
+        beam_search: BeamSearch | None = None,
     ):
         super().__init__()
         self.network = network
         self.loss = loss
         self.optimisation = optimisation
-        self.speech_evaluation = SpeechEvaluation(tokenizer)
+        self.speech_evaluation = SpeechEvaluation(tokenizer, beam_search=beam_search)
         self.unalignable = EventCount()
 
     def configure_optimizers(self) -> Any:
@@ -69,7 +71,7 @@ class SpeechTask(pl.LightningModule):
 
     def test_step(self, batch: SpeechBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         output = self.network(batch.waveforms, batch.num_samples)
-        self.speech_evaluation.add(batch, output, loss=None)
+        self.speech_evaluation.add_tested(batch, output)
 
     def on_test_epoch_end(self) -> None:
         self.speech_evaluation.gather()
@@ -97,11 +99,19 @@ def speech_diagnostics(
 
 
 def speech_test_metrics(evaluation: SpeechEvaluation) -> dict[str, float]:
-    """The names are those of the log; `_low` and `_high` are the bounds of a 95 % interval."""
+    """The names are those of the log; `_low` and `_high` are the bounds of a 95 % interval.
+
+    Substitutions, deletions and insertions are counts of words, beside `_num_words` of references.
+    """
     rates, intervals = evaluation.word_error_rates(), evaluation.word_error_rate_intervals()
     metrics = {f"test_wer_{name}": rate for name, rate in rates.items()}
     for name, (low, high) in intervals.items():
         metrics[f"test_wer_{name}_low"], metrics[f"test_wer_{name}_high"] = low, high
+    for name, edits in evaluation.word_edits().items():
+        metrics[f"test_wer_{name}_substitutions"] = edits.substitutions
+        metrics[f"test_wer_{name}_deletions"] = edits.deletions
+        metrics[f"test_wer_{name}_insertions"] = edits.insertions
+        metrics[f"test_wer_{name}_num_words"] = edits.num_references
     for name, rate in evaluation.character_error_rates().items():
         metrics[f"test_cer_{name}"] = rate
     return metrics

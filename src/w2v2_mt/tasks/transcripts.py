@@ -18,15 +18,17 @@ class Transcript:
     """How long the utterance is; None where a file of transcripts does not say."""
 
 
+def texts_of(transcripts: Sequence[Transcript]) -> tuple[list[str], list[str]]:
+    """References and hypotheses, in the same order."""
+    return [row.reference for row in transcripts], [row.hypothesis for row in transcripts]
+
+
 def worst(transcripts: Sequence[Transcript], num: int) -> list[Transcript]:
     """The `num` transcripts with the most word errors, which the rate of the set owes most to.
 
     Of equally many errors, the shorter reference comes first. All where there are fewer.
     """
-    edits = word_edits(
-        [transcript.reference for transcript in transcripts],
-        [transcript.hypothesis for transcript in transcripts],
-    )
+    edits = word_edits(*texts_of(transcripts))
     ranked = sorted(
         zip(transcripts, edits, strict=True),
         key=lambda pair: (-pair[1].num_errors, pair[1].num_references, pair[0].key),
