@@ -17,6 +17,7 @@ SEED = 0
 
 Interval = tuple[float, float]
 Counts = Float[np.ndarray, " speakers"]
+Rate = Callable[[Counts], float | None]
 
 
 def error_rate_interval(
@@ -50,7 +51,7 @@ def error_rate_interval(
             "order."
         )
     names, indices = np.unique(np.asarray(speakers), return_inverse=True)
-    _check_several(len(names))
+    check_several_speakers(len(names))
     errors_of, references_of = np.bincount(indices, errors), np.bincount(indices, references)
     if not references_of.any():
         raise ValueError(
@@ -95,7 +96,7 @@ def equal_error_rate_interval(
             "trial has one of each; pass both in the same order."
         )
     names, indices = np.unique(np.asarray(speaker_pairs), return_inverse=True)
-    _check_several(len(names))
+    check_several_speakers(len(names))
     left, right = indices.reshape(-1, 2)[ranked.order].T
 
     def rate(counts: Counts) -> float | None:
@@ -114,7 +115,8 @@ def trial_weights(
     return counts[left] * np.where(left == right, 1.0, counts[right])
 
 
-def _check_several(num_speakers: int) -> None:
+def check_several_speakers(num_speakers: int) -> None:
+    """Raises ValueError for fewer than two."""
     if num_speakers < 2:
         raise ValueError(
             f"the utterances have {num_speakers} speaker(s), but how far speakers differ is seen "
@@ -122,22 +124,20 @@ def _check_several(num_speakers: int) -> None:
         )
 
 
-def _interval(
-    rate: Callable[[Counts], float | None], *, num_speakers: int, num_resamples: int, seed: int
-) -> Interval:
-    """Quantiles of the rates of many draws, moved for bias, skewness and few speakers.
+def _interval(rate: Rate, *, num_speakers: int, num_resamples: int, seed: int) -> Interval:
+    drawn = resampled_rates(rate, num_speakers=num_speakers, num_resamples=num_resamples, seed=seed)
+    return interval_of(drawn, rate, num_speakers=num_speakers)
 
-    Plain percentiles of an error rate lie too low: it is skewed, and so few speakers make most of
-    the errors that many samples lack them. Sources: BCa of Efron, Better bootstrap confidence
-    intervals, JASA 82 (1987); wider for few speakers as in Hesterberg, What teachers should know
-    about the bootstrap, The American Statistician 69 (2015).
+
+def resampled_rates(
+    rate: Rate, *, num_speakers: int, num_resamples: int, seed: int
+) -> Float[np.ndarray, " resamples"]:
+    """The rates of so many draws of all speakers with replacement; draws without one do not count.
 
     Args:
-        rate: The rate where each speaker counts so often; None where there is none.
+        rate: The rate, or another number, where each speaker counts so often; None where it has
+            none.
     """
-    once = np.ones(num_speakers)
-    observed = rate(once)
-    assert observed is not None
     generator = np.random.default_rng(seed)
     rates: list[float] = []
     while len(rates) < num_resamples:
@@ -145,9 +145,22 @@ def _interval(
         value = rate(np.bincount(drawn, minlength=num_speakers).astype(float))
         if value is not None:
             rates.append(value)
+    return np.array(rates)
 
+
+def interval_of(
+    resampled: Float[np.ndarray, " resamples"], rate: Rate, *, num_speakers: int
+) -> Interval:
+    """Quantiles of the rates of many draws, moved for bias, skewness and few speakers.
+
+    Plain percentiles of an error rate lie too low: it is skewed, and so few speakers make most of
+    the errors that many samples lack them. Sources: BCa of Efron, Better bootstrap confidence
+    intervals, JASA 82 (1987); wider for few speakers as in Hesterberg, What teachers should know
+    about the bootstrap, The American Statistician 69 (2015).
+    """
+    observed = rate(np.ones(num_speakers))
+    assert observed is not None
     normal = NormalDist()
-    resampled = np.array(rates)
     below = ((resampled < observed).mean() + (resampled <= observed).mean()) / 2
     if not 0 < below < 1:  # all on one side: there is no measure of the bias
         below = 0.5
@@ -162,7 +175,7 @@ def _interval(
     return bounds[0], bounds[1]
 
 
-def _acceleration(rate: Callable[[Counts], float | None], *, num_speakers: int) -> float:
+def _acceleration(rate: Rate, *, num_speakers: int) -> float:
     """The skewness of the rate, seen by leaving out one speaker after the other."""
     without = [rate(1 - one) for one in np.eye(num_speakers)]
     values = np.array([value for value in without if value is not None])
