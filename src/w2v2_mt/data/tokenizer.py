@@ -89,7 +89,7 @@ class LetterTokenizer:
         distinct, counts = torch.unique_consecutive(indices, return_counts=True)
         frame, is_inside = 0, False
         for index, num_frames in zip(distinct.tolist(), counts.tolist(), strict=True):
-            character = self._character_of_index.get(index, "")
+            character = self.character_of_index.get(index, "")
             end = frame + num_frames
             if character == " ":
                 is_inside = False

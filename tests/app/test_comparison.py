@@ -1,0 +1,144 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from w2v2_mt.app.comparison import compare_runs, main
+from w2v2_mt.app.environment import PROJECT_FOLDER
+from w2v2_mt.app.run_folder import RunFolder
+
+
+def write_run(folder, *, transcripts=(), trials=()):
+    folder.mkdir()
+    (folder / "config.yaml").write_text("seed: 1\n")
+    (folder / "metrics.json").write_text('{"tested_step": 1}\n')
+    if transcripts:
+        rows = [("key", "reference", "hypothesis"), *transcripts]
+        lines = "".join("\t".join(row) + "\n" for row in rows)
+        (folder / "transcripts_other.tsv").write_text(lines)
+    if trials:
+        lines = "".join(" ".join(map(str, trial)) + "\n" for trial in trials)
+        (folder / "scores_o.txt").write_text(lines)
+    return folder
+
+
+def of_speakers(hypotheses):
+    return [
+        (f"{speaker}/1/{number}", "A B C D", hypotheses[speaker % len(hypotheses)])
+        for speaker in range(10)
+        for number in range(3)
+    ]
+
+
+def scored(distance, *, seed):
+    generator = np.random.default_rng(seed)
+    keys = [f"id{speaker}/v/{number}" for speaker in range(8) for number in range(3)]
+    return [
+        (same, f"{distance * same + generator.normal():.6f}", left, right)
+        for index, left in enumerate(keys)
+        for right in keys[:index]
+        for same in [int(left[:3] == right[:3])]
+    ]
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return (
+        write_run(
+            tmp_path / "a", transcripts=of_speakers(["A B", "A B C"]), trials=scored(1, seed=0)
+        ),
+        write_run(tmp_path / "b", transcripts=of_speakers(["A B C D"]), trials=scored(3, seed=1)),
+    )
+
+
+def test_a_better_run_is_better_with_its_interval_below_zero(runs):
+    words, trials = compare_runs(*map(RunFolder, runs))
+    assert (words.metric, words.name, words.num_common) == ("wer", "other", 30)
+    # Half of the speakers lack two of four words, half lack one.
+    assert (words.a, words.b) == (0.375, 0)
+    assert (trials.metric, trials.name, trials.num_common) == ("eer", "o", 24 * 23 / 2)
+    for one in (words, trials):
+        assert one.difference == one.b - one.a
+        assert one.interval[0] < one.difference < one.interval[1] < 0
+        assert one.p_value < 0.05
+
+
+def test_a_run_does_not_differ_from_itself(runs):
+    for one in compare_runs(RunFolder(runs[0]), RunFolder(runs[0])):
+        assert (one.difference, one.interval, one.p_value) == (0, (0, 0), 1)
+
+
+def test_only_what_both_were_tested_on_counts_and_the_rest_is_told(runs, tmp_path, capsys):
+    fewer = write_run(
+        tmp_path / "c",
+        transcripts=[*of_speakers(["A B C D"])[:20], ("99/1/1", "X", "Y")],
+        trials=scored(3, seed=1)[:200],
+    )
+    words, trials = compare_runs(RunFolder(runs[0]), RunFolder(fewer))
+    assert (words.num_common, words.num_only_a, words.num_only_b) == (20, 10, 1)
+    assert words.b == 0
+    assert (trials.num_common, trials.num_only_a, trials.num_only_b) == (200, 76, 0)
+    assert main([str(runs[0]), str(fewer)]) == 0
+    out = capsys.readouterr().out
+    assert "WER other: left out 10 utterances of A alone and 1 of B alone." in out
+    assert "EER o: left out 76 trials of A alone and 0 of B alone." in out
+
+
+def test_one_speaker_has_a_difference_without_an_interval(tmp_path, capsys):
+    runs = [
+        write_run(tmp_path / name, transcripts=[("1/1/1", "A B", text)])
+        for name, text in (("a", "A B"), ("b", "A"))
+    ]
+    (words,) = compare_runs(*map(RunFolder, runs))
+    assert (words.difference, words.interval, words.p_value) == (0.5, None, None)
+    assert main([str(run) for run in runs]) == 0
+    assert "one speaker" in capsys.readouterr().out
+
+
+def test_the_script_prints_a_table_and_writes_the_numbers(runs, tmp_path):
+    output = tmp_path / "numbers.json"
+    command = [sys.executable, PROJECT_FOLDER / "scripts" / "compare_runs.py"]
+    done = subprocess.run(
+        [*command, *runs, "--output", output], check=True, capture_output=True, text=True
+    )
+    assert "WER other, %" in done.stdout
+    assert "-37.50" in done.stdout
+    words, trials = json.loads(output.read_text())
+    assert (words["metric"], words["difference"]) == ("wer", -0.375)
+    assert trials["interval"][1] < 0
+
+
+class TestRefused:
+    def sentence(self, capsys, *folders):
+        assert main([str(folder) for folder in folders]) == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    def test_a_run_that_was_not_tested(self, runs, capsys):
+        (runs[1] / "metrics.json").unlink()
+        assert "/b has no metrics.json, which a run writes" in self.sentence(capsys, *runs)
+
+    def test_a_folder_of_no_run(self, runs, tmp_path, capsys):
+        assert "is no folder of a run" in self.sentence(capsys, runs[0], tmp_path)
+
+    def test_runs_with_nothing_in_common(self, tmp_path, capsys):
+        speech = write_run(tmp_path / "a", transcripts=of_speakers(["A"]))
+        speaker = write_run(tmp_path / "b", trials=scored(1, seed=0))
+        assert "no set or trial list in common" in self.sentence(capsys, speech, speaker)
+
+    def test_a_set_without_an_utterance_in_common(self, tmp_path, capsys):
+        one = write_run(tmp_path / "a", transcripts=[("1/1/1", "A", "A")])
+        other = write_run(tmp_path / "b", transcripts=[("1/1/2", "A", "A")])
+        assert "no utterance of set other is in both" in self.sentence(capsys, one, other)
+
+    def test_another_reference(self, tmp_path, capsys):
+        one = write_run(tmp_path / "a", transcripts=[("1/1/1", "A", "A")])
+        other = write_run(tmp_path / "b", transcripts=[("1/1/1", "B", "A")])
+        assert "utterance 1/1/1 of set other has another ref" in self.sentence(capsys, one, other)
+
+    def test_an_output_that_cannot_be_written(self, runs, tmp_path, capsys):
+        output = tmp_path / "missing" / "numbers.json"
+        assert str(output) in self.sentence(capsys, *runs, "--output", output)
