@@ -34,6 +34,19 @@ def test_a_malformed_line_is_named_by_file_and_number(tmp_path: Path, line: str)
     assert repr(line) in str(error.value)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "trials.txt"
+    path.write_bytes(b"\xef\xbb\xbf1 a/b/1 a/b/2\n")
+    assert read_trials(path, producer="x.sh") == [_trial(True, "a/b/1", "a/b/2")]
+
+
+def test_a_list_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trials.txt"
+    path.write_bytes(b"1 a/b\xe9/1 a/b/2\n")
+    with pytest.raises(ValueError, match=r"trials\.txt is not UTF-8 text .*: run x\.sh again"):
+        read_trials(path, producer="x.sh")
+
+
 def test_a_missing_list_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"no trial list .*none\.txt: run x\.sh or set DATA_FOLDER"

@@ -17,7 +17,13 @@ def read_trials(path: Path, *, producer: str) -> list[Trial]:
     """
     if not path.is_file():
         raise ValueError(f"there is no trial list {path}: run {producer} or set DATA_FOLDER")
-    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"the trial list {path} is not UTF-8 text ({error}): run {producer} again"
+        ) from error
+    lines = enumerate(text.splitlines(), start=1)
     trials = [_parsed(line, f"{path}, line {number}") for number, line in lines if line.strip()]
     if not trials:
         raise ValueError(f"the trial list {path} is empty: run {producer} again")

@@ -131,3 +131,38 @@ def test_a_truncated_zip_is_refused(tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"x\.zip is damaged or incomplete .* download it"):
         read_zip(archive)
+
+
+def test_a_zip_that_needs_a_later_version_is_refused(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "x.zip", MEMBERS)
+    content = bytearray(archive.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 6] = 99
+    archive.write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.zip cannot be read .*use the official archive"):
+        read_zip(archive)
+
+
+def test_a_zip_with_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "x.zip", [("a/\u00e9.flac", b"")])
+    archive.write_bytes(archive.read_bytes().replace("\u00e9".encode(), b"\xff\xfe"))
+    with pytest.raises(ValueError, match=r"x\.zip is damaged or incomplete"):
+        read_zip(archive)
+
+
+@pytest.mark.parametrize("value", ["junk", "0,10"])
+def test_sparse_files_in_a_tar_are_refused(tmp_path: Path, value: str) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("a/sparse.flac")
+        member.pax_headers = {"GNU.sparse.map": value, "GNU.sparse.size": "10"}
+        tar.addfile(member)
+    archive = tmp_path / "x.tar.gz"
+    archive.write_bytes(gzip.compress(buffer.getvalue()))
+    with pytest.raises(ValueError, match="damaged or incomplete|unsafe member"):
+        read_tar(archive)
+
+
+def test_the_case_of_a_suffix_does_not_matter(tmp_path: Path) -> None:
+    members = [("a/1.FLAC", b"content")]
+    assert read_tar(write_tar_gz(tmp_path / "x.tar.gz", members)) == members
+    assert read_zip(write_zip(tmp_path / "x.zip", members)) == members

@@ -41,3 +41,10 @@ def test_a_folder_without_shards_is_one_sentence(
 ) -> None:
     assert main([str(tmp_path)]) == 1
     assert "no shards match '*.tar'" in capsys.readouterr().err
+
+
+def test_fewer_than_one_utterance_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path), "--num_utterances", "-1"]) == 1
+    assert "--num_utterances is -1; it must be at least 1" in capsys.readouterr().err

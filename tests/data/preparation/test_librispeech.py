@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,66 @@ def test_a_few_bad_files_are_listed_and_the_run_goes_on(tmp_path: Path) -> None:
     assert meta["letter_counts"] == {"E": 6, "S": 6, "Y": 6}
 
 
+def test_a_limit_lists_what_it_cannot_use_and_the_table_counts_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chapters = CHAPTERS | {("84", "121123"): {"0000": "TAKE 5", "0001": "BUT IN LESS"}}
+    write_dev_clean(tmp_path, librispeech_members("dev-clean", chapters=chapters))
+    assert run(tmp_path, "--limit", "2", "--max_rejected", "0.5") == 0
+    folder = tmp_path / "librispeech_shards" / "dev_clean"
+    assert set(samples_of(folder)) == {"84/121123/0001"}
+    (row,) = (folder / "rejected.tsv").read_text().splitlines()[1:]
+    assert "84-121123-0000.flac\tthe character '5'" in row
+    assert json.loads((folder / "meta.json").read_text())["num_rejected"] == 1
+    (line,) = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("dev_clean")
+    ]
+    numbers = [cell for cell in line.replace("\u2502", " ").split() if cell.isdigit()]
+    assert numbers[-2:] == ["1", "0"]  # rejected, converted
+
+
+def test_an_archive_without_words_is_told_also_where_all_may_be_rejected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dev_clean(tmp_path, without(MEMBERS, ".trans.txt"))
+    error = error_of(tmp_path, capsys, "--max_rejected", "1")
+    assert "12 of 12 files are rejected so far, no utterance is left" in error
+    assert "there is no transcription for it" in error
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[None]:
+    """The superuser may write and read everything, so here he is somebody else."""
+    nobody, is_superuser = 65534, os.geteuid() == 0
+    if is_superuser:
+        os.seteuid(nobody)
+    yield
+    if is_superuser:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("denied", ["librispeech/dev-clean.tar.gz", "librispeech_shards"])
+def test_what_may_not_be_accessed_is_one_sentence(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    denied: str,
+) -> None:
+    data_folder = tmp_path / "data"
+    write_dev_clean(data_folder, MEMBERS)
+    (data_folder / "librispeech_shards").mkdir(mode=0o777)
+    (data_folder / "librispeech_shards").chmod(0o777)
+    (data_folder / denied).chmod(0o000 if denied.endswith(".gz") else 0o555)
+    monkeypatch.chdir(data_folder)
+    request.getfixturevalue("ordinary_user")
+    assert run(Path(".")) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if "Error" in line]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"Error: access to {denied}")
+    assert "is denied (Permission denied); change its permissions" in errors[0]
+
+
 def test_a_folder_that_may_not_be_written_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,6 +333,7 @@ def test_an_archive_that_was_asked_for_must_exist(
         (librispeech_members("dev-other", chapters=CHAPTERS), "holds LibriSpeech/dev-other/84/"),
         (librispeech_members("dev-clean", chapters={("1", "2"): {"0": "no"}}), "character 'n'"),
         ([("LibriSpeech/dev-clean/1/2/1-3-0.flac", b"")], "must be LibriSpeech/dev-clean/<reader>"),
+        ([("LibriSpeech/dev-clean/1/2/1-2-.flac", b"")], "must be LibriSpeech/dev-clean/<reader>"),
         ([("LibriSpeech/README.TXT", b"")], "dev_clean holds no utterance"),
         (
             [
@@ -284,7 +346,7 @@ def test_an_archive_that_was_asked_for_must_exist(
             "is not 16 kHz mono, which --strict demands",
         ),
     ],
-    ids=["transcript", "audio", "subset", "letters", "layout", "empty", "rate"],
+    ids=["transcript", "audio", "subset", "letters", "layout", "utterance", "empty", "rate"],
 )
 def test_what_is_wrong_with_an_archive_is_one_sentence(
     tmp_path: Path,

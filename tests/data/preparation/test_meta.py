@@ -35,6 +35,7 @@ def test_every_official_edition_is_read(tmp_path: Path, content: bytes) -> None:
         ("VoxCeleb1 ID\tSet\nid1\tdev\n", "has the columns VoxCeleb1 ID, Set; it needs 'Gender'"),
         ("VoxCeleb1 ID\tGender\nid1\tm\nid2\tx\n", "line 3: .* not a speaker with the sex"),
         ("VoxCeleb1 ID\tGender\nid1\n", "line 2"),
+        ("VoxCeleb1 ID\tGender\nid1\tm\nid1\tf\n", "line 3: the speaker id1 has another sex"),
     ],
 )
 def test_a_malformed_file_is_refused(tmp_path: Path, content: str, complaint: str) -> None:

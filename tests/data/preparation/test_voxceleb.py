@@ -139,20 +139,57 @@ def test_a_limit_takes_whole_speakers_and_fewer_trials(data_folder: Path) -> Non
     assert len({fact["speaker_id"] for fact in facts["train"].values()}) == 4
 
 
-def test_a_limit_keeps_speakers_of_all_trials_out_of_training(tmp_path: Path) -> None:
-    tested = {f"id1027{number}": "fm"[number % 2] for number in range(6)}
-    write_voxceleb(tmp_path, dev_speakers=SPEAKERS, test_speakers=tested)
-    with zipfile.ZipFile(tmp_path / "voxceleb_archives" / "vox1_test_wav.zip") as archive:
-        files = sorted(name.removeprefix("wav/") for name in archive.namelist())
-    assert len(files) > 48
-    lines = [f"0 {left} {right}" for left, right in zip(files[::2], files[1::2], strict=True)]
-    named = list(SPEAKERS)[:3]  # in trials that the limit leaves out
-    lines += [f"1 {name}/video_0/00001.wav {name}/video_1/00001.wav" for name in named]
-    (tmp_path / "voxceleb_meta" / "veri_test2.txt").write_text("\n".join(lines))
-    assert run(tmp_path, "--limit", "48") == 0
-    facts = facts_of(tmp_path)
-    trained = {fact["speaker_id"] for fact in [*facts["train"].values(), *facts["val"].values()]}
-    assert trained == set(SPEAKERS) - set(named)
+@pytest.mark.parametrize("arguments", [(), ("--limit", "48")])
+def test_a_training_speaker_in_a_trial_stops_the_run_also_where_a_limit_leaves_it_out(
+    data_folder: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    path = data_folder / "voxceleb_meta" / "veri_test2.txt"
+    lines = [f"1 {name}/video_0/00001.wav {name}/video_1/00001.wav" for name in SPEAKERS]
+    path.write_text(path.read_text() + "\n".join(lines))
+    error = error_of(data_folder, capsys, *arguments)
+    assert "train and veri_test2.txt share id1000" in error
+    assert not list(data_folder.glob(".*/vox1_shards"))
+
+
+def test_a_trial_with_itself_stops_the_run(
+    data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open(data_folder / "voxceleb_meta" / "veri_test2.txt", "a") as trial_list:
+        trial_list.write("1 id10270/video_0/00001.wav id10270/video_0/00001.wav\n")
+    error = error_of(data_folder, capsys)
+    assert "veri_test2.txt has a trial of id10270/video_0/00001 with itself" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--num_val_trials", "7"), "--num_val_trials is 7; it must be an even number"),
+        (("--val_fraction", "2"), "--val_fraction is 2.0; it must be above 0"),
+        (("--limit", "12"), "of the validation set have no two"),
+    ],
+)
+def test_a_validation_that_cannot_be_is_told_before_any_audio_is_written(
+    data_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    complaint: str,
+) -> None:
+    assert complaint in error_of(data_folder, capsys, *arguments)
+    assert not list(data_folder.glob(".*/vox1_shards"))
+
+
+def test_a_limit_counts_the_rejected_among_what_is_wanted(data_folder: Path) -> None:
+    archive = data_folder / "voxceleb_archives" / "vox1_dev_wav.zip"
+    with zipfile.ZipFile(archive, "a") as members:
+        for speaker in SPEAKERS:
+            members.writestr(f"twice/{speaker}/video_0/00001.wav", encoded_audio(noise(1)))
+    # Of 48 + 22 utterances and 4 speakers, 4 / 74 are rejected, of the corpus it were 6 / 102.
+    assert run(data_folder, "--limit", "48", "--max_rejected", "0.053") == 1
+    assert run(data_folder, "--limit", "48", "--max_rejected", "0.055") == 0
+    shards = data_folder / "vox1_shards"
+    metas = [json.loads((shards / name / "meta.json").read_text()) for name in SETS]
+    assert sum(meta["num_rejected"] for meta in metas) == 4
+    assert len((shards / "rejected.tsv").read_text().splitlines()) == 1 + 4
 
 
 def test_a_few_bad_files_are_listed_and_the_run_goes_on(data_folder: Path) -> None:
@@ -203,20 +240,6 @@ def test_a_speaker_without_a_sex_is_one_sentence(
     lines = [line for line in meta.read_text().splitlines() if "id10003" not in line]
     meta.write_text("\n".join(lines))
     assert "does not name the speaker id10003" in error_of(data_folder, capsys)
-
-
-def test_a_test_speaker_in_the_dev_archive_is_kept_from_training(data_folder: Path) -> None:
-    archives = data_folder / "voxceleb_archives"
-    write_zip(
-        archives / "vox1_test_wav.zip", [("wav/id10270/moved/00001.wav", encoded_audio(noise(0)))]
-    )
-    trial_list = data_folder / "voxceleb_meta" / "veri_test2.txt"
-    trial_list.write_text("0 id10270/moved/00001.wav id10001/video_0/00001.wav\n")
-    assert run(data_folder) == 0
-    facts = facts_of(data_folder)
-    assert set(facts["test"]) == {"id10270/moved/00001", "id10001/video_0/00001"}
-    for name in ("train", "val"):
-        assert "id10001" not in {fact["speaker_id"] for fact in facts[name].values()}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import gzip
 import re
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -25,18 +26,18 @@ def tar_gz_members(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of the files that end in `suffixes`; one pass, nothing is unpacked.
 
-    The first `num_skipped` of them are passed over. `on_position` is told how many bytes of the
-    archive have been read. Raises ValueError for an
+    The case of a suffix does not matter. The first `num_skipped` files are passed over.
+    `on_position` is told how many bytes of the archive have been read. Raises ValueError for an
     unsafe member and for an archive that is damaged or ends early.
     """
     with open(archive, "rb") as compressed, gzip.GzipFile(fileobj=compressed) as stream:
         try:
-            with tarfile.open(fileobj=stream, mode="r|") as members:
-                while (member := members.next()) is not None:
+            with _opened_tar(archive, stream) as members:
+                while (member := _next_member(archive, members)) is not None:
                     # tarfile would remember every member.
                     members.members.clear()  # type: ignore[attr-defined]
                     _check_tar_member(archive, member)
-                    if not member.isfile() or not member.name.endswith(suffixes):
+                    if not member.isfile() or not member.name.lower().endswith(suffixes):
                         continue
                     if num_skipped > 0:
                         num_skipped -= 1
@@ -54,7 +55,8 @@ def tar_gz_members(
 def zip_members(archive: Path, *, suffixes: tuple[str, ...]) -> Iterator[ZipMember]:
     """Yield the files that end in `suffixes`, in the order in which they are stored.
 
-    Raises ValueError for an unsafe member and for an archive that is damaged or ends early.
+    The case of a suffix does not matter. Raises ValueError for an unsafe member and for an archive
+    that is damaged or ends early.
     """
     with _opened_zip(archive) as members:
         stored = members.infolist()
@@ -63,7 +65,7 @@ def zip_members(archive: Path, *, suffixes: tuple[str, ...]) -> Iterator[ZipMemb
     while stored:
         member = stored.pop()  # so that what is read of a million members is not held twice
         _check_zip_member(archive, member)
-        if member.is_dir() or not member.filename.endswith(suffixes):
+        if member.is_dir() or not member.filename.lower().endswith(suffixes):
             continue
         yield ZipMember(
             container=archive,
@@ -73,6 +75,20 @@ def zip_members(archive: Path, *, suffixes: tuple[str, ...]) -> Iterator[ZipMemb
             is_deflated=member.compress_type == zipfile.ZIP_DEFLATED,
             crc=member.CRC,
         )
+
+
+def _opened_tar(archive: Path, stream: gzip.GzipFile) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=stream, mode="r|")  # which reads the first member
+    except (ValueError, LookupError, OverflowError) as error:  # as in _next_member
+        raise ValueError(_damaged(archive, error)) from error
+
+
+def _next_member(archive: Path, members: tarfile.TarFile) -> tarfile.TarInfo | None:
+    try:
+        return members.next()
+    except (ValueError, LookupError, OverflowError) as error:  # junk where a number should stand
+        raise ValueError(_damaged(archive, error)) from error
 
 
 def _read_to_the_end(members: tarfile.TarFile) -> None:
@@ -87,7 +103,13 @@ def _read_to_the_end(members: tarfile.TarFile) -> None:
 def _opened_zip(archive: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(archive)
-    except zipfile.BadZipFile as error:
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{archive} cannot be read ({error}); only stored and deflated members of plain zip "
+            "archives can be, so use the official archive."
+        ) from error
+    # ValueError: names that are not UTF-8 though they say so, places before the beginning.
+    except (zipfile.BadZipFile, ValueError, struct.error) as error:
         raise ValueError(_damaged(archive, error)) from error
 
 
@@ -97,7 +119,8 @@ def _damaged(archive: Path, error: Exception) -> str:
 
 def _check_tar_member(archive: Path, member: tarfile.TarInfo) -> None:
     _check_name(archive, member.name)
-    if not (member.isfile() or member.isdir()):
+    # A sparse file of a few bytes may unfold to any size.
+    if not (member.isfile() or member.isdir()) or member.issparse():
         raise ValueError(_unsafe(archive, member.name))
 
 

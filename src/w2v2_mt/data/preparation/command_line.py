@@ -46,7 +46,15 @@ def _sentence(error: Exception) -> str:
             "goes on from here."
         )
     if isinstance(error, PermissionError):
-        return f"{error.filename} may not be written ({error.strerror}); change its permissions."
+        return (
+            f"access to {error.filename} is denied ({error.strerror}); change its permissions, or "
+            "set DATA_FOLDER to a folder of your own."
+        )
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return (
+            f"{error.filename} cannot be written ({error.strerror}); set DATA_FOLDER to a folder "
+            "on a disk that can be."
+        )
     return str(error)
 
 

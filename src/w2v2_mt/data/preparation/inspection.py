@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> None:
+    if options.num_utterances < 1:
+        raise ValueError(f"--num_utterances is {options.num_utterances}; it must be at least 1.")
     shards = find_shards(options.folder, producer=PRODUCER)
     num_megabytes = sum(shard.stat().st_size for shard in shards) / BYTES_PER_MB
     print(f"{options.folder}: {len(shards)} shards, {num_megabytes:.1f} MB")

@@ -4,11 +4,10 @@ import argparse
 import shutil
 import sys
 import time
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from rich.console import Console
 
@@ -18,10 +17,17 @@ from w2v2_mt.data.preparation.command_line import (
     run_command,
     summary_table,
 )
+from w2v2_mt.data.preparation.librispeech_utterances import (
+    AUDIO_SUFFIX,
+    TRANSCRIPT_SUFFIX,
+    Enough,
+    key_of,
+    letter_counts,
+    spoken_utterances,
+)
 from w2v2_mt.data.preparation.options import Options, add_arguments, options_from
 from w2v2_mt.data.preparation.rejections import (
     REJECTED_FILE,
-    Rejection,
     RejectionAccount,
     write_rejections,
 )
@@ -34,10 +40,7 @@ from w2v2_mt.data.preparation.shard_sets import (
     write_facts,
     write_shard_set,
 )
-from w2v2_mt.data.preparation.shard_writing import Utterance
 from w2v2_mt.data.preparation.statistics import write_statistics
-from w2v2_mt.data.preparation.stored_files import Piece
-from w2v2_mt.data.preparation.transcripts import parse_transcripts
 from w2v2_mt.data.preparation.workers import Workers
 from w2v2_mt.data.preparation.workspace import produce
 
@@ -50,38 +53,6 @@ SUBSETS = (
     "test-clean",
     "test-other",
 )
-AUDIO_SUFFIX = ".flac"
-TRANSCRIPT_SUFFIX = ".trans.txt"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Spoken:
-    """An utterance of the archive whose words are known."""
-
-    place: int
-    reader_id: str
-    chapter_id: str
-    utterance_id: str
-    transcription: str
-    audio: Piece
-
-    @property
-    def key(self) -> str:
-        return f"{self.reader_id}/{self.chapter_id}/{self.utterance_id}"
-
-    def described(self, archive: Path) -> Utterance:
-        return Utterance(
-            key=self.key,
-            speaker_id=self.reader_id,
-            source=f"{archive.name}: {self.audio.name}",
-            audio=self.audio,
-            labels={
-                "reader_id": self.reader_id,
-                "chapter_id": self.chapter_id,
-                "utterance_id": self.utterance_id,
-                "transcription": self.transcription,
-            },
-        )
 
 
 def prepare_subset(
@@ -104,22 +75,26 @@ def prepare_subset(
                 archive,
                 audio_suffix=AUDIO_SUFFIX,
                 text_suffix=TRANSCRIPT_SUFFIX,
-                place_of=lambda member: place(_key(archive, member, subset), seed=options.seed),
+                place_of=lambda member: place(key_of(archive, member, subset), seed=options.seed),
                 on_position=bar.set,
-                is_enough=_Enough(options.limit),
+                is_enough=Enough(options.limit),
             )
-        spoken, rejections = _spoken(buckets, archive, subset=subset, options=options)
+        spoken, rejections = spoken_utterances(
+            buckets, archive, subset=subset, seed=options.seed, limit=options.limit
+        )
         account = RejectionAccount(
             num_files=len(spoken) + len(rejections), max_share=options.max_rejected, folder=work
         )
         account.add(rejections)
+        if rejections and not spoken:
+            account.refuse("no utterance is left")
 
         def remove_read_buckets(num_written: int) -> None:
             if num_written < len(spoken):
                 buckets.remove_before(spoken[num_written].audio)
 
         with bars.stage(f"{subset}: write", total=len(spoken), unit="files") as bar:
-            written = write_shard_set(
+            shards = write_shard_set(
                 name,
                 spoken,
                 describe=lambda each: each.described(archive),
@@ -132,15 +107,13 @@ def prepare_subset(
                 on_progress=bar.advance,
                 on_shard=remove_read_buckets,
             )
+        written = replace(shards, left_out=rejections)
         write_rejections(work / name / REJECTED_FILE, account.rejections)
         write_facts(
             work / name,
             written,
             options=options,
-            further_facts={
-                "num_rejected": len(account.rejections),
-                "letter_counts": _letter_counts(spoken, kept=set(written.keys)),
-            },
+            further_facts={"letter_counts": letter_counts(spoken, kept=set(written.keys))},
         )
         result.append(written)
 
@@ -247,91 +220,6 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 def _folder(shard_folder: Path, subset: str) -> Path:
     return shard_folder / subset.replace("-", "_")
-
-
-class _Enough:
-    """True when so many audio files have been seen and the chapter of the last one is over."""
-
-    def __init__(self, limit: int | None) -> None:
-        self.limit = limit
-        self.num_audio = 0
-        self.last_folder: str | None = None
-
-    def __call__(self, name: str) -> bool:
-        if self.limit is None:
-            return False
-        folder = str(PurePosixPath(name).parent)
-        is_over = self.num_audio >= self.limit and folder != self.last_folder
-        self.num_audio += name.endswith(AUDIO_SUFFIX)
-        self.last_folder = folder
-        return is_over
-
-
-def _spoken(
-    buckets: Buckets, archive: Path, *, subset: str, options: Options
-) -> tuple[list[_Spoken], list[Rejection]]:
-    """Audio and words brought together, in the order of the shards, and what has no counterpart."""
-    audio: dict[str, Piece] = {}
-    transcriptions: dict[str, str] = {}
-    errors: dict[str, str] = {}
-    rejections: list[Rejection] = []
-    for file in buckets.files():
-        key = _key(archive, file.name, subset)
-        if file.text is not None:
-            found, wrong = parse_transcripts(file.text, chapter=key.rpartition("/")[0])
-            transcriptions |= found
-            errors |= wrong
-        elif file.audio is not None and key not in audio:
-            audio[key] = file.audio
-        else:
-            reason = f"its key {key} is that of an earlier file."
-            rejections.append(Rejection(f"{archive.name}: {file.name}", reason))
-    spoken = []
-    for key, piece in audio.items():
-        transcription = transcriptions.pop(key, None)
-        if transcription is None:
-            reason = errors.pop(key, "there is no transcription for it.")
-            rejections.append(Rejection(f"{archive.name}: {piece.name}", reason))
-        else:
-            reader_id, chapter_id, utterance_id = key.split("/")
-            key_place = place(key, seed=options.seed)
-            spoken.append(
-                _Spoken(key_place, reader_id, chapter_id, utterance_id, transcription, piece)
-            )
-    if options.limit is not None:
-        # The reading has ended within a chapter, where what has no counterpart is no fault.
-        return sorted(spoken[: options.limit]), []
-    errors |= dict.fromkeys(transcriptions, "there is no audio for this transcription.")
-    rejections += [Rejection(f"{archive.name}: {key}", reason) for key, reason in errors.items()]
-    return sorted(spoken), rejections
-
-
-def _letter_counts(spoken: Iterable[_Spoken], *, kept: Collection[str]) -> dict[str, int]:
-    """How often each character stands in the transcriptions of what is kept, by character."""
-    counts: Counter[str] = Counter()
-    for each in spoken:
-        if each.key in kept:
-            counts.update(each.transcription)
-    return dict(sorted(counts.items()))
-
-
-def _key(archive: Path, name: str, subset: str) -> str:
-    """`<reader>/<chapter>/<utterance>`, the last of them empty for a transcript."""
-    parts = PurePosixPath(name).parts
-    if len(parts) >= 4 and parts[-4] == subset:
-        reader_id, chapter_id = parts[-3:-1]
-        stem = parts[-1].partition(".")[0]
-        if name.endswith(TRANSCRIPT_SUFFIX):
-            chapter_name, utterance_id = stem, ""
-        else:
-            chapter_name, _, utterance_id = stem.rpartition("-")
-        if chapter_name == f"{reader_id}-{chapter_id}":
-            return f"{reader_id}/{chapter_id}/{utterance_id}"
-    raise ValueError(
-        f"{archive} holds {name}; every audio file must be "
-        f"LibriSpeech/{subset}/<reader>/<chapter>/<reader>-<chapter>-<utterance>.flac, with its "
-        "transcript beside it, so use the official archive."
-    )
 
 
 if __name__ == "__main__":

@@ -44,7 +44,12 @@ def read_sexes(path: Path) -> dict[str, Sex]:
                 f"{path}, line {number}: {line.strip()!r} is not a speaker with the sex 'm' or 'f' "
                 f"in {len(header)} columns; correct the line."
             )
-        sexes[fields[id_columns[0]]] = sex
+        speaker = fields[id_columns[0]]
+        if sexes.setdefault(speaker, sex) != sex:
+            raise ValueError(
+                f"{path}, line {number}: the speaker {speaker} has another sex than in an earlier "
+                "line; correct the wrong one."
+            )
     return sexes
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 REJECTED_FILE = "rejected.tsv"
 
@@ -41,11 +42,17 @@ class RejectionAccount:
         self.rejections += rejections
         if len(self.rejections) <= self.max_share * self.num_files:
             return
+        self.refuse(
+            f"more than --max_rejected allows ({self.max_share:g} of them)",
+            remedy=" or raise --max_rejected",
+        )
+
+    def refuse(self, complaint: str, *, remedy: str = "") -> NoReturn:
+        """Leave the list of what is rejected, and raise a ValueError that names the first."""
         path = self.folder / REJECTED_FILE
         write_rejections(path, self.rejections)
         raise ValueError(
-            f"{len(self.rejections)} of {self.num_files} files are rejected so far, more than "
-            f"--max_rejected allows ({self.max_share:g} of them), the first being "
-            f"{self.rejections[0].file} ({self.rejections[0].reason}); {path} lists them, so get "
-            "better archives or raise --max_rejected."
+            f"{len(self.rejections)} of {self.num_files} files are rejected so far, {complaint}, "
+            f"the first being {self.rejections[0].file} ({self.rejections[0].reason}); {path} "
+            f"lists them, so get better archives{remedy}."
         )

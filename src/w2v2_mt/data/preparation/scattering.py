@@ -92,7 +92,7 @@ class Buckets:
             )
             for name, content in () if was_enough else members:
                 entry: dict[str, object] = {"name": name}
-                if name.endswith(text_suffix):
+                if name.lower().endswith(text_suffix):
                     entry["text"] = content.decode("utf-8", errors="replace")
                 else:
                     bucket = _bucket_name(place_of(name) * NUM_BUCKETS >> 8 * PLACE_BYTES)

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,10 +32,14 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class ShardSet:
-    """A written set: its shards, by the name of the file, and what is in each."""
+    """A written set: its shards, by the name of the file, and what is in each.
+
+    `left_out` are the files of which no shard was to be made, because of their names or words.
+    """
 
     name: str
     reports: Mapping[str, ShardReport]
+    left_out: Sequence[Rejection] = ()
 
     @property
     def keys(self) -> list[str]:
@@ -54,7 +59,8 @@ class ShardSet:
 
     @property
     def rejections(self) -> list[Rejection]:
-        return [each for report in self.reports.values() for each in report.rejections]
+        written = [each for report in self.reports.values() for each in report.rejections]
+        return [*self.left_out, *written]
 
     @property
     def num_converted(self) -> int:
@@ -119,7 +125,7 @@ def write_shard_set(
     if not items:
         raise ValueError(f"{name} holds no utterance; at least one is needed.")
     sizes = shard_sizes(len(items), samples_per_shard=options.samples_per_shard)
-    starts = [sum(sizes[:index]) for index in range(len(sizes))]
+    ends = list(accumulate(sizes))
     reports_folder = work / "reports"
     reports_folder.mkdir(exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +134,7 @@ def write_shard_set(
 
     def task(index: int) -> ShardTask:
         path = folder / (shard_name % (first_index + index))
-        chosen = items[starts[index] : starts[index] + sizes[index]]
+        chosen = items[ends[index] - sizes[index] : ends[index]]
         return ShardTask(
             path=path,
             report=reports_folder / f"{name}-{path.name}.json",
@@ -148,7 +154,8 @@ def write_shard_set(
         on_progress(len(report.keys) + len(report.rejections))
         while num_finished < len(sizes) and names[num_finished] in reports:
             num_finished += 1
-        on_shard(sum(sizes[:num_finished]))
+        if num_finished > 0:
+            on_shard(ends[num_finished - 1])
     return ShardSet(name, {shard: reports[shard] for shard in names})
 
 

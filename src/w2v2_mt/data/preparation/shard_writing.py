@@ -118,11 +118,10 @@ def _decoded(task: ShardTask, report: ShardReport) -> Iterator[tuple[Utterance, 
     utterances = iter(task.utterances)
     while batch := list(islice(utterances, BATCH_SIZE)):
         for utterance, answer in zip(batch, _decode_batch(batch, task, report), strict=True):
-            if isinstance(answer, DecodedAudio) and answer.was_converted:
-                report.num_converted += 1
-                if task.is_strict:
-                    answer = ValueError("it is not 16 kHz mono, which --strict demands.")
+            if isinstance(answer, DecodedAudio) and answer.was_converted and task.is_strict:
+                answer = ValueError("it is not 16 kHz mono, which --strict demands.")
             if isinstance(answer, DecodedAudio):
+                report.num_converted += answer.was_converted
                 yield utterance, answer
             else:
                 report.rejections.append(Rejection(utterance.source, str(answer)))
@@ -139,7 +138,7 @@ def _decode_batch(
             answers[index] = content
             continue
         report.num_bytes_read += len(content)
-        if batch[index].audio.name.endswith(FFMPEG_SUFFIX):
+        if batch[index].audio.name.lower().endswith(FFMPEG_SUFFIX):
             for_ffmpeg[index] = content
         else:
             try:

@@ -44,8 +44,7 @@ def split_utterances(
     utterances and two speakers of each sex. Raises ValueError where that leaves nothing to train or
     to validate on.
     """
-    if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction is {val_fraction}; it must be above 0 and below 1.")
+    check_val_fraction(val_fraction)
     videos = _videos_of_speakers(names)
     unknown = sorted(speaker for speaker in videos if speaker not in sexes)
     if unknown:
@@ -73,6 +72,12 @@ def split_utterances(
                 f"leave utterances for {set_name}; use more speakers or the other mode."
             )
     return Split(train=sorted(train), val=sorted(val))
+
+
+def check_val_fraction(val_fraction: float) -> None:
+    """Raise ValueError for what is no part of a whole."""
+    if not 0 < val_fraction < 1:
+        raise ValueError(f"--val_fraction is {val_fraction}; it must be above 0 and below 1.")
 
 
 def check_no_leakage(

@@ -20,11 +20,7 @@ def make_trials(
     A pair of the same speaker comes from two videos where the speaker has two. Raises ValueError
     where no pair of one kind exists.
     """
-    if num_trials < 2 or num_trials % 2:
-        raise ValueError(
-            f"num_val_trials is {num_trials}; it must be an even number of at least 2, since half "
-            "of the trials are of each kind."
-        )
+    check_num_trials(num_trials)
     ordered = sorted(names, key=lambda name: (sexes[name.speaker_id], name))
     positives = _same_speaker_partners(ordered)
     negatives = _other_speaker_partners(ordered, sexes=sexes)
@@ -44,6 +40,15 @@ def make_trials(
     ]
     rng.shuffle(trials)
     return trials
+
+
+def check_num_trials(num_trials: int) -> None:
+    """Raise ValueError for a number of trials that cannot be."""
+    if num_trials < 2 or num_trials % 2:
+        raise ValueError(
+            f"--num_val_trials is {num_trials}; it must be an even number of at least 2, since "
+            "half of the trials are of each kind."
+        )
 
 
 def write_trials(path: Path, trials: Iterable[Trial]) -> None:

@@ -1,22 +1,17 @@
 """What the preparation of VoxCeleb1 and VoxCeleb2 has in common: archives, lists, sets."""
 
-import argparse
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import get_args
 
 from rich.console import Console
 
-from w2v2_mt.core.trials import Trial
-from w2v2_mt.data.preparation.archives import zip_members
 from w2v2_mt.data.preparation.command_line import StageBars, archive_facts, summary_table
 from w2v2_mt.data.preparation.meta import Sex
-from w2v2_mt.data.preparation.options import Options, add_arguments
+from w2v2_mt.data.preparation.options import Options
 from w2v2_mt.data.preparation.rejections import (
     REJECTED_FILE,
-    Rejection,
     RejectionAccount,
     write_rejections,
 )
@@ -28,58 +23,25 @@ from w2v2_mt.data.preparation.shard_sets import (
     write_shard_set,
 )
 from w2v2_mt.data.preparation.shard_writing import Utterance
-from w2v2_mt.data.preparation.splits import Split, ValSplitMode, split_utterances
+from w2v2_mt.data.preparation.split_options import SplitOptions
+from w2v2_mt.data.preparation.splits import Split, split_utterances
 from w2v2_mt.data.preparation.statistics import write_statistics
-from w2v2_mt.data.preparation.stored_files import ZipMember
+from w2v2_mt.data.preparation.stored_names import StoredNames
+from w2v2_mt.data.preparation.trial_lists import META_PRODUCER
 from w2v2_mt.data.preparation.trials import make_trials, write_trials
-from w2v2_mt.data.preparation.utterance_names import UtteranceName, parse_key, parse_member_name
+from w2v2_mt.data.preparation.utterance_names import UtteranceName, parse_key
 from w2v2_mt.data.preparation.workers import Workers
-from w2v2_mt.data.trials import keys_of_trials
-
-META_PRODUCER = "scripts/download/download_voxceleb_meta.sh"
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplitOptions:
-    """How validation is split off; see `add_split_arguments`."""
-
-    val_split_mode: ValSplitMode
-    val_fraction: float
-    num_val_trials: int
-
-
-@dataclass(frozen=True)
-class StoredNames:
-    """Where each utterance lies, and the files whose utterance lies elsewhere already."""
-
-    members: dict[UtteranceName, ZipMember] = field(default_factory=dict)
-    rejections: list[Rejection] = field(default_factory=list)
-
-    def add_archive(self, archive: Path, *, suffix: str) -> None:
-        """Raises ValueError for an archive that is missing, damaged or unsafe."""
-        if not archive.is_file():
-            raise ValueError(
-                f"there is no archive {archive}; download it as the README says or set DATA_FOLDER."
-            )
-        for member in zip_members(archive, suffixes=(suffix,)):
-            name = parse_member_name(member.name, source=str(archive))
-            if name is None:
-                continue
-            if name in self.members:
-                reason = f"the utterance {name.key} is that of an earlier file."
-                self.rejections.append(Rejection(f"{archive.name}: {member.name}", reason))
-            else:
-                self.members[name] = member
-
-
-def account_of(stored: StoredNames, *, options: Options, work: Path) -> RejectionAccount:
-    """An account of the whole corpus, with what was rejected by its name alone."""
+def account_of(
+    names: Collection[UtteranceName], *, stored: StoredNames, options: Options, work: Path
+) -> RejectionAccount:
+    """An account of the utterances that are wanted, with what is rejected by its name alone."""
+    duplicates = stored.duplicates_of(names)
     account = RejectionAccount(
-        num_files=len(stored.members) + len(stored.rejections),
-        max_share=options.max_rejected,
-        folder=work,
+        num_files=len(names) + len(duplicates), max_share=options.max_rejected, folder=work
     )
-    account.add(stored.rejections)
+    account.add(duplicates)
     return account
 
 
@@ -107,7 +69,7 @@ class SetWriter:
         """Write the shards `<folder name>_shard_%06d.tar` of a set."""
         ordered = sorted(utterances, key=lambda each: place(each.key, seed=self.options.seed))
         with self.bars.stage(name, total=len(ordered), unit="files") as bar:
-            return write_shard_set(
+            shards = write_shard_set(
                 name,
                 ordered,
                 describe=self._described,
@@ -120,6 +82,7 @@ class SetWriter:
                 on_progress=bar.advance,
                 first_index=first_index,
             )
+        return replace(shards, left_out=self.stored.duplicates_of(ordered))
 
     def finish(
         self, folder: Path, shards: ShardSet, further_facts: Mapping[str, object] | None = None
@@ -185,44 +148,6 @@ def chosen_speakers(names: Iterable[UtteranceName], *, options: Options) -> list
     return sorted(names, key=order)[: options.limit]
 
 
-def chosen_trials(trials: Sequence[Trial], *, limit: int | None) -> list[Trial]:
-    """All trials, or with a limit those before one that would need more utterances."""
-    if limit is None:
-        return list(trials)
-    chosen: list[Trial] = []
-    keys: set[str] = set()
-    for trial in trials:
-        keys |= {trial.left_key, trial.right_key}
-        if len(keys) > limit:
-            break
-        chosen.append(trial)
-    return chosen
-
-
-def names_of_trials(
-    trials: Sequence[Trial], *, stored: Collection[UtteranceName], source: Path
-) -> set[UtteranceName]:
-    """The utterances that trials name. Raises ValueError for one that no archive holds."""
-    names = {parse_key(key, source=str(source)) for key in keys_of_trials(trials)}
-    missing = sorted(name for name in names if name not in stored)
-    if missing:
-        raise ValueError(
-            f"{source} names {missing[0].key}, which no archive holds ({len(missing)} such "
-            "utterances in all); get the complete archives."
-        )
-    return names
-
-
-def check_trials_kept(trials: Sequence[Trial], *, kept: Iterable[str], source: Path) -> None:
-    """Raise ValueError where a trial names an utterance that was rejected."""
-    lost = sorted(keys_of_trials(trials).difference(kept))
-    if lost:
-        raise ValueError(
-            f"{source} names {lost[0]}, which is rejected as unfit for use ({len(lost)} such "
-            "utterances in all); get better archives, or a list without it."
-        )
-
-
 def split_of(
     names: Collection[UtteranceName],
     *,
@@ -230,14 +155,19 @@ def split_of(
     split_options: SplitOptions,
     seed: int,
 ) -> Split:
-    """The split of the utterances that are not for testing."""
-    return split_utterances(
+    """The split of the utterances that are not for testing.
+
+    Raises ValueError where it leaves no trials for validation, before any audio has been read.
+    """
+    split = split_utterances(
         names,
         sexes=sexes,
         val_fraction=split_options.val_fraction,
         val_split_mode=split_options.val_split_mode,
         seed=seed,
     )
+    make_trials(split.val, sexes=sexes, num_trials=split_options.num_val_trials, seed=seed)
+    return split
 
 
 def record_of(
@@ -266,37 +196,3 @@ def print_result(title: str, written: Sequence[ShardSet], *, start: float, folde
         Console().print(summary_table(title, written, duration_sec=time.monotonic() - start))
     else:
         print(f"{folder} is there already, made with these options.")
-
-
-def parser_of(description: str, *, num_val_trials: int) -> argparse.ArgumentParser:
-    """The arguments of `Options` and of `SplitOptions`."""
-    parser = argparse.ArgumentParser(description=description)
-    add_arguments(parser)
-    parser.add_argument(
-        "--val_split_mode",
-        choices=get_args(ValSplitMode),
-        default="equal",
-        help="validate on the training speakers, in other videos, or on others (%(default)s)",
-    )
-    parser.add_argument(
-        "--val_fraction",
-        type=float,
-        default=0.01,
-        help="share of the training files that validates (%(default)s; more where a small corpus "
-        "would have no trials)",
-    )
-    parser.add_argument(
-        "--num_val_trials",
-        type=int,
-        default=num_val_trials,
-        help="trials for validation (%(default)s)",
-    )
-    return parser
-
-
-def split_options_from(arguments: argparse.Namespace) -> SplitOptions:
-    return SplitOptions(
-        val_split_mode=arguments.val_split_mode,
-        val_fraction=arguments.val_fraction,
-        num_val_trials=arguments.num_val_trials,
-    )

@@ -7,34 +7,28 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from w2v2_mt.core.keys import speaker_of
 from w2v2_mt.data.preparation.command_line import StageBars, run_command
 from w2v2_mt.data.preparation.meta import read_sexes
-from w2v2_mt.data.preparation.options import options_from
+from w2v2_mt.data.preparation.options import add_arguments, options_from
 from w2v2_mt.data.preparation.shard_sets import ShardSet, check_readable
+from w2v2_mt.data.preparation.split_options import add_split_arguments, split_options_from
 from w2v2_mt.data.preparation.splits import check_no_leakage
+from w2v2_mt.data.preparation.stored_names import StoredNames
+from w2v2_mt.data.preparation.trial_lists import read_trial_list
 from w2v2_mt.data.preparation.trials import write_trials
 from w2v2_mt.data.preparation.voxceleb import (
-    META_PRODUCER,
     SetWriter,
-    StoredNames,
     account_of,
-    check_trials_kept,
     chosen_speakers,
-    chosen_trials,
     finish,
-    names_of_trials,
-    parser_of,
     print_num_trials,
     print_result,
     record_of,
     split_of,
-    split_options_from,
     write_train_and_val,
 )
 from w2v2_mt.data.preparation.workers import Workers
 from w2v2_mt.data.preparation.workspace import produce
-from w2v2_mt.data.trials import keys_of_trials, read_trials
 
 ARCHIVES = ("vox1_dev_wav.zip", "vox1_test_wav.zip")
 SUFFIX = ".wav"
@@ -43,11 +37,12 @@ TEST_TRIALS = "veri_test2.txt"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = parser_of(
-        "Turn the VoxCeleb1 archives in <data_folder>/voxceleb_archives into shards and trials in "
-        "<data_folder>/vox1_shards.",
-        num_val_trials=5000,
+    parser = argparse.ArgumentParser(
+        description="Turn the VoxCeleb1 archives in <data_folder>/voxceleb_archives into shards "
+        "and trials in <data_folder>/vox1_shards."
     )
+    add_arguments(parser)
+    add_split_arguments(parser, num_val_trials=5000)
     return run_command(_prepare, parser.parse_args(arguments))
 
 
@@ -64,23 +59,20 @@ def _prepare(arguments: argparse.Namespace) -> None:
     def fill(work: Path) -> None:
         folder = work / target.name
         sexes = read_sexes(meta_folder / META_FILE)
-        all_trials = read_trials(meta_folder / TEST_TRIALS, producer=META_PRODUCER)
-        test_trials = chosen_trials(all_trials, limit=options.limit)
+        test = read_trial_list(meta_folder / TEST_TRIALS, limit=options.limit)
         stored = StoredNames()
-        for archive in archives:
-            stored.add_archive(archive, suffix=SUFFIX)
-        test = names_of_trials(test_trials, stored=stored.members, source=meta_folder / TEST_TRIALS)
-        # Speakers of the test neither train nor validate, whichever archive they lie in, and also
-        # where a limit leaves out their trials.
-        test_speakers = {speaker_of(key) for key in keys_of_trials(all_trials)}
-        names = [name for name in stored.members if name.speaker_id not in test_speakers]
-        split = split_of(
-            chosen_speakers(names, options=options),
-            sexes=sexes,
-            split_options=split_options,
-            seed=options.seed,
+        dev_archive, test_archive = archives
+        stored.add_archive(dev_archive, suffix=SUFFIX)
+        names = chosen_speakers(stored.members, options=options)
+        stored.add_archive(test_archive, suffix=SUFFIX)
+        test.check_stored(stored.members)
+        split = split_of(names, sexes=sexes, split_options=split_options, seed=options.seed)
+        check_no_leakage(
+            split,
+            tests={TEST_TRIALS: test.listed},
+            val_split_mode=split_options.val_split_mode,
         )
-        check_no_leakage(split, tests={"test": test}, val_split_mode=split_options.val_split_mode)
+        wanted = [*split.train, *split.val, *test.utterances]
         with StageBars() as bars, Workers(options.num_workers) as workers:
             writer = SetWriter(
                 work=work,
@@ -89,17 +81,17 @@ def _prepare(arguments: argparse.Namespace) -> None:
                 options=options,
                 bars=bars,
                 workers=workers,
-                account=account_of(stored, options=options, work=work),
+                account=account_of(wanted, stored=stored, options=options, work=work),
                 written=written,
             )
             write_train_and_val(
                 writer, split, folder=folder, sexes=sexes, split_options=split_options
             )
-            kept = writer.write("test", test, folder=folder / "test")
+            kept = writer.write("test", test.utterances, folder=folder / "test")
             writer.finish(folder / "test", kept)
-        check_trials_kept(test_trials, kept=kept.keys, source=meta_folder / TEST_TRIALS)
-        write_trials(folder / "test" / "test_trials.txt", test_trials)
-        print_num_trials("test", len(test_trials), wanted=len(test_trials))
+        test.check_kept(kept.keys)
+        write_trials(folder / "test" / "test_trials.txt", test.trials)
+        print_num_trials("test", len(test.trials), wanted=len(test.trials))
         sets = {name: folder / name for name in ("train", "val", "test")}
         finish("VoxCeleb1", folder, writer, sets=sets)
 

@@ -13,33 +13,28 @@ from w2v2_mt.data.preparation import voxceleb1
 from w2v2_mt.data.preparation.command_line import StageBars, run_command
 from w2v2_mt.data.preparation.ffmpeg import check_ffmpeg
 from w2v2_mt.data.preparation.meta import read_sexes
-from w2v2_mt.data.preparation.options import options_from
+from w2v2_mt.data.preparation.options import add_arguments, options_from
 from w2v2_mt.data.preparation.shard_sets import ShardSet, check_readable, write_facts
 from w2v2_mt.data.preparation.shard_writing import FFMPEG_SUFFIX, ShardReport
+from w2v2_mt.data.preparation.split_options import add_split_arguments, split_options_from
 from w2v2_mt.data.preparation.splits import check_no_leakage
+from w2v2_mt.data.preparation.stored_names import StoredNames
+from w2v2_mt.data.preparation.trial_lists import read_trial_list
 from w2v2_mt.data.preparation.trials import write_trials
 from w2v2_mt.data.preparation.utterance_names import UtteranceName
 from w2v2_mt.data.preparation.voxceleb import (
-    META_PRODUCER,
     SetWriter,
-    StoredNames,
     account_of,
-    check_trials_kept,
     chosen_speakers,
-    chosen_trials,
     finish,
-    names_of_trials,
-    parser_of,
     print_num_trials,
     print_result,
     record_of,
     split_of,
-    split_options_from,
     write_train_and_val,
 )
 from w2v2_mt.data.preparation.workers import Workers
 from w2v2_mt.data.preparation.workspace import produce
-from w2v2_mt.data.trials import read_trials
 
 SPEAKER_FILE = "vox2_meta.csv"
 MAIN, ALL, HARD = "vox2_shards", "vox2_shards_all", "vox2_shards_hard"
@@ -48,14 +43,15 @@ TESTS = {MAIN: voxceleb1.TEST_TRIALS, ALL: "list_test_all2.txt", HARD: "list_tes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = parser_of(
-        "Turn the VoxCeleb2 archives in <data_folder>/voxceleb_archives into shards for training "
-        f"and validation in <data_folder>/{MAIN}, and those of VoxCeleb1 into the original, "
-        f"extended and hard test in {MAIN}/test, {ALL}/test and {HARD}/test. Each VoxCeleb2 "
-        "archive is vox2_<part>_wav.zip where that exists, and vox2_<part>_aac.zip otherwise, "
-        "which needs ffmpeg.",
-        num_val_trials=30_000,
+    parser = argparse.ArgumentParser(
+        description="Turn the VoxCeleb2 archives in <data_folder>/voxceleb_archives into shards "
+        f"for training and validation in <data_folder>/{MAIN}, and those of VoxCeleb1 into the "
+        f"original, extended and hard test in {MAIN}/test, {ALL}/test and {HARD}/test. Each "
+        "VoxCeleb2 archive is vox2_<part>_wav.zip where that exists, and vox2_<part>_aac.zip "
+        "otherwise, which needs ffmpeg."
     )
+    add_arguments(parser)
+    add_split_arguments(parser, num_val_trials=30_000)
     parser.add_argument(
         "--with_test_part",
         action="store_true",
@@ -81,9 +77,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
     def fill(work: Path) -> None:
         sexes = read_sexes(meta_folder / SPEAKER_FILE)
-        trials = {
-            folder: chosen_trials(read_trials(path, producer=META_PRODUCER), limit=options.limit)
-            for folder, path in lists.items()
+        tests = {
+            folder: read_trial_list(path, limit=options.limit) for folder, path in lists.items()
         }
         stored = StoredNames()
         for archive in train_archives:
@@ -91,16 +86,16 @@ def _prepare(arguments: argparse.Namespace) -> None:
         names = chosen_speakers(stored.members, options=options)
         for archive in test_archives:
             stored.add_archive(archive, suffix=voxceleb1.SUFFIX)
-        tests = {
-            folder: names_of_trials(trials[folder], stored=stored.members, source=path)
-            for folder, path in lists.items()
-        }
+        for test in tests.values():
+            test.check_stored(stored.members)
         split = split_of(names, sexes=sexes, split_options=split_options, seed=options.seed)
         check_no_leakage(
             split,
-            tests={lists[folder].name: test for folder, test in tests.items()},
+            tests={test.path.name: test.listed for test in tests.values()},
             val_split_mode=split_options.val_split_mode,
         )
+        tested = {folder: test.utterances for folder, test in tests.items()}
+        wanted = [*split.train, *split.val, *set[UtteranceName]().union(*tested.values())]
         with StageBars() as bars, Workers(options.num_workers) as workers:
             writer = SetWriter(
                 work=work,
@@ -109,18 +104,18 @@ def _prepare(arguments: argparse.Namespace) -> None:
                 options=options,
                 bars=bars,
                 workers=workers,
-                account=account_of(stored, options=options, work=work),
+                account=account_of(wanted, stored=stored, options=options, work=work),
                 written=written,
             )
             write_train_and_val(
                 writer, split, folder=work / MAIN, sexes=sexes, split_options=split_options
             )
-            _write_tests(writer, tests, work=work)
+            _write_tests(writer, tested, work=work)
         kept = [key for each in written for key in each.keys]
-        for folder, path in lists.items():
-            check_trials_kept(trials[folder], kept=kept, source=path)
-            write_trials(work / folder / "test" / "test_trials.txt", trials[folder])
-            print_num_trials(f"{folder}/test", len(trials[folder]), wanted=len(trials[folder]))
+        for folder, test in tests.items():
+            test.check_kept(kept)
+            write_trials(work / folder / "test" / "test_trials.txt", test.trials)
+            print_num_trials(f"{folder}/test", len(test.trials), wanted=len(test.trials))
         sets = {
             "train": work / MAIN / "train",
             "val": work / MAIN / "val",
@@ -161,7 +156,8 @@ def _write_tests(writer: SetWriter, tests: Mapping[str, set[UtteranceName]], *, 
     """Write each utterance once: the shards of those that several tests name lie in the folder of
     the first of these tests, and the folders of the others link there."""
     groups: dict[tuple[str, ...], list[UtteranceName]] = {}
-    for utterance in sorted(set[UtteranceName]().union(*tests.values())):
+    utterances = sorted(set[UtteranceName]().union(*tests.values()))
+    for utterance in utterances:
         sharing = tuple(folder for folder in TESTS if utterance in tests[folder])
         groups.setdefault(sharing, []).append(utterance)
     tested: dict[str, dict[str, ShardReport]] = {folder: {} for folder in TESTS}
@@ -182,9 +178,9 @@ def _write_tests(writer: SetWriter, tests: Mapping[str, set[UtteranceName]], *, 
             link.unlink(missing_ok=True)
             link.symlink_to(Path("..", "..", sharing[0], "test", shard))
     for folder, reports in tested.items():
-        shards = ShardSet("test", reports)
+        shards = ShardSet("test", reports, writer.stored.duplicates_of(tests[folder]))
         write_facts(work / folder / "test", shards, options=writer.options, further_facts={})
-    writer.written.append(ShardSet("test", everything))
+    writer.written.append(ShardSet("test", everything, writer.stored.duplicates_of(utterances)))
 
 
 if __name__ == "__main__":
