@@ -71,6 +71,19 @@ def test_each_entry_point_has_its_task_and_its_dev_metric(
     assert (job.dev_metric, job.num_speakers) == (dev_metric, num_speakers)
 
 
+@pytest.mark.parametrize("config_name", ["train_speech", "train_mt_speaker_speech"])
+def test_the_decoder_of_a_test_is_the_chosen_one(small_config, config_name, tmp_path):
+    assert (
+        build_job(small_config(config_name), config_name).task.speech_evaluation.beam_search is None
+    )
+    config = small_config(config_name, "evaluation.decoder=beam", "evaluation.beam_search.width=7")
+    beam_search = build_job(config, config_name).task.speech_evaluation.beam_search
+    assert (beam_search.width, beam_search.language_model_weight) == (7, 0.5)
+    config["evaluation"]["beam_search"]["language_model_path"] = str(tmp_path / "lm.arpa")
+    with pytest.raises(ValueError, match=r"there is no language model .*lm\.arpa"):
+        build_job(config, config_name)
+
+
 def test_the_classes_of_a_network_are_those_of_the_data(small_config):
     job = build_job(small_config("train_mt_speaker_speech"), "train_mt_speaker_speech")
     network = job.task.network

@@ -85,11 +85,11 @@ class BeamSearch:
         Raises ValueError for a file that is no language model of words in these letters.
         """
         self._tokenizer = tokenizer
-        self._width = width
+        self.width = width
         self._min_log_probability = (
             math.log(min_letter_probability) if min_letter_probability > 0 else _IMPOSSIBLE
         )
-        self._weight = language_model_weight
+        self.language_model_weight = language_model_weight
         self._word_bonus = word_bonus
         self._model: NgramModel | None = None
         if language_model_path is not None:
@@ -166,9 +166,9 @@ class BeamSearch:
         return extended
 
     def _pruned(self, hypotheses: dict[str, _Hypothesis]) -> dict[str, _Hypothesis]:
-        if len(hypotheses) <= self._width:
+        if len(hypotheses) <= self.width:
             return hypotheses
-        best = heapq.nlargest(self._width, hypotheses.items(), key=lambda item: item[1].rank)
+        best = heapq.nlargest(self.width, hypotheses.items(), key=lambda item: item[1].rank)
         return dict(best)
 
     def _best(self, beam: dict[str, _Hypothesis]) -> str:
@@ -181,7 +181,7 @@ class BeamSearch:
             )
             worth = words.whole
             if self._model is not None:
-                worth += self._weight * self._model.end_log_probability(words.context)
+                worth += self.language_model_weight * self._model.end_log_probability(words.context)
             text = text.rstrip()
             worths[text] = worth
             log_probabilities[text] = _log_sum(
@@ -197,14 +197,14 @@ class BeamSearch:
         whole = words.whole + self._word_bonus
         if self._model is None:
             return _Words(whole)
-        whole += self._weight * self._model.log_probability(words.part, words.context)
+        whole += self.language_model_weight * self._model.log_probability(words.part, words.context)
         return _Words(whole, context=self._model.next_context(words.part, words.context))
 
     def _guess(self, part: str) -> float:
         if self._model is None:
             return self._word_bonus
         likeliest = self._beginnings.get(part, self._unknown)
-        return self._word_bonus + self._weight * likeliest
+        return self._word_bonus + self.language_model_weight * likeliest
 
 
 def _beginnings(model: NgramModel, letters: set[str]) -> dict[str, float]:
