@@ -23,7 +23,7 @@ import numpy as np
 from default_settings import default_settings
 from torch.utils.data import DataLoader
 
-from w2v2_mt.app.build import instantiate
+from w2v2_mt.app.instantiation import instantiate
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.core.units import SAMPLE_RATE_HZ, samples_from_seconds, seconds_from_samples
 from w2v2_mt.data.batching import fixed_size_batches
@@ -95,6 +95,8 @@ def training_loader(task: str, settings: dict[str, Any]) -> DataLoader[Any]:
     parts = {name: instantiate(node) for name, node in pipeline.items()}
     if task == "speech":
         parts["tokenizer"] = instantiate(settings["speech"]["tokenizer"])
+    else:
+        parts |= {"test_durations_sec": [], "num_cohort_utterances": None}
     loading = instantiate(settings[task]["dataloader"])
     data = instantiate(settings["data"][task], loading=loading, seed=settings["seed"], **parts)
     return data.train_dataloader()
