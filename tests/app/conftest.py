@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,11 @@ SMALL_BATCHES = {
         "speaker.dataloader.train_batch_size=4",
         "speaker.pipeline.selector_train.desired_chunk_length_sec=0.5",
     ],
+}
+SCRIPTS = {
+    "train_speech": "run_speech.py",
+    "train_speaker": "run_speaker.py",
+    "train_mt_speaker_speech": "run_mt_speech_speaker.py",
 }
 SMALL_BATCHES["train_mt_speaker_speech"] = [
     *SMALL_BATCHES["train_speech"],
@@ -76,3 +84,34 @@ def small_config(small_overrides: Callable[..., list[str]]) -> Callable[..., dic
         return checked(composed, config_name)
 
     return config
+
+
+@pytest.fixture
+def start_command(small_overrides: Callable[..., list[str]]) -> Callable[..., subprocess.Popen]:
+    """Starts the command of a run of a few steps in a folder, with more overrides behind it."""
+
+    def start(folder: Path, config_name: str, *more: str) -> subprocess.Popen:
+        arguments = small_overrides(config_name, f"hydra.run.dir={folder}", *more)
+        return subprocess.Popen(
+            [sys.executable, SCRIPTS[config_name], *arguments],
+            cwd=PROJECT_FOLDER,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def run_command(start_command: Callable[..., subprocess.Popen]) -> Callable[..., str]:
+    """The same to its end, which has to be a good one; gives what was printed."""
+
+    def run(folder: Path, config_name: str, *more: str) -> str:
+        process = start_command(folder, config_name, *more)
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, output + errors
+        return output
+
+    return run

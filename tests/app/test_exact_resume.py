@@ -1,7 +1,5 @@
 """A run that is stopped and started again is, to the last bit, the run that was not stopped."""
 
-import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 import w2v2_mt.app.run
+from tests.app.left_in_folder import metrics_of, rows_of
 from w2v2_mt.app.run import run
 
 STEPS = ["trainer.max_steps=8", "trainer.val_check_interval=2"]
@@ -46,21 +45,6 @@ def start(small_config, monkeypatch):
             run(config, config_name=config_name, folder=folder, overrides=overrides)
 
     return start_run
-
-
-def rows_of(folder: Path) -> list[dict[str, str]]:
-    """What was logged, but for the memory that was taken."""
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        {name: value for name, value in row.items() if value and "memory" not in name}
-        for row in rows
-    ]
-
-
-def metrics_of(folder: Path) -> dict[str, Any]:
-    metrics = json.loads((folder / "metrics.json").read_text())
-    return {**metrics, "tested_checkpoint": Path(metrics["tested_checkpoint"]).name}
 
 
 @pytest.mark.parametrize("config_name", CONFIG_NAMES)

@@ -51,10 +51,19 @@ def _csv_logger(folder: Path, *, num_steps_done: int) -> CSVLogger:
     rows = []
     if path.exists():
         with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["step"]) < num_steps_done]
+            rows = [
+                row
+                for row in csv.DictReader(file)
+                if int(row["step"]) < num_steps_done and not _is_of_test(row)
+            ]
     logger = CSVLogger(save_dir=folder, name="", version="", flush_logs_every_n_steps=10)
     _take_over(rows, logger)
     return logger
+
+
+def _is_of_test(row: dict[str, str]) -> bool:
+    """The test comes last and is made again."""
+    return any(value and name.startswith("test_") for name, value in row.items())
 
 
 @rank_zero_only
