@@ -80,7 +80,7 @@ class VoxCelebData(LightningDataModule):
         loading: SpeakerLoading,
         selector_train: ChunkSelector,
         normaliser: NormaliseWaveform,
-        test_durations_sec: Sequence[float],
+        test_durations_sec: list[float],
         num_cohort_utterances: int | None,
         seed: int,
     ) -> None:
