@@ -16,7 +16,7 @@ CONFIG_FOLDER = PROJECT_FOLDER / "config"
 FILES = sorted(
     str(path.relative_to(CONFIG_FOLDER).with_suffix("")) for path in CONFIG_FOLDER.rglob("*.yaml")
 )
-NUM_FILES = 54
+NUM_FILES = 55
 
 SPEECH, SPEAKER, BOTH = "train_speech", "train_speaker", "train_mt_speaker_speech"
 ENTRY_POINTS = {
@@ -61,7 +61,7 @@ GROUPS = {
     "speaker/dataloader": "speaker",
     "speaker/pipeline": "base_wav_chunked",
     "trainer": "trainer debug_trainer",
-    "hydra/launcher": "slurm slurm_11vram slurm_24vram slurm_snellius",
+    "hydra/launcher": "local slurm slurm_11vram slurm_24vram slurm_snellius",
 }
 """Options that published commands, and commands of users, may name."""
 
@@ -98,7 +98,7 @@ def test_a_file_composes_to_settings_that_pass_the_check(file):
             config = hydra.compose(name, choice(file), return_hydra_config=True)
             if file.startswith("hydra/launcher/"):
                 launcher = hydra.utils.instantiate(config.hydra.launcher)
-                assert type(launcher).__name__ == "SlurmLauncher"
+                assert type(launcher).__name__ == "SweepLauncher"
             with open_dict(config):
                 del config["hydra"]
             checked(config, name)

@@ -10,6 +10,7 @@ from hydra.utils import get_object
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from w2v2_mt.app.callbacks import StopWhenAllStalled
+from w2v2_mt.app.dev_metric import dev_metric, word_error_rates
 from w2v2_mt.app.instantiation import Config, instantiate
 from w2v2_mt.app.trained import TrainedNetwork
 from w2v2_mt.core.letters import LetterStatistics
@@ -31,8 +32,6 @@ from w2v2_mt.tasks.trial_scoring import TrialScoring
 
 Task = SpeechTask | SpeakerTask | MultiTask
 
-_SPEECH_DEV_METRIC = "val_wer_other"
-"""Or that of the last validation set, where none is called "other"."""
 _SPEAKER_METRICS = ("val_eer", "val_eer_threshold", "val_speaker_acc", "val_loss_speaker")
 
 
@@ -125,7 +124,7 @@ def _speech_job(config: Config, trained: TrainedNetwork | None) -> Job:
     check_blank({"optim.loss.blank_index": config["optim"]["loss"]["blank_index"]}, tokenizer)
     data = _speech_data(config, config["data"], tokenizer)
     rates = _word_error_rates(config["data"], setting="data")
-    dev_metric = _SPEECH_DEV_METRIC if _SPEECH_DEV_METRIC in rates else rates[-1]
+    monitor = dev_metric("train_speech", config["data"])
     network: Any = trained and trained.network
     if trained is None:
         network = instantiate(
@@ -137,13 +136,13 @@ def _speech_job(config: Config, trained: TrainedNetwork | None) -> Job:
         network=network,
         loss=instantiate(config["optim"]["loss"]),
         tokenizer=tokenizer,
-        optimisation=_optimisation(config, monitor=dev_metric),
+        optimisation=_optimisation(config, monitor=monitor),
         beam_search=_beam_search(config, tokenizer),
     )
     return Job(
         task=task,
         data=data,
-        dev_metric=dev_metric,
+        dev_metric=monitor,
         other_dev_metrics=(*rates, *(f"val_loss_{name}" for name in config["data"]["val_sets"])),
         num_speakers=None,
         tokenizer=tokenizer,
@@ -241,7 +240,7 @@ def _word_error_rates(data: Config, *, setting: str) -> tuple[str, ...]:
     """What the validation sets of a speech corpus are measured by, in their order."""
     if not data["val_sets"]:
         raise ValueError(f"{setting}.val_sets is empty; name a set, such as {{other: dev_other}}.")
-    return tuple(f"val_wer_{name}" for name in data["val_sets"])
+    return word_error_rates(data)
 
 
 def _speech_data(config: Config, node: Config, tokenizer: LetterTokenizer) -> LibriSpeechData:

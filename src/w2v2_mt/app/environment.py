@@ -34,6 +34,9 @@ def load_environment() -> None:
         # All jobs of a sweep, on whatever machine, derive their names from the same number.
         _NAME_SEED: str(random.SystemRandom().getrandbits(48)),
     }
+    for name in [name for name in os.environ if name.startswith("CLUSTER_")]:
+        if not os.environ[name]:
+            del os.environ[name]  # The settings of the launchers have the defaults.
     for name, value in defaults.items():
         if not os.environ.get(name):
             os.environ[name] = value

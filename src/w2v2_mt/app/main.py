@@ -42,7 +42,9 @@ def _job_number() -> int | None:
     if not HydraConfig.initialized():
         return None
     settings = HydraConfig.get()
-    return int(settings.job.num) if settings.mode == RunMode.MULTIRUN else None
+    if settings.mode != RunMode.MULTIRUN or OmegaConf.is_missing(settings.job, "num"):
+        return None
+    return int(settings.job.num)
 
 
 OmegaConf.register_new_resolver(
@@ -115,6 +117,13 @@ def job(config: DictConfig) -> float | None:
     trace.unlink(missing_ok=True)  # Of an earlier attempt in the same folder.
     try:
         resolved = checked(config, config_name)
+        if settings.mode == RunMode.MULTIRUN:
+            from w2v2_mt.app.finished import finished_objective
+
+            is_finished, objective = finished_objective(folder, resolved, config_name)
+            if is_finished:
+                print(f"finished before: {folder}")
+                return objective
         arguments = {
             "config": resolved,
             "config_name": config_name,
@@ -134,6 +143,9 @@ def job(config: DictConfig) -> float | None:
         if settings.mode == RunMode.MULTIRUN:
             raise  # A launcher must learn that this job failed, and may go on with the next.
         sys.exit(1)
+    except Exception:
+        trace.write_text(traceback.format_exc())
+        raise
 
 
 def _run(**arguments: Any) -> float | None:

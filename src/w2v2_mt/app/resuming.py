@@ -1,6 +1,6 @@
 """Going on in the folder of a run: only with the settings that the run was started with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,15 @@ from w2v2_mt.app.value_types import shown
 Config = dict[str, Any]
 
 _PLACES = ("data_folder", "temp_folder", "log_folder")
-_MAY_DIFFER = (
+_NAMES_AND_PLACES = (
     *_PLACES,
-    # What a run is called and shows, and what it does beside training.
     "project_name",
     "experiment_name",
     "tag",
+)
+_MAY_DIFFER = (
+    *_NAMES_AND_PLACES,
+    # What a run shows, and what it does beside training.
     "use_wandb",
     "trainer.enable_progress_bar",
     "trainer.log_every_n_steps",
@@ -55,12 +58,7 @@ def check_same_settings(config: Config, previous: Config, *, last: Path) -> None
     if not config["fit_model"]:
         may_differ.append("load_network_from_checkpoint")
     before, now = _flat(previous), _flat(config)
-    keys = [
-        key
-        for key in dict.fromkeys([*now, *before])
-        if before.get(key, _ABSENT) != now.get(key, _ABSENT)
-        and not any(fnmatch(key, pattern) for pattern in may_differ)
-    ]
+    keys = _differing(now, before, may_differ)
     if keys:
         named = [f"{key}={_told(before, key)} (now {_told(now, key)})" for key in keys[:_NUM_NAMED]]
         if len(keys) > _NUM_NAMED:
@@ -70,6 +68,20 @@ def check_same_settings(config: Config, previous: Config, *, last: Path) -> None
             "settings (config.yaml), or begin another run in another folder, from these weights "
             f"with load_network_from_checkpoint={last}."
         )
+
+
+def same_settings(config: Config, previous: Config) -> bool:
+    """Whether nothing but names and places differs."""
+    return not _differing(_flat(config), _flat(previous), _NAMES_AND_PLACES)
+
+
+def _differing(now: Config, before: Config, may_differ: Sequence[str]) -> list[str]:
+    return [
+        key
+        for key in dict.fromkeys([*now, *before])
+        if before.get(key, _ABSENT) != now.get(key, _ABSENT)
+        and not any(fnmatch(key, pattern) for pattern in may_differ)
+    ]
 
 
 _ABSENT = object()

@@ -20,6 +20,7 @@ from w2v2_mt.app.report.run_report import write_report
 from w2v2_mt.app.resuming import check_same_settings
 from w2v2_mt.app.run_folder import METRICS_FILE
 from w2v2_mt.app.saving import latest_checkpoint
+from w2v2_mt.app.stopping import StopOnSignal
 from w2v2_mt.app.testing import settings_of_test
 from w2v2_mt.app.tracking import build_loggers
 from w2v2_mt.app.trained import load_trained
@@ -37,8 +38,20 @@ def run(
 
     Raises:
         ValueError: settings, data or weights do not allow the run.
+        SystemExit: a signal asked it to stop, and it was saved.
     """
     _quieten()
+    with StopOnSignal() as stop_on_signal:
+        return _run(config, config_name, folder, overrides, stop_on_signal)
+
+
+def _run(
+    config: dict[str, Any],
+    config_name: str,
+    folder: Path,
+    overrides: Sequence[str],
+    stop_on_signal: StopOnSignal,
+) -> float | None:
     last = latest_checkpoint(folder)
     num_steps_done = 0 if last is None else _num_steps_done(last, config, config_name)
     if config["fit_model"] and last is None and (folder / METRICS_FILE).exists():
@@ -80,6 +93,7 @@ def run(
             ValidationLines(),
             RunRecord(record),
             RandomStates(),
+            stop_on_signal,
         ],
     )
 
@@ -174,5 +188,6 @@ def _quieten() -> None:
         ".*in eval mode at the start of training.*",  # A frozen trunk is meant to be.
         ".*LeafSpec.*is deprecated.*",
         ".*IterableDataset.*",
+        ".*`srun` command is available.*",  # A run outside of a job is meant to be one.
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
@@ -64,6 +65,8 @@ def build_trainer(
     # Into a file, a bar would write its last state over and over.
     shows_bar = enable_progress_bar and sys.stdout.isatty()
     bar = [RichProgressBar()] if shows_bar else []
+    # The launcher queues a job again (stopping.py); Lightning would do it a second time.
+    environments = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     return pl.Trainer(
         default_root_dir=folder,
         accelerator="gpu" if gpus else "cpu",
@@ -91,7 +94,7 @@ def build_trainer(
         log_every_n_steps=log_every_n_steps,
         gradient_clip_val=gradient_clip_val,
         logger=list(loggers),
-        plugins=[WholeFiles()],
+        plugins=[WholeFiles(), *environments],
         callbacks=[*callbacks, *bar],
         enable_progress_bar=shows_bar,
         enable_model_summary=False,

@@ -1,0 +1,29 @@
+"""A job of a sweep that was finished before, and what it returned: it is not done a second time."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from w2v2_mt.app.dev_metric import dev_metric
+from w2v2_mt.app.resuming import same_settings
+from w2v2_mt.app.run_folder import METRICS_FILE
+
+
+def finished_objective(
+    folder: Path, config: dict[str, Any], config_name: str
+) -> tuple[bool, float | None]:
+    """Whether the folder holds the result of a run with these settings, and its dev score.
+
+    The score is None where nothing was trained. Settings that are not of that run (a larger
+    step_limit, another test set) make it unfinished: the run then says what goes on from there.
+    """
+    try:
+        metrics = json.loads((folder / METRICS_FILE).read_text())
+        previous = yaml.safe_load((folder / "config.yaml").read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return False, None
+    if not same_settings(config, previous):
+        return False, None
+    return True, metrics[dev_metric(config_name, config["data"])] if config["fit_model"] else None

@@ -1,0 +1,165 @@
+"""Sweeps on a real SLURM: arrays, signals, queueing again, failures."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.readme_commands import PROJECT_FOLDER
+from tests.slurm.cluster import PARTITION, answer, running_cluster, what_is_missing
+
+MT = "run_mt_speech_speaker.py"
+SPEAKER = "run_speaker.py"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    problem = what_is_missing()
+    if problem is not None:
+        pytest.skip(problem)
+    with running_cluster(tmp_path_factory.mktemp("slurm")):
+        yield
+
+
+@pytest.fixture
+def start(cluster, smoke_data_folder, tmp_path) -> Iterator[Callable]:
+    """Starts a sweep from another folder than the project's, and does not wait for it."""
+    started: list[subprocess.Popen] = []
+
+    def start_sweep(script: str, folder: Path, *overrides: str) -> subprocess.Popen:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir(exist_ok=True)
+        environment = {
+            **os.environ,
+            "DATA_FOLDER": str(smoke_data_folder),
+            "LOG_FOLDER": str(tmp_path / "logs"),
+            "TEMP_FOLDER": str(tmp_path / "temp"),
+            "NUM_GPUS": "0",
+            "OMP_NUM_THREADS": "1",
+            "CLUSTER_PARTITION": PARTITION,
+            "CLUSTER_ACCOUNT": "",
+            "CLUSTER_CPUS_PER_TASK": "1",
+            "CLUSTER_MEM_GB": "2",
+            "CLUSTER_TIMEOUT_MIN": "20",
+            "CLUSTER_ARRAY_PARALLELISM": "2",
+        }
+        arguments = [
+            *("-m", "hydra/launcher=slurm", f"hydra.sweep.dir={folder}"),
+            "hydra.launcher.signal_delay_s=60",
+            *overrides,
+        ]
+        process = subprocess.Popen(
+            [sys.executable, str(PROJECT_FOLDER / script), *arguments],
+            env=environment,
+            cwd=elsewhere,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start_sweep
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    answer("scancel", f"--partition={PARTITION}")
+
+
+def wait_for(is_true: Callable[[], object], what: str, limit_sec: float = 120) -> None:
+    deadline = time.monotonic() + limit_sec
+    while not is_true():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.2)
+
+
+def output_of(folder: Path) -> str:
+    return "".join(path.read_text() for path in sorted(folder.glob(".submitit/*/*_log.*")))
+
+
+def test_a_sweep_of_two_axes_leaves_four_results_and_is_not_done_twice(start, tmp_path):
+    command = (
+        *(MT, tmp_path / "sweep", "+experiment=multi_task_2heads_vanilla", "data=mt_vox1_libri"),
+        *("optim.loss.scale_method=static,dwa", "network.stat_pooling_type=mean,first+cls"),
+        "+debug=smoke",
+    )
+    sweep = start(*command)
+    at_a_time = set()
+    while sweep.poll() is None:
+        running = answer("squeue", "-h", "-r", "-t", "running", "-o", "%i %b")
+        at_a_time.add(len(running.splitlines()))
+        assert "gpu" not in running
+        time.sleep(0.2)
+    printed = sweep.stdout.read()
+    assert sweep.returncode == 0, printed + output_of(tmp_path / "sweep")
+    assert max(at_a_time) == 2
+    expected = [
+        (method, pooling) for method in ("static", "dwa") for pooling in ("mean", "first+cls")
+    ]
+    for number, (method, pooling) in enumerate(expected):
+        folder = tmp_path / "sweep" / str(number)
+        assert json.loads((folder / "metrics.json").read_text())["tested_step"] == 2
+        overrides = (folder / "overrides").read_text().splitlines()
+        assert f"optim.loss.scale_method={method}" in overrides
+        assert f"network.stat_pooling_type={pooling}" in overrides
+    table = (tmp_path / "sweep" / "jobs.tsv").read_text().splitlines()
+    array = table[1].split("\t")[1].split("_")[0]
+    assert [line.split("\t")[:2] for line in table[1:]] == [
+        [str(number), f"{array}_{number}"] for number in range(4)
+    ]
+
+    (tmp_path / "sweep" / "2" / "metrics.json").unlink()
+    (tmp_path / "sweep" / "2" / "config.yaml").unlink()
+    again = start(*command)
+    printed, _ = again.communicate()
+    assert again.returncode == 0, printed
+    assert len(re.findall(r"^#\d \(finished before\)", printed, flags=re.MULTILINE)) == 3
+    assert re.search(r"^#2 is job \d+: ", printed, flags=re.MULTILINE)
+    assert (tmp_path / "sweep" / "2" / "metrics.json").exists()
+
+
+def test_a_job_that_fails_does_not_stop_the_others_and_its_error_is_in_one_file(start, tmp_path):
+    folder = tmp_path / "sweep"
+    sweep = start(
+        *(SPEAKER, folder, "+experiment=baseline_speaker_mean", "data=voxceleb1"),
+        *("load_network_from_checkpoint=/nowhere.ckpt,null", "+debug=smoke"),
+    )
+    printed, _ = sweep.communicate()
+    assert sweep.returncode == 1
+    assert f"1 of 2 jobs failed (#0); their errors are in {folder}/errors.txt" in printed
+    assert "Traceback" not in printed
+    errors = (folder / "errors.txt").read_text()
+    assert "ValueError: there is no checkpoint /nowhere.ckpt" in errors
+    assert not (folder / "0" / "metrics.json").exists()
+    assert (folder / "1" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("how", ["USR2", "requeue"])
+def test_a_job_that_is_stopped_goes_on_from_its_last_step(start, tmp_path, how):
+    folder = tmp_path / "sweep"
+    sweep = start(
+        *(SPEAKER, folder, "+experiment=baseline_speaker_mean", "data=voxceleb1", "+debug=smoke"),
+        *("trainer.max_steps=24", "trainer.step_limit=null", "trainer.val_check_interval=24"),
+        *("network.num_frozen_steps=1", "speaker.dataloader.train_batch_size=8"),
+    )
+    rows = folder / "0" / "metrics.csv"
+    wait_for(lambda: rows.exists() and len(rows.read_text().splitlines()) > 1, "a few steps")
+    job = answer("squeue", "-h", "-o", "%i").split()[0]
+    if how == "USR2":
+        answer("scancel", "--signal=USR2", job)
+    else:
+        answer("scontrol", "requeue", job)
+    printed, _ = sweep.communicate()
+    output = output_of(folder)
+    assert sweep.returncode == 0, printed + output
+    (stopped,) = re.findall(r"stopped after step (\d+)", output)
+    (going_on,) = re.findall(r"going on from step (\d+)", output)
+    assert 0 < int(stopped) == int(going_on) < 24
+    assert json.loads((folder / "0" / "metrics.json").read_text())["tested_step"] == 24
