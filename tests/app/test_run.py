@@ -391,7 +391,6 @@ def test_a_result_is_not_replaced_by_another_run(start, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["run_lr_range_test=true"], "run_lr_range_test=true is not available in this version"),
         (
             ["load_network_from_checkpoint=/no/file"],
             "no checkpoint /no/file; name a complete one of",

@@ -37,6 +37,8 @@ def small_trainer(folder, **changes):
         "accumulate_grad_batches": 1,
         "log_every_n_steps": 1,
         "gradient_clip_val": None,
+        "skip_non_finite": False,
+        "overfit_batches": None,
         "precision": "auto",
         "gpus": 0,
         "devices": None,

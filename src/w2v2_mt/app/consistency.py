@@ -30,11 +30,6 @@ def check_consistency(config: Config) -> None:
         raise ConfigError("\n".join(problems))
 
 
-def _range_test(config: Config) -> Iterator[str]:
-    if config["run_lr_range_test"]:
-        yield "run_lr_range_test=true is not available in this version; set it to false."
-
-
 def _unvalidated_steps(config: Config) -> Iterator[str]:
     trainer = config["trainer"]
     max_steps, interval = trainer["max_steps"], trainer["val_check_interval"]
@@ -127,7 +122,6 @@ def _gradients_of_a_frozen_trunk(config: Config) -> Iterator[str]:
 
 
 _CHECKS = (
-    _range_test,
     _unvalidated_steps,
     _devices,
     _stages_of_schedule,

@@ -21,7 +21,7 @@ class RandomStates(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Every process calls it, as all of them save together."""
-        return {"states": gathered_from_processes(_states())}
+        return {"states": gathered_from_processes(random_states())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.states = state_dict["states"]
@@ -29,11 +29,11 @@ class RandomStates(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         states, self.states = self.states, None
         if states is not None and len(states) == trainer.world_size:
-            _set_states(states[trainer.global_rank])
+            set_random_states(states[trainer.global_rank])
 
 
-def _states() -> dict[str, Any]:
-    """Of types that a checkpoint may hold, which numpy arrays are not."""
+def random_states() -> dict[str, Any]:
+    """Those of this process, of types that a checkpoint may hold, which numpy arrays are not."""
     numpy_state: Any = np.random.get_state(legacy=False)
     generator = numpy_state["state"]
     keys = torch.from_numpy(generator["key"].astype(np.int64))
@@ -45,7 +45,8 @@ def _states() -> dict[str, Any]:
     }
 
 
-def _set_states(states: dict[str, Any]) -> None:
+def set_random_states(states: dict[str, Any]) -> None:
+    """Give back what `random_states` returned."""
     torch.set_rng_state(states["torch"])
     if len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])

@@ -14,6 +14,7 @@ from w2v2_mt.app.build import Job, build_job
 from w2v2_mt.app.callbacks import RunRecord, ValidationLines
 from w2v2_mt.app.checkpoints import CHECKPOINT_FOLDER, RECORD_KEY, load_network, read_checkpoint
 from w2v2_mt.app.instantiation import instantiate
+from w2v2_mt.app.lr_range import run_range_test
 from w2v2_mt.app.random_states import RandomStates
 from w2v2_mt.app.record import write_metrics, write_setting, write_test_outputs
 from w2v2_mt.app.report.run_report import write_report
@@ -102,6 +103,8 @@ def _run(
         torch.manual_seed(config["seed"] + trainer.global_rank)
     if started_from is not None:
         load_network(job.task, Path(started_from))
+    if config["run_lr_range_test"] and last is None:
+        run_range_test(job, config, folder)
     if config["fit_model"]:
         if last is not None:
             log.info(f"going on from step {num_steps_done} ({last})")

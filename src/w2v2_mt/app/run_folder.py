@@ -19,6 +19,7 @@ CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides"
 ENVIRONMENT_FILE = "environment.json"
 ERROR_FILE = "error.txt"
+LR_RANGE_FILE = "lr_range.json"
 
 MetricValue = float | int | str | None
 Points = list[tuple[int, float]]
@@ -102,6 +103,11 @@ class RunFolder:
             except (KeyError, TypeError, ValueError) as error:
                 raise _unreadable(path, f"has a line that is not understood ({error!r})") from error
         return {name: sorted(points, key=lambda point: point[0]) for name, points in curves.items()}
+
+    @cached_property
+    def lr_range(self) -> dict[str, Any]:
+        """Learning rates and losses of a range test."""
+        return _read_json(self.path / LR_RANGE_FILE)
 
     @property
     def error(self) -> str | None:

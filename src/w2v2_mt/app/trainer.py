@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 
+from w2v2_mt.app.non_finite import NonFiniteLosses
 from w2v2_mt.app.process_group import num_processes_of_node
 from w2v2_mt.app.saving import WholeFiles
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveFloat, PositiveInt
@@ -40,6 +41,8 @@ def build_trainer(
     accumulate_grad_batches: PositiveInt,
     log_every_n_steps: PositiveInt,
     gradient_clip_val: PositiveFloat | None,
+    skip_non_finite: bool,
+    overfit_batches: PositiveInt | None,
     precision: Precision,
     gpus: NonNegativeInt,
     devices: PositiveInt | None,
@@ -88,6 +91,8 @@ def build_trainer(
         # The training stream never ends, so validations are counted in batches.
         check_val_every_n_epoch=None,
         val_check_interval=min(val_check_interval, num_steps) * accumulate_grad_batches,
+        # A stream that is read anew begins with the same batches.
+        limit_train_batches=overfit_batches,
         # A check on part of the validation set would miss utterances that trials name.
         num_sanity_val_steps=0,
         accumulate_grad_batches=accumulate_grad_batches,
@@ -95,7 +100,8 @@ def build_trainer(
         gradient_clip_val=gradient_clip_val,
         logger=list(loggers),
         plugins=[WholeFiles(), *environments],
-        callbacks=[*callbacks, *bar],
+        # First, so that no other one saves what a loss has spoiled.
+        callbacks=[NonFiniteLosses(folder=folder, skip=skip_non_finite), *callbacks, *bar],
         enable_progress_bar=shows_bar,
         enable_model_summary=False,
         enable_checkpointing=any(

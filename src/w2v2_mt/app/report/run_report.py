@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from w2v2_mt.app.report.curves import curve_pictures
+from w2v2_mt.app.report.lr_range import lr_range_picture
 from w2v2_mt.app.report.page import (
     Section,
     Table,
@@ -110,7 +111,8 @@ def _opening(run: RunFolder) -> list[str]:
 
 def _curves(run: RunFolder) -> list[Picture]:
     step = run.metrics.get("tested_step")
-    return curve_pictures(run.curves, tested_step=step if isinstance(step, int) else None)
+    pictures = curve_pictures(run.curves, tested_step=step if isinstance(step, int) else None)
+    return [*pictures, lr_range_picture(run.lr_range)] if run.lr_range else pictures
 
 
 def _verification(run: RunFolder) -> tuple[list[Picture], list[str]]:
