@@ -16,7 +16,7 @@ CONFIG_FOLDER = PROJECT_FOLDER / "config"
 FILES = sorted(
     str(path.relative_to(CONFIG_FOLDER).with_suffix("")) for path in CONFIG_FOLDER.rglob("*.yaml")
 )
-NUM_FILES = 55
+NUM_FILES = 57
 
 SPEECH, SPEAKER, BOTH = "train_speech", "train_speaker", "train_mt_speaker_speech"
 ENTRY_POINTS = {

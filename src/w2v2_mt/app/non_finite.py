@@ -23,6 +23,22 @@ _NUM_SKIPPED = "train_num_skipped_steps"
 log = logging.getLogger(__name__)
 
 
+class _Count:
+    """A count that sets out from a GPU at once and is waited for only where it is read.
+
+    Read from the GPU itself, it would come behind whatever has been queued there since.
+    """
+
+    def __init__(self, value: Int[Tensor, ""]):
+        self._value = value.to("cpu", non_blocking=True)
+        self._arrival = torch.cuda.current_stream().record_event() if value.is_cuda else None
+
+    def read(self) -> int:
+        if self._arrival is not None:
+            self._arrival.synchronize()
+        return int(self._value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _BatchLosses:
     """What is remembered of a batch until somebody asks whether its loss was a number."""
@@ -30,7 +46,7 @@ class _BatchLosses:
     step: int
     keys: Mapping[str, list[str]]
     losses: Mapping[str, Float[Tensor, ""]]
-    num_non_finite: Int[Tensor, ""]
+    num_non_finite: _Count
     """Processes whose loss is no number, so that all of them decide alike."""
 
 
@@ -59,7 +75,7 @@ class NonFiniteLosses(pl.Callback):
         self._seen: list[_BatchLosses] = []
         self._keys: dict[str, list[str]] = {}
         self._parts: dict[str, Tensor] = {}
-        self._num_non_finite: Tensor = torch.tensor(0)
+        self._num_non_finite = _Count(torch.tensor(0))
         self._step = 0
         self._buffers: dict[str, Tensor] = {}
         self._skips_this_step = False
@@ -81,7 +97,7 @@ class NonFiniteLosses(pl.Callback):
     def on_before_backward(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
     ) -> None:
-        self._num_non_finite = sum_over_processes((~torch.isfinite(loss)).long())
+        self._num_non_finite = _Count(sum_over_processes((~torch.isfinite(loss)).long()))
         result = getattr(pl_module, "result", None)  # Of a multi-task run, until its backward pass.
         self._parts = {} if result is None else dict(result.losses)
         if not self.skip:
@@ -96,7 +112,7 @@ class NonFiniteLosses(pl.Callback):
         if not self.skip:
             return
         counts = [*(batch.num_non_finite for batch in self._seen), self._num_non_finite]
-        self._skips_this_step = any(int(count) for count in counts)
+        self._skips_this_step = any(count.read() for count in counts)
         if self._skips_this_step:
             optimizer.zero_grad(set_to_none=True)  # What has no gradient, no optimiser touches.
             for name, buffer in pl_module.named_buffers():
@@ -157,7 +173,7 @@ class NonFiniteLosses(pl.Callback):
         )
 
     def _first_non_finite(self) -> _BatchLosses | None:
-        return next((batch for batch in self._seen if int(batch.num_non_finite)), None)
+        return next((batch for batch in self._seen if batch.num_non_finite.read()), None)
 
     def _written(self, batch: _BatchLosses) -> str:
         """Write the file and say what is in it. Every process calls it."""
@@ -198,6 +214,9 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 def _keys_of(batch: Any) -> dict[str, list[str]]:
     """The keys of the utterances, by task."""
-    if isinstance(batch, WaveformBatch):
-        return {"batch": batch.keys}
-    return {task: of_task.keys for task, of_task in batch.items()}
+    batches = batch if isinstance(batch, dict) else {"batch": batch}
+    return {
+        task: of_task.keys
+        for task, of_task in batches.items()
+        if isinstance(of_task, WaveformBatch)
+    }
