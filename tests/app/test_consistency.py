@@ -92,6 +92,16 @@ def test_gradients_may_be_compared_once_the_trunk_thaws(small_config):
     )
 
 
+@pytest.mark.parametrize("name", ["WANDB_API_KEY", "HF_TOKEN"])
+def test_a_secret_is_no_setting(small_config, monkeypatch, name):
+    key = "0123456789" * 4
+    monkeypatch.setenv(name, key)
+    small_config("train_speech")
+    with pytest.raises(ConfigError, match=f"^tag holds the value of {name}; a secret is") as error:
+        small_config("train_speech", f"tag=[a,x-{key}]")
+    assert key not in str(error.value)
+
+
 def test_wandb_without_an_account_is_refused(small_config, without_wandb_account):
     with pytest.raises(ConfigError, match="^use_wandb=true, but there is no key .* WANDB_API_KEY"):
         small_config("train_speech", "use_wandb=true")

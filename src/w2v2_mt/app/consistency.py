@@ -20,6 +20,10 @@ _WANDB_MODES_WITHOUT_KEY = ("offline", "dryrun", "disabled")
 
 _METHODS_OF_GRADIENTS = ("gradnorm", "pcgrad")
 
+_SECRET_VARIABLES = ("WANDB_API_KEY", "HF_TOKEN")
+_MIN_SECRET_LENGTH = 20
+"""A shorter word, which is no real key, may be found by chance."""
+
 _WANDB_SERVERS = ("api.wandb.ai", "api.forge.coreweave.com")
 
 
@@ -69,6 +73,18 @@ def _decay_rates(config: Config) -> Iterator[str]:
     betas = config["optim"]["algo"].get("betas", [0, 0])
     if len(betas) != 2:
         yield f"optim.algo.betas is {betas}, but Adam takes two numbers; use [0.9, 0.999]."
+
+
+def _secrets(config: Config, path: str = "") -> Iterator[str]:
+    """Settings are written to the run folder and shown by trackers."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _secrets({str(key): item for key, item in value.items()}, f"{path}{name}.")
+            continue
+        for variable in _SECRET_VARIABLES:
+            secret = os.environ.get(variable, "")
+            if len(secret) >= _MIN_SECRET_LENGTH and secret in str(value):
+                yield f"{path}{name} holds the value of {variable}; a secret is never a setting."
 
 
 def _wandb_account(config: Config) -> Iterator[str]:
@@ -126,6 +142,7 @@ _CHECKS = (
     _devices,
     _stages_of_schedule,
     _decay_rates,
+    _secrets,
     _wandb_account,
     _network,
     _gradients_of_a_frozen_trunk,

@@ -129,6 +129,7 @@ def job(config: DictConfig) -> float | None:
             "config_name": config_name,
             "folder": folder,
             "overrides": list(settings.overrides.task),
+            "sweep": (Path(settings.sweep.dir).name if settings.mode == RunMode.MULTIRUN else None),
         }
         num_processes = num_processes_of_node(
             gpus=resolved["trainer"]["gpus"], devices=resolved["trainer"]["devices"]

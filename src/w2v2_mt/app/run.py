@@ -9,10 +9,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import Logger
 
 from w2v2_mt.app.build import Job, build_job
 from w2v2_mt.app.callbacks import RunRecord, ValidationLines
 from w2v2_mt.app.checkpoints import CHECKPOINT_FOLDER, RECORD_KEY, load_network, read_checkpoint
+from w2v2_mt.app.faults import faults_in_sentences
 from w2v2_mt.app.instantiation import instantiate
 from w2v2_mt.app.lr_range import run_range_test
 from w2v2_mt.app.random_states import RandomStates
@@ -23,16 +25,24 @@ from w2v2_mt.app.run_folder import METRICS_FILE
 from w2v2_mt.app.saving import latest_checkpoint
 from w2v2_mt.app.stopping import StopOnSignal
 from w2v2_mt.app.testing import settings_of_test
-from w2v2_mt.app.tracking import build_loggers
+from w2v2_mt.app.tracking import followed, tell_outcome
 from w2v2_mt.app.trained import load_trained
 
 log = logging.getLogger(__name__)
 
 
 def run(
-    config: dict[str, Any], *, config_name: str, folder: Path, overrides: Sequence[str]
+    config: dict[str, Any],
+    *,
+    config_name: str,
+    folder: Path,
+    overrides: Sequence[str],
+    sweep: str | None = None,
 ) -> float | None:
     """Do what the settings say and leave everything worth knowing in `folder`.
+
+    Args:
+        sweep: The name of the sweep that the run is a job of, for a tracker to group its runs by.
 
     Returns:
         The dev metric of the best checkpoint, None when nothing was trained.
@@ -43,7 +53,7 @@ def run(
     """
     _quieten()
     with StopOnSignal() as stop_on_signal:
-        return _run(config, config_name, folder, overrides, stop_on_signal)
+        return _run(config, config_name, folder, overrides, sweep, stop_on_signal)
 
 
 def _run(
@@ -51,6 +61,7 @@ def _run(
     config_name: str,
     folder: Path,
     overrides: Sequence[str],
+    sweep: str | None,
     stop_on_signal: StopOnSignal,
 ) -> float | None:
     last = latest_checkpoint(folder)
@@ -83,12 +94,31 @@ def _run(
         # Days before the test is the time to learn that its shards are missing.
         job.data.test_dataloader()
     record = {"config_name": config_name, "config": config, **job.network_record}
+    with (
+        faults_in_sentences(),
+        followed(
+            config, folder, num_steps_done=num_steps_done, command=config_name, sweep=sweep
+        ) as loggers,
+    ):
+        return _train_and_test(config, job, folder, record, loggers, last, stop_on_signal)
+
+
+def _train_and_test(
+    config: dict[str, Any],
+    job: Job,
+    folder: Path,
+    record: dict[str, Any],
+    loggers: list[Logger],
+    last: Path | None,
+    stop_on_signal: StopOnSignal,
+) -> float | None:
+    started_from = config["load_network_from_checkpoint"]
     callbacks = [instantiate(node) for node in (config["callbacks"] or {}).values() if node]
     job.check_monitors(callbacks)
     trainer = instantiate(
         config["trainer"],
         folder=folder,
-        loggers=build_loggers(config, folder, num_steps_done=num_steps_done),
+        loggers=loggers,
         callbacks=[
             *_placed(callbacks, folder),
             ValidationLines(),
@@ -107,13 +137,13 @@ def _run(
         run_range_test(job, config, folder)
     if config["fit_model"]:
         if last is not None:
-            log.info(f"going on from step {num_steps_done} ({last})")
+            log.info(f"going on from step {read_checkpoint(last)['global_step']} ({last})")
         trainer.fit(job.task, job.data, ckpt_path=last)
     best = _best_checkpoint(trainer) if config["fit_model"] else None
     if config["eval_model"]:
         _test(trainer, job, best if config["fit_model"] else started_from, folder)
     if trainer.is_global_zero:
-        write_report(folder)
+        tell_outcome(loggers, write_report(folder), folder)
     if best is None:
         return None
     return float(read_checkpoint(Path(best))[RECORD_KEY]["metrics"][job.dev_metric])

@@ -1,49 +1,68 @@
 """Where the values that a run logs are written: csv and TensorBoard, and wandb when asked."""
 
 import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from w2v2_mt.app.run_folder import CURVES_FILE
+from w2v2_mt.app.report.run_report import Report
+from w2v2_mt.app.run_folder import CURVES_FILE, RunFolder
+from w2v2_mt.app.wandb_tracking import WandbLogger, connect
 
 
-def build_loggers(config: dict[str, Any], folder: Path, *, num_steps_done: int) -> list[Logger]:
-    """The trackers of one run, all writing below its folder.
+@contextmanager
+def followed(
+    config: dict[str, Any],
+    folder: Path,
+    *,
+    num_steps_done: int,
+    command: str,
+    sweep: str | None,
+) -> Iterator[list[Logger]]:
+    """The trackers of one run, all writing below its folder, told at the end how it ended.
 
     What was logged for the first `num_steps_done` steps, of which the folder has a checkpoint, is
-    kept. Raises ValueError where wandb refuses the account or does not answer.
+    kept. Raises ValueError where wandb refuses the account.
+
+    Args:
+        command: Which of the kinds of training.
+        sweep: The name of the sweep that the run is a job of.
     """
     loggers: list[Logger] = [
         _csv_logger(folder, num_steps_done=num_steps_done),
-        TensorBoardLogger(save_dir=folder, name="tensorboard", version=""),
+        # Of what it has shown from `purge_step` on, a reader of the files shows the new values.
+        TensorBoardLogger(
+            save_dir=folder, name="tensorboard", version="", purge_step=num_steps_done or None
+        ),
     ]
     if config["use_wandb"]:
-        loggers.append(_wandb_logger(config, folder))
-    return loggers
-
-
-def _wandb_logger(config: dict[str, Any], folder: Path) -> WandbLogger:
-    """Connected at once, so that a server that does not answer is told before training."""
-    import wandb  # It takes long, and most runs do without.
-
-    logger = WandbLogger(
-        save_dir=folder,
-        project=config["project_name"],
-        name=config["experiment_name"],
-        tags=tags(config["tag"]),
-        config=config,
-    )
+        wandb_logger = connect(config, folder, command=command, sweep=sweep)
+        if wandb_logger is not None:
+            loggers.append(wandb_logger)
+    exit_code = 1
     try:
-        _ = logger.experiment
-    except wandb.Error as error:
-        raise ValueError(
-            f"wandb cannot follow the run ({str(error).splitlines()[0]}); correct its settings, "
-            "set WANDB_MODE=offline, or set use_wandb=false."
-        ) from error
-    return logger
+        yield loggers
+        exit_code = 0
+    except SystemExit as stop:
+        exit_code = stop.code if isinstance(stop.code, int) else 1
+        raise
+    finally:
+        for logger in _of_wandb(loggers):
+            logger.finish(exit_code)
+
+
+def tell_outcome(loggers: Sequence[Logger], report: Report, folder: Path) -> None:
+    """Hand the report of a run to the tracker that can show it."""
+    for logger in _of_wandb(loggers):
+        logger.log_outcome(report, RunFolder(folder))
+
+
+def _of_wandb(loggers: Sequence[Logger]) -> list[WandbLogger]:
+    return [logger for logger in loggers if isinstance(logger, WandbLogger)]
 
 
 def _csv_logger(folder: Path, *, num_steps_done: int) -> CSVLogger:
@@ -71,10 +90,3 @@ def _take_over(rows: list[dict[str, str]], logger: CSVLogger) -> None:
     # Lightning deletes the file that is there as it makes the `experiment`, which writes a new one.
     logger.experiment.metrics.extend(rows)
     logger.experiment.save()
-
-
-def tags(tag: str | list[str] | None) -> list[str]:
-    """A list, whether none, one or several were given."""
-    if tag is None:
-        return []
-    return [tag] if isinstance(tag, str) else [str(word) for word in tag]

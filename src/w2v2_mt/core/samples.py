@@ -1,11 +1,26 @@
 """One utterance on its way from a shard to a batch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from jaxtyping import Float, Int
 from torch import Tensor
+
+
+@contextmanager
+def opened_shard(shard: Path) -> Iterator[BinaryIO]:
+    """What the file system refuses, then or later, is a ValueError that names the shard."""
+    try:
+        with shard.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise ValueError(
+            f"shard {shard} cannot be read ({error.strerror or error}): bring it back and start "
+            "again; a run goes on in its folder"
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +32,8 @@ class StoredAudio:
     num_bytes: int
 
     def read(self) -> bytes:
-        """Fewer bytes where the shard ends early."""
-        with self.shard.open("rb") as file:
+        """Fewer bytes where the shard ends early; ValueError where it cannot be read."""
+        with opened_shard(self.shard) as file:
             file.seek(self.offset)
             return file.read(self.num_bytes)
 

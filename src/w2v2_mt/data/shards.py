@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from w2v2_mt.core.samples import EncodedSample, StoredAudio
+from w2v2_mt.core.samples import EncodedSample, StoredAudio, opened_shard
 
 SHARD_PATTERN = "*.tar"
 _AUDIO_SUFFIXES = ("wav", "flac")
@@ -47,7 +47,7 @@ def read_shard_without_audio(shard: Path) -> Iterator[EncodedSample]:
 
     A shard that is damaged, as far as this can be seen, is a ValueError that names it.
     """
-    with shard.open("rb") as stream:
+    with opened_shard(shard) as stream:
         if not _ends_like_an_archive(stream):
             raise _damaged(shard, "the end of the archive is missing")
         try:
@@ -100,7 +100,7 @@ def _facts(content: bytes, key: str, shard: Path) -> dict[str, Any]:
 
 
 def _read_members(shard: Path) -> Iterator[dict[str, Any]]:
-    with shard.open("rb") as stream:
+    with opened_shard(shard) as stream:
         if not _ends_like_an_archive(stream):
             raise _damaged(shard, "the end of the archive is missing")
         try:

@@ -1,0 +1,35 @@
+"""What may break around a run while it goes on, told in a sentence."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_DEAD_READER = re.compile(r"DataLoader worker \(pid\S* [\d, ]+\) (.+?)\.? *$", flags=re.MULTILINE)
+
+
+@contextmanager
+def faults_in_sentences() -> Iterator[None]:
+    """Raises ValueError for the end of a process that reads data."""
+    try:
+        yield
+    except Exception as error:
+        what = _end_of_reader(error)
+        if what is None:
+            raise
+        raise ValueError(
+            f"a process that reads data {what}, as happens where memory runs out; start the run "
+            "again in its folder, where it goes on from its last checkpoint."
+        ) from error
+
+
+def _end_of_reader(error: BaseException) -> str | None:
+    """What PyTorch says of it, in a signal handler: so in the midst of anything.
+
+    What was interrupted may have taken it for a fault of its own.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, RuntimeError) and (match := _DEAD_READER.match(str(found))):
+            return match[1]
+        found = found.__cause__ or found.__context__
+    return None

@@ -1,0 +1,152 @@
+"""What breaks while a run goes on: one sentence, and nothing that was saved is lost."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from w2v2_mt.app.environment import PROJECT_FOLDER
+from w2v2_mt.app.faults import faults_in_sentences
+
+
+@pytest.fixture
+def data(data_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(data_folder, tmp_path / "data"))
+
+
+@pytest.fixture
+def begun(small_overrides, data, tmp_path) -> Callable[..., subprocess.Popen]:
+    """A run that would take very long, with one process that reads."""
+
+    def begin(step_limit: int | str = "null") -> subprocess.Popen:
+        arguments = small_overrides(
+            "train_speech",
+            f"data_folder={data}",
+            f"hydra.run.dir={tmp_path / 'run'}",
+            "num_workers=1",
+            "trainer.max_steps=1_000_000",
+            "optim/schedule=constant",
+            f"trainer.step_limit={step_limit}",
+            "eval_model=false",
+        )
+        return subprocess.Popen(
+            [sys.executable, "run_speech.py", *arguments],
+            cwd=PROJECT_FOLDER,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return begin
+
+
+@contextmanager
+def after_a_checkpoint(process: subprocess.Popen) -> Iterator[None]:
+    assert process.stdout is not None
+    with process:
+        try:
+            # The second line is printed when what the first tells of was saved.
+            steps = (line for line in process.stdout if line.startswith("step "))
+            next(steps), next(steps)
+            yield
+        finally:
+            process.kill()
+
+
+def error_of(process: subprocess.Popen) -> str:
+    """The last that a run says, which is to fail."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for _ in process.stdout:
+        pass
+    text = process.stderr.read()
+    assert process.wait() == 1, text
+    assert "Traceback" not in text
+    errors = [line for line in text.splitlines() if "Error" in line]
+    assert len(errors) == 1, text
+    return errors[0]
+
+
+def saved_step(folder: Path) -> int:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+
+
+def assert_goes_on(begun: Callable[..., subprocess.Popen], folder: Path) -> None:
+    step = saved_step(folder)
+    assert step >= 2
+    with begun(step_limit=step + 2) as process:
+        output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert f"going on from step {step} " in output
+    assert saved_step(folder) == step + 2
+
+
+def readers_of(process: subprocess.Popen) -> list[int]:
+    """The forked children, which have its command line."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    return [
+        int(child) for child in children if Path(f"/proc/{child}/cmdline").read_bytes() == command
+    ]
+
+
+def test_a_run_whose_reader_was_killed_says_so_and_goes_on(begun, tmp_path):
+    process = begun()
+    with after_a_checkpoint(process):
+        os.kill(readers_of(process)[0], signal.SIGKILL)
+        error = error_of(process)
+    assert error.startswith(
+        "ValueError: a process that reads data is killed by signal: Killed, as "
+    )
+    assert error.endswith("in its folder, where it goes on from its last checkpoint.")
+    assert_goes_on(begun, tmp_path / "run")
+
+
+def test_a_run_whose_shard_was_deleted_names_it_and_goes_on_when_it_is_back(begun, data, tmp_path):
+    shard = sorted((data / "librispeech_shards" / "train_clean_100").glob("*.tar"))[0]
+    aside = tmp_path / "aside.tar"
+    process = begun()
+    with after_a_checkpoint(process):
+        shard.rename(aside)
+        error = error_of(process)
+    assert error.startswith(f"ValueError: shard {shard} cannot be read (No such file or directory)")
+    aside.rename(shard)
+    assert_goes_on(begun, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            "DataLoader worker (pid 12) is killed by signal: Killed. ",
+            "is killed by signal: Killed,",
+        ),
+        ("DataLoader worker (pid(s) 12, 13) exited unexpectedly", "exited unexpectedly,"),
+    ],
+)
+def test_the_end_of_a_reader_is_told_in_a_sentence(message, told):
+    expected = pytest.raises(ValueError, match=f"^a process that reads data {told}")
+    with expected, faults_in_sentences():
+        raise RuntimeError(message)
+
+
+def test_an_error_of_the_program_stays_what_it_is():
+    with pytest.raises(RuntimeError, match="^mat1 and mat2"), faults_in_sentences():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+def test_a_reader_that_ends_while_something_else_is_done_is_told_all_the_same():
+    expected = pytest.raises(ValueError, match="^a process that reads data exited unexpectedly,")
+    with expected, faults_in_sentences():
+        try:
+            raise RuntimeError("DataLoader worker (pid 12) exited unexpectedly")
+        except RuntimeError as error:
+            raise ValueError("cannot save last.ckpt") from error
