@@ -85,7 +85,7 @@ def test_every_job_of_a_command_composes_with_what_was_typed(command: Command):
                 assert arrived == value, key
             if "hydra/launcher" in dict(typed):
                 launcher = hydra.utils.instantiate(config.hydra.launcher)
-                assert type(launcher).__name__ == "SlurmLauncher"
+                assert type(launcher).__name__ == "SweepLauncher"
             with open_dict(config):
                 del config["hydra"]
             checked(config, command.config_name)
