@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.multiprocessing.reductions import reduce_storage
 
 from w2v2_mt.app.environment import PROJECT_FOLDER
 from w2v2_mt.app.faults import faults_in_sentences
@@ -150,3 +151,15 @@ def test_a_reader_that_ends_while_something_else_is_done_is_told_all_the_same():
             raise RuntimeError("DataLoader worker (pid 12) exited unexpectedly")
         except RuntimeError as error:
             raise ValueError("cannot save last.ckpt") from error
+
+
+def test_a_batch_of_a_reader_that_is_gone_is_told_in_the_same_sentence():
+    # Its memory is fetched through a socket of which nobody is the other end any more.
+    rebuild, arguments = reduce_storage(torch.ones(3).untyped_storage())
+    handle = arguments[1]
+    handle._id = ("/nowhere", handle._id[1])
+    with (
+        pytest.raises(ValueError, match="^a process that reads data has ended, as happens where"),
+        faults_in_sentences(),
+    ):
+        rebuild(*arguments)

@@ -1,10 +1,13 @@
 """What may break around a run while it goes on, told in a sentence."""
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _DEAD_READER = re.compile(r"DataLoader worker \(pid\S* [\d, ]+\) (.+?)\.? *$", flags=re.MULTILINE)
+
+_FETCHING = "torch/multiprocessing/reductions.py"
 
 
 @contextmanager
@@ -31,5 +34,13 @@ def _end_of_reader(error: BaseException) -> str | None:
     while found is not None:
         if isinstance(found, RuntimeError) and (match := _DEAD_READER.match(str(found))):
             return match[1]
+        if isinstance(found, OSError | EOFError) and _fetches_a_tensor(found):
+            # Its last batch still waits in the queue, but its memory was to be asked for from it.
+            return "has ended"
         found = found.__cause__ or found.__context__
     return None
+
+
+def _fetches_a_tensor(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(frame.filename.endswith(_FETCHING) for frame in frames)
