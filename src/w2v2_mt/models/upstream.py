@@ -130,6 +130,11 @@ def plain_settings(config: UpstreamConfig) -> dict[str, Any]:
     return settings
 
 
+def config_from_settings(settings: dict[str, Any]) -> UpstreamConfig:
+    """The config that `plain_settings` describes."""
+    return _CONFIGS[settings["model_type"]].from_dict(dict(settings))
+
+
 def is_pre_norm(config: UpstreamConfig) -> bool:
     """Whether layers normalise what they read ("large" models) and not what they give."""
     return getattr(config, "do_stable_layer_norm", False)

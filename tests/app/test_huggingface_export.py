@@ -1,0 +1,236 @@
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_networks import save_architecture
+from transformers import AutoFeatureExtractor, AutoModel, AutoModelForCTC, AutoProcessor
+
+from w2v2_mt.app.huggingface_export import main
+from w2v2_mt.app.run import run
+from w2v2_mt.app.trained import load_trained
+from w2v2_mt.models.pooling import build_pooling
+
+BOTH = "train_mt_speaker_speech"
+BRANCHED = ["network.use_multi_branch_encoder=true", "network.num_shared_transformers=1"]
+SPLIT = ["network.num_speaker_dimensions=12"]
+CLASS_TOKEN = ["network.stat_pooling_type=first+cls+learnable"]
+WAYS = {
+    "plain": [],
+    "class token": CLASS_TOKEN,
+    "split": SPLIT,
+    "branched": BRANCHED,
+    "all": [*BRANCHED, *SPLIT, *CLASS_TOKEN],
+}
+
+
+@pytest.fixture
+def train(small_config, tmp_path):
+    """Trains a network for two steps; returns its checkpoint."""
+
+    def trained(config_name: str, *overrides: str, kind: str = "base") -> Path:
+        architecture = save_architecture(str(tmp_path / "architecture"), kind)
+        config = small_config(
+            config_name,
+            f"network.wav2vec_huggingface_id={architecture}",
+            "eval_model=false",
+            *overrides,
+        )
+        run(config, config_name=config_name, folder=tmp_path / "run", overrides=())
+        shutil.rmtree(architecture)
+        return tmp_path / "run" / "checkpoints" / "best.ckpt"
+
+    return trained
+
+
+def raw_waveform() -> np.ndarray:
+    return (0.1 * np.random.default_rng(0).normal(size=12_345) + 0.02).astype(np.float32)
+
+
+def our_answer(checkpoint: Path):
+    trained = load_trained(checkpoint)
+    waveform = trained.normaliser.normalised(torch.from_numpy(raw_waveform()))
+    with torch.no_grad():
+        return trained.network(waveform[None], torch.tensor([len(waveform)]))
+
+
+def assert_close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).abs().max() <= 1e-5
+
+
+def embedding_of(folder: Path, frames: torch.Tensor, logits: torch.Tensor | None) -> torch.Tensor:
+    """What a reader of the description makes of the last hidden state."""
+    description = json.loads((folder / "speaker_head.json").read_text())
+    first, end = description["frame_dimensions"]
+    pooling = build_pooling(description["pooling"], end - first)
+    head = load_file(folder / "speaker_head.safetensors")
+    weights = {k.removeprefix("pooling."): v for k, v in head.items() if k.startswith("pooling.")}
+    pooling.load_state_dict(weights)
+    num_frames = torch.tensor([frames.shape[1]])
+    selection = []
+    if description["pools_frames_with"] is not None:
+        blank = logits.argmax(dim=-1) == description["pools_frames_with"]["blank_index"]
+        selection = [blank == description["pools_frames_with"]["best_letter_is_blank"]]
+    return pooling(frames[:, :, first:end], num_frames, *selection)
+
+
+def printed_by_card(folder: Path, capsys) -> str:
+    """Runs the code of the model card on the waveform."""
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    capsys.readouterr()
+    exec(code.replace('"."', repr(str(folder))), {"waveform": raw_waveform()})
+    return capsys.readouterr().out.rstrip("\n")
+
+
+def test_repeated_letters_with_a_blank_between_stay(train, tmp_path):
+    checkpoint = train("train_speech")
+    assert main([str(checkpoint), str(tmp_path / "exported")]) == 0
+    tokenizer = load_trained(checkpoint).tokenizer
+    frames = torch.tensor(
+        [tokenizer.symbols.index("<pad>" if x == "-" else x) for x in "HH-ELL-LO-"]
+    )
+    processor = AutoProcessor.from_pretrained(tmp_path / "exported")
+    assert processor.batch_decode(frames[None]) == [tokenizer.decode(frames)] == ["HELLO"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", ["base", "large"])
+def test_transformers_gives_the_same_letters_and_embeddings(train, tmp_path, capsys, way, kind):
+    checkpoint = train(BOTH, *WAYS[way], kind=kind)
+    ours = our_answer(checkpoint)
+    folder = tmp_path / "exported"
+    assert main([str(checkpoint), str(folder)]) == 0
+    is_branched = way in ("branched", "all")
+    speech, speaker = (folder / "speech", folder / "speaker") if is_branched else (folder, folder)
+    trust = {"trust_remote_code": True} if way in ("class token", "all") else {}
+    processor = AutoProcessor.from_pretrained(speech, **trust)
+    model = AutoModelForCTC.from_pretrained(speech, **trust).eval()
+    inputs = processor(raw_waveform(), sampling_rate=16_000, return_tensors="pt")
+    assert ("attention_mask" in inputs) == (kind == "large")
+    with torch.no_grad():
+        logits = model(**inputs).logits
+    assert_close(ours.speech.logits, logits)
+    tokenizer = load_trained(checkpoint).tokenizer
+    assert printed_by_card(speech, capsys) == tokenizer.decode(ours.speech.logits[0].argmax(dim=-1))
+    inputs = AutoFeatureExtractor.from_pretrained(speaker, **trust)(
+        raw_waveform(), sampling_rate=16_000, return_tensors="pt"
+    )
+    encoder = AutoModel.from_pretrained(speaker, **trust).eval()
+    with torch.no_grad():
+        frames = encoder(**inputs).last_hidden_state
+    assert_close(ours.speaker.embeddings, embedding_of(speaker, frames, logits))
+    card = (speaker / "README.md").read_text()
+    eer = load_trained(checkpoint).metrics["val_eer"]
+    assert f"| val_eer | {eer:.4f} |" in card
+    assert (bool(trust)) == ("trust_remote_code=True" in (speech / "README.md").read_text())
+
+
+@pytest.mark.parametrize(
+    "kind", ["hubert-base", "hubert-without-norm", "wavlm-base", "wavlm-large", "data2vec-audio"]
+)
+def test_other_upstreams(train, tmp_path, kind):
+    checkpoint = train(BOTH, *WAYS["all"], kind=kind)
+    folder = tmp_path / "exported"
+    assert main([str(checkpoint), str(folder)]) == 0
+    processor = AutoProcessor.from_pretrained(folder / "speech", trust_remote_code=True)
+    model = AutoModelForCTC.from_pretrained(folder / "speech", trust_remote_code=True).eval()
+    inputs = processor(raw_waveform(), sampling_rate=16_000, return_tensors="pt")
+    with torch.no_grad():
+        assert_close(our_answer(checkpoint).speech.logits, model(**inputs).logits)
+
+
+def test_a_class_token_is_never_left_out_silently(train, tmp_path):
+    """In another process, since this one may know the code already."""
+    checkpoint = train(BOTH, *CLASS_TOKEN)
+    assert main([str(checkpoint), str(tmp_path / "exported")]) == 0
+    code = (
+        "import sys; from transformers import AutoModelForCTC as M; M.from_pretrained(sys.argv[1])"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "exported"]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode != 0
+    assert "trust_remote_code" in done.stderr
+
+
+def test_guided_pooling(train, tmp_path):
+    guided = train(BOTH, "network.enable_ctc_pool_speaker_embedding=true")
+    assert main([str(guided), str(tmp_path / "guided")]) == 0
+    model = AutoModelForCTC.from_pretrained(tmp_path / "guided").eval()
+    processor = AutoProcessor.from_pretrained(tmp_path / "guided")
+    inputs = processor(raw_waveform(), sampling_rate=16_000, return_tensors="pt")
+    with torch.no_grad():
+        frames = AutoModel.from_pretrained(tmp_path / "guided").eval()(**inputs).last_hidden_state
+        logits = model(**inputs).logits
+    ours = our_answer(guided).speaker.embeddings
+    assert_close(ours, embedding_of(tmp_path / "guided", frames, logits))
+
+
+@pytest.mark.parametrize("config_name", ["train_speech", "train_speaker"])
+def test_a_network_of_one_task(train, tmp_path, config_name):
+    folder = tmp_path / "exported"
+    checkpoint = train(config_name)
+    assert main([str(checkpoint), str(folder)]) == 0
+    inputs = AutoFeatureExtractor.from_pretrained(folder)(
+        raw_waveform(), sampling_rate=16_000, return_tensors="pt"
+    )
+    with torch.no_grad():
+        if config_name == "train_speech":
+            theirs = AutoModelForCTC.from_pretrained(folder).eval()(**inputs).logits
+            assert_close(our_answer(checkpoint).logits, theirs)
+            assert not (folder / "speaker_head.json").exists()
+        else:
+            frames = AutoModel.from_pretrained(folder).eval()(**inputs).last_hidden_state
+            assert_close(our_answer(checkpoint).embeddings, embedding_of(folder, frames, None))
+
+
+@pytest.mark.parametrize(("way", "sub_folder"), [("plain", "."), ("class token", "encoder")])
+def test_what_was_exported_trains_on(train, small_config, tmp_path, way, sub_folder):
+    # A network that masks frames has one weight more: the vector in their place.
+    masks = "network.regularisation.mask_time_prob=0.3"
+    checkpoint = train(BOTH, *WAYS[way], masks)
+    assert main([str(checkpoint), str(tmp_path / "exported")]) == 0
+    exported = tmp_path / "exported" / sub_folder
+    config = small_config(
+        BOTH,
+        *WAYS[way],
+        masks,
+        f"network.wav2vec_huggingface_id={exported}",
+        f"network.speech_head_huggingface_id={exported}",
+        "network.reset_weights=false",
+        "network.wav2vec_initially_frozen=true",
+        "optim.algo.lr=1e-30",
+        "eval_model=false",
+    )
+    run(config, config_name=BOTH, folder=tmp_path / "again", overrides=())
+    before = load_trained(checkpoint).network.state_dict()
+    after = load_trained(tmp_path / "again" / "checkpoints" / "best.ckpt").network.state_dict()
+    for name, weight in before.items():
+        # What stands still is what was exported; the class token and the speaker head begin anew.
+        if name.startswith(("trunk.", "speech_head.")) and "class_token" not in name:
+            assert torch.equal(after[name], weight), name
+
+
+def test_what_transformers_cannot_say_is_refused(train, tmp_path, capsys):
+    checkpoint = train(BOTH, "network.layer_weights=learned")
+    assert main([str(checkpoint), str(tmp_path / "exported")]) == 1
+    assert "learned weighted sum of layers" in capsys.readouterr().err
+    assert not (tmp_path / "exported").exists()
+
+
+def test_frames_that_are_shuffled_are_refused(train, tmp_path, capsys):
+    checkpoint = train("train_speaker", "network.random_permutation_mode=before")
+    assert main([str(checkpoint), str(tmp_path / "exported")]) == 1
+    assert "shuffles the frames" in capsys.readouterr().err
+
+
+def test_an_older_export_is_not_replaced(tmp_path, capsys):
+    (tmp_path / "model").mkdir()
+    assert main([str(tmp_path / "best.ckpt"), str(tmp_path / "model")]) == 1
+    assert "exists already" in capsys.readouterr().err
