@@ -1,9 +1,10 @@
 """How long does the test of speakers take: embedding utterances, and scoring 600,000 trials?
 
-Embedding: noise, as long and in as many lists as the utterances of VoxCeleb's trials o, e and h and
-of validation are, one of `--scale` of them. The baseline embeds the utterances of each list one by
-one, with all cores on each; ours embeds each utterance once, in batches of similar length, a
-process for each core. It is also told what ours takes in one process on all cores.
+Embedding: the utterances of the trials o, e, h and of validation, either of `--data_folder` or,
+without it, noise, as long and in as many lists as those of VoxCeleb are, one of `--scale` of them.
+The baseline embeds the utterances of each list one by one, with all cores on each; ours embeds each
+utterance once, in batches of similar length, a process for each core. It is also told what ours
+takes in one process on all cores.
 
 Scoring: the embeddings are made up. The baseline is a plain loop: one cosine for each trial, on a
 part of them. What a 95 % interval of the EER takes is told apart. Each measurement has a process of
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,6 +35,7 @@ from w2v2_mt.core.keys import speaker_of
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.data.stages import AttachSpeaker, Decode, NormaliseWaveform
 from w2v2_mt.data.streams import EvaluationStream
+from w2v2_mt.data.trials import keys_of_trials, read_trials
 from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, SEED, equal_error_rate_interval
 from w2v2_mt.metrics.verification import equal_error_rate, min_dcf, trial_scores
 
@@ -40,6 +43,43 @@ NUM_OF_VOXCELEB1, NUM_OF_VALIDATION = 153_516, 10_920
 NUM_IN_LIST = {"o": 4_708, "e": 145_160, "h": 137_924, "val": NUM_OF_VALIDATION}
 NUM_SPEAKERS, NUM_UTTERANCES, DIM = 500, 5_000, 768
 NUM_TRIALS, NUM_BASELINE_TRIALS = 600_000, 20_000
+
+
+@dataclass(frozen=True)
+class TrialList:
+    """The utterances that one list of trials names, and where they are."""
+
+    shards: list[Path]
+    keys: frozenset[str]
+
+
+def real_lists(data_folder: str) -> list[TrialList]:
+    """o, e, h and val as the default `data=mt_vox2_libri` tests them."""
+    data = default_settings(f"data_folder={data_folder}")["data"]["speaker"]
+    root = Path(data["shards_folder"])
+    folders = data["test_sets"] | {"val": data["val_set"]}
+    trials = data["test_trials"] | {"val": data["val_trials"]}
+    return [
+        TrialList(
+            shards=sorted(path.resolve() for path in (root / folder).glob("*.tar")),
+            keys=keys_of_trials(read_trials(root / trials[name], producer="the README")),
+        )
+        for name, folder in folders.items()
+    ]
+
+
+def noise_lists(folder: Path, scale: int) -> list[TrialList]:
+    """Writes their shards to `folder`."""
+    lists = utterances_of_lists(scale)
+    num_utterances = max(numbers.stop for numbers in lists.values())
+    rng = Random(0)
+    durations_sec = [4 + rng.expovariate(1 / 4.2) for _ in range(num_utterances)]
+    write_shards(folder, durations_sec, samples_per_shard=100)
+    shards = sorted(folder.glob("*.tar"))
+    return [
+        TrialList(shards, frozenset(f"{number % 100}/{number}/00001" for number in numbers))
+        for numbers in lists.values()
+    ]
 
 
 def utterances_of_lists(scale: int) -> dict[str, range]:
@@ -55,9 +95,8 @@ def utterances_of_lists(scale: int) -> dict[str, range]:
 
 
 def embed(
-    folder: Path,
     upstream: str,
-    lists: Sequence[frozenset[str]],
+    lists: Sequence[TrialList],
     batch: Sequence[str],
     num_threads: int,
     rank: int,
@@ -81,9 +120,9 @@ def embed(
     with torch.inference_mode():
         network.speaker(torch.randn(1, 16_000), torch.tensor([16_000]))
         start, start_of_processors = time.perf_counter(), time.process_time()
-        for keys in lists:
+        for trial_list in lists:
             stream = EvaluationStream(
-                shards=sorted(folder.glob("*.tar")),
+                shards=trial_list.shards,
                 choosing=[],
                 batching=loading.evaluation_batches,
                 decoding=[
@@ -92,7 +131,7 @@ def embed(
                     AttachSpeaker(is_training=False),
                 ],
                 collate=partial(SpeakerBatch.collate, set_name="test"),
-                only_keys=keys,
+                only_keys=trial_list.keys,
                 max_num_utterances=None,
                 max_num_of_speaker=None,
                 rank=rank,
@@ -105,35 +144,34 @@ def embed(
         return seconds, time.process_time() - start_of_processors, embeddings
 
 
-def measure_embedding(upstream: str, scale: int) -> None:
+def measure_embedding(upstream: str, data_folder: str | None, scale: int) -> None:
     """Prints how much faster the utterances of all lists are embedded together."""
-    lists = utterances_of_lists(scale)
-    num_utterances = max(numbers.stop for numbers in lists.values())
     num_cores = len(os.sched_getaffinity(0))
-    rng = Random(0)
-    durations_sec = [4 + rng.expovariate(1 / 4.2) for _ in range(num_utterances)]
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "shards"
-        write_shards(folder, durations_sec, samples_per_shard=100)
-        keys = [
-            frozenset(f"{number % 100}/{number}/00001" for number in numbers)
-            for numbers in lists.values()
-        ]
-        together = [frozenset().union(*keys)]
+        lists = (
+            real_lists(data_folder)
+            if data_folder
+            else noise_lists(Path(temporary) / "shards", scale)
+        )
+        together = TrialList(
+            shards=list(dict.fromkeys(shard for one in lists for shard in one.shards)),
+            keys=frozenset().union(*(one.keys for one in lists)),
+        )
         results = {}
         for name, sets, batch, num_processes in (
-            ("one by one for each list", keys, ["speaker.dataloader.val_batch_size=1"], 1),
-            ("once in batches, one process", together, [], 1),
-            ("once in batches, a process a core", together, [], num_cores),
+            ("one by one for each list", lists, ["speaker.dataloader.val_batch_size=1"], 1),
+            ("once in batches, one process", [together], [], 1),
+            ("once in batches, a process a core", [together], [], num_cores),
         ):
             with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn")) as pool:
-                call = partial(embed, folder, upstream, sets, batch, num_cores // num_processes)
+                call = partial(embed, upstream, sets, batch, num_cores // num_processes)
                 parts = list(pool.map(call, range(num_processes), [num_processes] * num_processes))
             results[name] = (
                 max(part[0] for part in parts),
                 sum(part[1] for part in parts),
                 {key: embedding for part in parts for key, embedding in part[2].items()},
             )
+    num_in_lists = sum(len(one.keys) for one in lists)
     first_seconds, first_processor_seconds, expected = next(iter(results.values()))
     for name, (seconds, processor_seconds, embeddings) in results.items():
         assert embeddings.keys() == expected.keys()
@@ -141,7 +179,7 @@ def measure_embedding(upstream: str, scale: int) -> None:
             torch.cosine_similarity(embeddings[key], expected[key], dim=0) for key in expected
         ]
         print(
-            f"{name} ({upstream}, {sum(map(len, keys))} utterances in lists, {len(expected)} "
+            f"{name} ({upstream}, {num_in_lists} utterances in lists, {len(expected)} "
             f"different ones): {seconds:.1f} s, {first_seconds / seconds:.2f} times as fast "
             f"({first_processor_seconds / processor_seconds:.2f} times in processor time), "
             f"cosine with the first {min(cosines):.6f} at least",
@@ -231,9 +269,10 @@ def _peak_mib() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", default="tiny", help="an architecture (tiny)")
-    parser.add_argument("--scale", type=int, default=500, help="of the real lists (500)")
+    parser.add_argument("--data_folder", help="prepared shards and trials of data=mt_vox2_libri")
+    parser.add_argument("--scale", type=int, default=500, help="of VoxCeleb's lists (500)")
     arguments = parser.parse_args()
-    measure_embedding(arguments.network, arguments.scale)
+    measure_embedding(arguments.network, arguments.data_folder, arguments.scale)
     per_trial = {}
     for name, measure, num_trials in (
         ("loop over trials", measure_loop, NUM_BASELINE_TRIALS),

@@ -72,6 +72,16 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(
         assert torch.equal(weight, weights[1][name]), name
 
 
+def test_a_run_that_was_killed_in_its_test_writes_the_test_where_the_whole_run_does(
+    start, tmp_path
+):
+    start(tmp_path / "whole", "train_speaker")
+    start(tmp_path / "parts", "train_speaker", "eval_model=false")
+    start(tmp_path / "parts", "train_speaker")
+    assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
+    assert rows_of(tmp_path / "whole")[-1]["step"] == "8"
+
+
 def test_batches_that_wait_for_a_step_and_a_schedule_that_follows_validations_go_on_too(
     start, tmp_path
 ):

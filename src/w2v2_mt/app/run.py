@@ -174,6 +174,7 @@ def _test(trainer: pl.Trainer, job: Job, checkpoint: str | None, folder: Path) -
             if name.startswith("val_")
         }
     log.info(f"testing the network of step {step} ({checkpoint or 'not saved'})")
+    _count_last_step(trainer)
     trainer.test(job.task, job.data, ckpt_path=checkpoint, verbose=False)
     if not trainer.is_global_zero:
         return  # All processes know the same, and one of them writes.
@@ -192,6 +193,16 @@ def _test(trainer: pl.Trainer, job: Job, checkpoint: str | None, folder: Path) -
             "tested_step": step,
         },
     )
+
+
+def _count_last_step(trainer: pl.Trainer) -> None:
+    """The place at which loggers write the test: the same where a run is killed during its test.
+
+    Lightning counts the last step and its epoch after the validation that saves `last.ckpt`.
+    """
+    loop = trainer.fit_loop
+    loop.epoch_loop._batches_that_stepped = trainer.global_step
+    loop.epoch_progress.current.completed = loop.epoch_progress.current.ready
 
 
 def _placed(callbacks: list[pl.Callback], folder: Path) -> list[pl.Callback]:
