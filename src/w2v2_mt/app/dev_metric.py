@@ -2,7 +2,7 @@
 
 from typing import Any
 
-_SPEECH = "val_wer_other"
+PREFERRED_WORD_ERROR_RATE = "val_wer_other"
 """Or that of the last validation set, where none is called "other"."""
 
 
@@ -15,5 +15,5 @@ def dev_metric(config_name: str, data: dict[str, Any]) -> str:
     """The metric whose lowest value is the best checkpoint; `data` is the block of the settings."""
     if config_name == "train_speech":
         rates = word_error_rates(data)
-        return _SPEECH if _SPEECH in rates else rates[-1]
+        return PREFERRED_WORD_ERROR_RATE if PREFERRED_WORD_ERROR_RATE in rates else rates[-1]
     return {"train_speaker": "val_eer", "train_mt_speaker_speech": "val_score"}[config_name]

@@ -112,11 +112,7 @@ class RunFolder:
     @property
     def error(self) -> str | None:
         """What a run that failed said last; None where it did not fail."""
-        path = self.path / ERROR_FILE
-        if not path.exists():
-            return None
-        lines = path.read_text().strip().splitlines()
-        return lines[-1] if lines else "an error that was not written down"
+        return last_error(self.path)
 
     def transcripts(self) -> dict[str, list[Transcript]]:
         """By set."""
@@ -143,6 +139,15 @@ class RunFolder:
     def _files(self, prefix: str, suffix: str) -> Iterator[tuple[str, Path]]:
         for path in sorted(self.path.glob(f"{prefix}*{suffix}")):
             yield path.name.removeprefix(prefix).removesuffix(suffix), path
+
+
+def last_error(folder: Path) -> str | None:
+    """The last line of `error.txt`; None where there is no such file."""
+    path = folder / ERROR_FILE
+    if not path.exists():
+        return None
+    lines = path.read_text().strip().splitlines()
+    return lines[-1] if lines else "an error that was not written down"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

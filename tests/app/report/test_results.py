@@ -9,6 +9,7 @@ def test_each_set_and_each_list_has_a_row_and_no_value_is_lost():
         "test_wer_clean_high": 0.75,
         "test_wer_other": 0.125,
         "test_wer_other_insertions": 3,
+        "test_wer_other_num_words": 24,
         "test_cer_clean": 0.1,
         "test_eer_o": 0.05,
         "test_eer_o_2s": 0.1,
@@ -20,9 +21,9 @@ def test_each_set_and_each_list_has_a_row_and_no_value_is_lost():
     tables = result_tables(metrics)
     assert {table.title: [[*table.columns], *map(list, table.rows)] for table in tables} == {
         "Speech recognition, test": [
-            ["set", "WER, %", "95 % interval", "CER, %", "insertions"],
-            ["clean", "50.00", "25.00 to 75.00", "10.00", "-"],
-            ["other", "12.50", "-", "-", "3"],
+            ["set", "WER, %", "95 % interval", "CER, %", "insertions", "words"],
+            ["clean", "50.00", "25.00 to 75.00", "10.00", "-", "-"],
+            ["other", "12.50", "-", "-", "3", "24"],
         ],
         "Speaker recognition, test": [
             ["trial list", "EER, %", "minDCF (.05)", "minDCF (.01)"],

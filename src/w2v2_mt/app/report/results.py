@@ -13,6 +13,7 @@ _SPEECH = (
     ("insertions", "test_wer_{}_insertions", 1),
     ("deletions", "test_wer_{}_deletions", 1),
     ("substitutions", "test_wer_{}_substitutions", 1),
+    ("words", "test_wer_{}_num_words", 1),
 )
 _SPEAKER = (
     ("EER, %", "test_eer_{}", 100),
@@ -20,7 +21,7 @@ _SPEAKER = (
     ("minDCF (.01)", "test_mindcf_p01_{}", 1),
     ("Cllr, bits", "test_cllr_{}", 1),
 )
-_NO_VALUE = "-"
+NO_VALUE = "-"
 
 
 def result_tables(metrics: Mapping[str, MetricValue]) -> list[Table]:
@@ -43,6 +44,15 @@ def result_tables(metrics: Mapping[str, MetricValue]) -> list[Table]:
                 Table(title=title, columns=("name", "value"), rows=rows, num_word_columns=1)
             )
     return tables
+
+
+def main_test_metrics(metrics: Mapping[str, MetricValue]) -> list[str]:
+    """The names of the word and equal error rates on test data, without their details."""
+    return [
+        columns[0][1].format(name)
+        for columns in (_SPEECH, _SPEAKER)
+        for name in _names(metrics, columns)
+    ]
 
 
 def _table(
@@ -73,7 +83,7 @@ def _table(
             value, *bounds = (_scaled(metrics.get(key), scale) for key in keys)
             row.append(value)
             if has_interval:
-                row.append(_NO_VALUE if _NO_VALUE in bounds else " to ".join(bounds))
+                row.append(NO_VALUE if NO_VALUE in bounds else " to ".join(bounds))
     return Table(title=title, columns=headings, rows=rows, num_word_columns=1)
 
 
@@ -99,7 +109,7 @@ def _names(
 
 def _scaled(value: MetricValue, scale: float) -> str:
     if value is None or isinstance(value, str):
-        return _NO_VALUE
+        return NO_VALUE
     if scale == 1:
         return formatted(value)
     return f"{scale * value:.2f}"
