@@ -36,7 +36,7 @@ svg text {{ font-family: system-ui, sans-serif !important; }}
 pre {{ overflow-x: auto; background: var(--box); padding: 1rem; }}
 summary {{ cursor: pointer; margin: .5rem 0; }}
 .failed {{ color: var(--wrong); font-weight: 600; }}
-.note {{ opacity: .8; }}
+.note {{ opacity: .9; }}
 .utterance {{ margin: .5rem 0; padding: .5rem .75rem; background: var(--box); }}
 .utterance p {{ margin: 0; }}
 del {{ color: var(--wrong); text-decoration: line-through; text-decoration-thickness: 2px; }}
