@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from w2v2_mt.app.report.pictures import INK, SERIES, Picture, picture, series_style
@@ -11,6 +12,17 @@ from w2v2_mt.app.sweep_folder import DONE, SweepJob
 
 _MAX_IN_LEGEND = 12
 """So many pairs of colour and dashes are there."""
+_MAX_TICKS = 6
+"""So many learning rates have room below the axis, each with its number."""
+_LINE_OF_LEGEND = 0.18
+"""Inches."""
+_PLACES = ((1, 1), (-1, 1), (1, -1), (-1, -1))
+_TO_LABEL = np.array((13.0, 7.0))
+"""From a point to the middle of its label, in typographic points."""
+_FAR = 2.0
+"""So many times that, nothing is hidden."""
+_PICTURE = (320, 180)
+"""What is drawn in, in the same."""
 
 
 def trade_off_picture(jobs: Sequence[SweepJob], *, wer: str, eer: str) -> Picture | None:
@@ -34,17 +46,21 @@ def trade_off_picture(jobs: Sequence[SweepJob], *, wer: str, eer: str) -> Pictur
                     edgecolors=SERIES[0][0],
                     label=label,
                 )
-        for x, y, job in points:
+        places = label_places([(x, y) for x, y, _ in points])
+        for (x, y, job), (right, up) in zip(points, places, strict=True):
             axes.annotate(
                 f"#{job.number}",
                 (x, y),
-                xytext=(4, 4),
+                xytext=(_TO_LABEL[0] * right, _TO_LABEL[1] * up),
                 textcoords="offset points",
+                ha="center",
+                va="center",
                 fontsize=9,
                 color=INK,
             )
+        axes.margins(0.1)  # Room for the labels.
         axes.set(xlabel=f"{wer}, % of reference words", ylabel=f"{eer}, % of trials")
-        axes.legend()
+        _legend_below(axes)
 
     title = "Dev word error rate against dev equal error rate, by job"
     return picture("wer_against_eer", title=title, draw=draw)
@@ -65,7 +81,8 @@ def learning_rate_picture(
         value = job.value(metric)
         if job.state == DONE and value is not None and job.learning_rate is not None:
             by_variant[variants[job.number]][job.learning_rate].append(100 * value)
-    if len({rate for by_rate in by_variant.values() for rate in by_rate}) < 2:
+    all_rates = sorted({rate for by_rate in by_variant.values() for rate in by_rate})
+    if len(all_rates) < 2:
         return None
 
     def draw(axes: Axes) -> None:
@@ -79,7 +96,40 @@ def learning_rate_picture(
                 values = by_rate[rate]
                 axes.plot([rate] * len(values), values, "o", markersize=4, color=style["color"])
         axes.set(xlabel="learning rate", ylabel=f"{metric}, %", xscale="log")
-        axes.legend()
+        if len(all_rates) <= _MAX_TICKS:
+            axes.minorticks_off()
+            axes.set_xticks(all_rates, [f"{rate:g}" for rate in all_rates])
+        _legend_below(axes)
 
     title = f"{metric} by learning rate, of jobs that are done"
     return picture(f"{metric}_by_learning_rate", title=title, draw=draw)
+
+
+def label_places(points: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
+    """For each point whether its label goes right (1) or left (-1) of it, and above or below.
+
+    One after the other, each where no other point or label is near, or the nearest is farthest.
+    """
+    at = np.array(points, dtype=np.float64)
+    span = np.ptp(at, axis=0)
+    at = (at - at.min(axis=0)) / np.where(span > 0, span, 1) * _PICTURE
+    labels: list[np.ndarray] = []
+    places = []
+    for index, point in enumerate(at):
+        others = np.array([*np.delete(at, index, axis=0), *labels]).reshape(-1, 2)
+        candidates = point + np.multiply(_PLACES, _TO_LABEL)
+        gaps = np.abs(candidates[:, None] - others) / _TO_LABEL
+        nearest = gaps.max(axis=2).min(axis=1, initial=_FAR)
+        chosen = int(nearest.argmax())
+        labels.append(candidates[chosen])
+        places.append(_PLACES[chosen])
+    return places
+
+
+def _legend_below(axes: Axes) -> None:
+    """Where it hides nothing; the picture grows by it."""
+    figure = axes.get_figure(root=True)
+    handles, labels = axes.get_legend_handles_labels()
+    assert figure is not None
+    figure.set_figheight(figure.get_figheight() + _LINE_OF_LEGEND * len(labels))
+    figure.legend(handles, labels, loc="outside lower center")

@@ -80,9 +80,9 @@ def _opening(jobs: Sequence[SweepJob]) -> str:
 def _criteria(jobs: Iterable[SweepJob]) -> list[str]:
     """The dev metrics of which the lowest value is the best: that of the checkpoints first."""
     names = {name for job in jobs for name in job.metrics}
-    fixed = [name for name in (_SCORE, PREFERRED_WORD_ERROR_RATE, _EER) if name in names]
-    others = sorted(name for name in names if name.startswith(_WER_PREFIX) and name not in fixed)
-    return [*fixed, *others]
+    others = sorted(name for name in names if name.startswith(_WER_PREFIX))
+    ordered = dict.fromkeys((_SCORE, PREFERRED_WORD_ERROR_RATE, *others, _EER))
+    return [name for name in ordered if name in names]
 
 
 def _differing(jobs: Sequence[SweepJob]) -> list[str]:
@@ -95,12 +95,18 @@ def _test_metrics(jobs: Iterable[SweepJob]) -> list[str]:
     return list(dict.fromkeys(name for job in jobs for name in main_test_metrics(job.metrics)))
 
 
+def _short(names: Sequence[str]) -> list[str]:
+    """The last part of each name of a setting where it tells them apart."""
+    ends = [re.split("[./]", name)[-1] for name in names]
+    return [end if ends.count(end) == 1 else name for name, end in zip(names, ends, strict=True)]
+
+
 def _jobs_table(jobs: Sequence[SweepJob], criteria: Sequence[str]) -> Table:
     settings = _differing(jobs)
     metrics = [*criteria, *_test_metrics(jobs)]
     return Table(
-        title="All jobs; metrics in %",
-        columns=("job", "state", *settings, *metrics),
+        title="All jobs, metrics in %",
+        columns=("job", "state", *_short(settings), *metrics),
         rows=[
             [
                 str(job.number),
@@ -130,7 +136,7 @@ def _best_table(jobs: Sequence[SweepJob], criteria: Sequence[str]) -> Table:
             values = [_shown(best, each) for each in (name, *tests)]
             rows.append([name, str(best.number), variants[best.number], *values])
     return Table(
-        title="The job with the lowest value of each dev metric, and its test; in %",
+        title="Lowest dev metric and its test, %",
         columns=("dev metric", "job", "settings", "dev", *tests),
         rows=rows,
         num_word_columns=3,
@@ -138,11 +144,9 @@ def _best_table(jobs: Sequence[SweepJob], criteria: Sequence[str]) -> Table:
 
 
 def _settings_texts(jobs: Sequence[SweepJob], *, without: Sequence[str]) -> dict[int, str]:
-    """What each job differs in, by its number; keys are cut to what tells them apart."""
+    """What each job differs in, by its number."""
     names = [name for name in _differing(jobs) if name not in without]
-    ends = {name: re.split("[./]", name)[-1] for name in names}
-    counts = Counter(ends.values())
-    shown = {name: end if counts[end] == 1 else name for name, end in ends.items()}
+    shown = dict(zip(names, _short(names), strict=True))
     return {
         job.number: ", ".join(
             f"{shown[name]}={job.settings[name]}" for name in names if name in job.settings
