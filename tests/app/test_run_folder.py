@@ -51,6 +51,8 @@ def test_curves_are_by_name_and_leave_out_a_line_that_is_being_written(folder):
     ("name", "text", "read", "message"),
     [
         ("metrics.json", '{"a": ', lambda run: run.metrics, "metrics.json is no JSON"),
+        ("config.yaml", "a: [1", lambda run: run.config, "config.yaml is no yaml"),
+        ("config.yaml", "", lambda run: run.config, "config.yaml holds no settings"),
         ("metrics.json", "[1]", lambda run: run.metrics, "metrics.json holds no names"),
         ("metrics.csv", "step,a\n1,x\n", lambda run: run.curves, "has a line that is not underst"),
         ("scores_o.txt", "1 0.5 a", lambda run: run.trial_scores(), "has a line that is not label"),

@@ -61,7 +61,10 @@ class RunFolder:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Every setting."""
-        config = yaml.safe_load(self.config_text)
+        try:
+            config = yaml.safe_load(self.config_text)
+        except yaml.YAMLError as error:
+            raise _unreadable(self.path / CONFIG_FILE, "is no yaml") from error
         if not isinstance(config, dict):
             raise _unreadable(self.path / CONFIG_FILE, "holds no settings")
         return config

@@ -93,6 +93,8 @@ def _job(
         settings = _by_name(planned)
         return SweepJob(number=number, state=unfinished, settings=settings, error=error)
     run = RunFolder(folder)
+    if run.metrics:
+        error = last_error(folder)  # It was done again since the launcher gave it up.
     latest = {name: points[-1][1] for name, points in run.curves.items() if name.startswith("val_")}
     overrides = run.overrides if (folder / OVERRIDES_FILE).exists() else planned
     return SweepJob(

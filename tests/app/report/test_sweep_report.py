@@ -170,6 +170,12 @@ def test_a_job_that_could_not_write_its_error_has_that_of_the_launcher(tmp_path)
     assert "Job 1: it ended without a result (SLURM: TIMEOUT)" in text
 
 
+def test_a_job_that_was_done_since_the_launcher_gave_it_up_is_done(tmp_path):
+    make_job(tmp_path, 0, ["seed=1"], lr=1.0, metrics={"val_eer": 0.5})
+    (tmp_path / "errors.txt").write_text("== #0: seed=1\nfolder: /x/0\nOSError: no disk\n")
+    assert rows_of(write_sweep_report(tmp_path), "All jobs", "state") == [("done",)]
+
+
 def test_a_metric_that_is_no_number_is_neither_best_nor_drawn(tmp_path):
     for number, eer in enumerate((float("nan"), 0.5)):
         lr = 10.0**-number
