@@ -73,3 +73,10 @@ def test_every_command_of_the_walk_leaves_what_it_is_for(demo):
     assert all("words" in each and "transcript" in each for each in heard)
     assert (demo / "heard.npz").exists()
     assert (demo / "exported" / "config.json").exists()
+
+
+def test_the_picture_of_a_report_is_there_and_small():
+    (name,) = re.findall(r"^!\[.*\]\((.*)\)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    picture = (PROJECT_FOLDER / name).read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) < 150_000
