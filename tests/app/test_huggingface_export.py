@@ -230,6 +230,15 @@ def test_frames_that_are_shuffled_are_refused(train, tmp_path, capsys):
     assert "shuffles the frames" in capsys.readouterr().err
 
 
+def test_a_scaling_that_transformers_does_not_have_is_refused(train, tmp_path, capsys):
+    checkpoint = train("train_speech", "speech.pipeline.normaliser.eps=1e-3")
+    assert main([str(checkpoint), str(tmp_path / "exported")]) == 1
+    error = capsys.readouterr().err
+    assert "pipeline.normaliser.eps=0.001" in error
+    assert "1e-07" in error
+    assert not (tmp_path / "exported").exists()
+
+
 def test_an_older_export_is_not_replaced(tmp_path, capsys):
     (tmp_path / "model").mkdir()
     assert main([str(tmp_path / "best.ckpt"), str(tmp_path / "model")]) == 1

@@ -14,6 +14,8 @@ SPEAKER_HEAD_FILE = "speaker_head.safetensors"
 SPEAKER_HEAD_DESCRIPTION = "speaker_head.json"
 ENCODER_FOLDER = "encoder"
 """In the folder of a network with a class token: its model without it, to train on from."""
+_EXTRACTOR_EPS = 1e-7
+"""Added to variances by transformers' Wav2Vec2FeatureExtractor, which has no setting for it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +49,12 @@ def export(checkpoint: Path, folder: Path) -> None:
         check_exportable(trained.network.trunk)
     except ValueError as error:
         raise ValueError(f"{checkpoint} cannot be exported: {error}") from error
+    if trained.normaliser.eps != _EXTRACTOR_EPS:
+        raise ValueError(
+            f"{checkpoint} cannot be exported: its waveforms were scaled with pipeline.normaliser."
+            f"eps={trained.normaliser.eps}, and the feature extractor of transformers knows only "
+            f"{_EXTRACTOR_EPS}; export a network that was trained with that."
+        )
     tasks = [
         task
         for task, is_answered in (
