@@ -14,6 +14,8 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 
+from w2v2_mt.app.process_group import Processes
+
 if TYPE_CHECKING:
     from w2v2_mt.app.sweep_plan import PlannedJob
 
@@ -29,7 +31,9 @@ class SweepLauncher(BaseSubmititLauncher):
         submitit_folder: logs and pickled jobs; `%j` stands for the number that SLURM gives a job.
         name: of the jobs, in squeue.
         timeout_min: a job that takes longer is saved, queued again and goes on.
-        num_gpus: for each job; 0 asks for none. Each has a task (a process) of its own.
+        num_gpus: on each node of a job; 0 asks for none.
+        devices: processes on each node where there are no GPUs; null: one.
+        num_nodes: of each job.
         array_parallelism: how many jobs of the sweep run at a time.
         signal_delay_s: how long before its time is over a job is told to save.
         max_num_timeout: how often a job is queued again because its time was over.
@@ -49,6 +53,8 @@ class SweepLauncher(BaseSubmititLauncher):
         constraint: str | None,
         exclude: str | None,
         num_gpus: int,
+        devices: int | None,
+        num_nodes: int,
         cpus_per_task: int | None,
         mem_gb: float | None,
         timeout_min: int,
@@ -60,7 +66,7 @@ class SweepLauncher(BaseSubmititLauncher):
     ):
         super().__init__()
         self.cluster = cluster
-        self.num_gpus = num_gpus
+        self.processes = Processes.of_settings(gpus=num_gpus, devices=devices, num_nodes=num_nodes)
         self.submitit_folder = submitit_folder
         self.array_parallelism = array_parallelism
         self.max_num_timeout = max_num_timeout
@@ -70,10 +76,11 @@ class SweepLauncher(BaseSubmititLauncher):
             "cpus_per_task": cpus_per_task,
             "mem_gb": mem_gb,
             "gpus_per_node": num_gpus or None,
-            "tasks_per_node": max(1, num_gpus),
-            "nodes": 1,
         }
         of_slurm: dict[str, Any] = {
+            # A task for each process; on this machine a job starts its processes itself.
+            "ntasks_per_node": self.processes.num_of_node,
+            "nodes": num_nodes,
             "partition": partition,
             "account": account,
             "qos": qos,
@@ -111,7 +118,7 @@ class SweepLauncher(BaseSubmititLauncher):
                 first_number=initial_job_idx,
                 sweep_folder=folder,
             )
-            self._check_gpus([job.num_gpus for job in jobs])
+            self._check_processes([job.processes for job in jobs])
             sweep = Sweep(
                 folder,
                 jobs,
@@ -132,13 +139,13 @@ class SweepLauncher(BaseSubmititLauncher):
             sys.exit(1)
         return [sweep.results.get(job.number) or _finished_before(job) for job in jobs]
 
-    def _check_gpus(self, num_gpus_of_jobs: Sequence[int]) -> None:
-        wrong = [number for number in num_gpus_of_jobs if number != self.num_gpus]
+    def _check_processes(self, processes_of_jobs: "Sequence[Processes]") -> None:
+        wrong = [processes for processes in processes_of_jobs if processes != self.processes]
         if wrong:
             raise ValueError(
-                f"a job trains on gpus={wrong[0]}, but its sweep asks the cluster for "
-                f"{self.num_gpus} for each job; give jobs with another number of GPUs a command "
-                "of their own."
+                f"a job of this sweep runs on {wrong[0]}, but the sweep asks for "
+                f"{self.processes} for each job; give jobs with other devices a command of "
+                "their own."
             )
 
     def _submit(self, jobs: "Sequence[PlannedJob]") -> Sequence[Any]:

@@ -132,10 +132,3 @@ def test_as_many_processes_as_gpus(small_config):
     with pytest.raises(ConfigError, match=message):
         small_config("train_speech", "gpus=1", "trainer.devices=2")
     assert small_config("train_speech", "trainer.devices=2")["trainer"]["devices"] == 2
-
-
-def test_several_nodes_need_somebody_who_starts_the_processes(small_config, monkeypatch):
-    with pytest.raises(ConfigError, match=r"trainer\.num_nodes=2, but nothing has started"):
-        small_config("train_speech", "trainer.num_nodes=2")
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    assert small_config("train_speech", "trainer.num_nodes=2")["trainer"]["num_nodes"] == 2

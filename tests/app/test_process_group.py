@@ -7,8 +7,9 @@ import textwrap
 import pytest
 
 from w2v2_mt.app.process_group import (
+    Processes,
+    is_started_here,
     is_started_outside,
-    num_processes_of_node,
     run_in_processes,
 )
 
@@ -45,9 +46,26 @@ def kill_the_second():
 
 
 def test_a_node_has_a_process_for_each_gpu_or_as_many_as_asked_for_on_the_cpu():
-    assert num_processes_of_node(gpus=0, devices=None) == 1
-    assert num_processes_of_node(gpus=4, devices=None) == 4
-    assert num_processes_of_node(gpus=0, devices=2) == 2
+    def num_of_node(gpus: int, devices: int | None) -> int:
+        return Processes.of_settings(gpus=gpus, devices=devices, num_nodes=1).num_of_node
+
+    assert num_of_node(gpus=0, devices=None) == 1
+    assert num_of_node(gpus=4, devices=None) == 4
+    assert num_of_node(gpus=0, devices=2) == 2
+
+
+def test_several_nodes_need_somebody_who_starts_the_processes():
+    processes = Processes.of_settings(gpus=0, devices=1, num_nodes=2)
+    with pytest.raises(ValueError, match=r"trainer\.num_nodes=2, but nothing has started"):
+        processes.check_started({"SLURM_NTASKS": "1"})
+    processes.check_started({"SLURM_NTASKS": "2"})
+    processes.check_started({"LOCAL_RANK": "0"})
+
+
+def test_who_started_a_process():
+    assert is_started_here({"LOCAL_RANK": "0"})
+    assert not is_started_here({"LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "x"})
+    assert not is_started_here({"SLURM_NTASKS": "2"})
 
 
 def test_torchrun_and_srun_start_processes_themselves():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,24 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def start(cluster, smoke_data_folder, tmp_path) -> Iterator[Callable]:
+def start(start_sweep, cluster) -> Iterator[Callable]:
+    """Starts a sweep on SLURM, and does not wait for it."""
+    yield partial(start_sweep, "slurm")
+    answer("scancel", f"--partition={PARTITION}")
+
+
+@pytest.fixture
+def start_here(start_sweep) -> Callable:
+    """Starts a sweep on this machine, and does not wait for it."""
+    return partial(start_sweep, "submitit_local")
+
+
+@pytest.fixture
+def start_sweep(smoke_data_folder, tmp_path) -> Iterator[Callable]:
     """Starts a sweep from another folder than the project's, and does not wait for it."""
     started: list[subprocess.Popen] = []
 
-    def start_sweep(script: str, folder: Path, *overrides: str) -> subprocess.Popen:
+    def start_sweep(launcher: str, script: str, folder: Path, *overrides: str) -> subprocess.Popen:
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir(exist_ok=True)
         environment = {
@@ -42,6 +56,8 @@ def start(cluster, smoke_data_folder, tmp_path) -> Iterator[Callable]:
             "TEMP_FOLDER": str(tmp_path / "temp"),
             "NUM_GPUS": "0",
             "OMP_NUM_THREADS": "1",
+            # Nodes of a real cluster find each other by their names; these are both this machine.
+            "MASTER_ADDR": "127.0.0.1",
             "CLUSTER_PARTITION": PARTITION,
             "CLUSTER_ACCOUNT": "",
             "CLUSTER_CPUS_PER_TASK": "1",
@@ -50,7 +66,7 @@ def start(cluster, smoke_data_folder, tmp_path) -> Iterator[Callable]:
             "CLUSTER_ARRAY_PARALLELISM": "2",
         }
         arguments = [
-            *("-m", "hydra/launcher=slurm", f"hydra.sweep.dir={folder}"),
+            *("-m", f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}"),
             "hydra.launcher.signal_delay_s=60",
             *overrides,
         ]
@@ -70,7 +86,6 @@ def start(cluster, smoke_data_folder, tmp_path) -> Iterator[Callable]:
         if process.poll() is None:
             process.kill()
             process.wait()
-    answer("scancel", f"--partition={PARTITION}")
 
 
 def wait_for(is_true: Callable[[], object], what: str, limit_sec: float = 120) -> None:
@@ -125,9 +140,12 @@ def test_a_sweep_of_two_axes_leaves_four_results_and_is_not_done_twice(start, tm
     assert (tmp_path / "sweep" / "2" / "metrics.json").exists()
 
 
-def test_a_job_that_fails_does_not_stop_the_others_and_its_error_is_in_one_file(start, tmp_path):
+@pytest.mark.parametrize("where", ["start", "start_here"])
+def test_a_job_that_fails_does_not_stop_the_others_and_its_error_is_in_one_file(
+    where, request, tmp_path
+):
     folder = tmp_path / "sweep"
-    sweep = start(
+    sweep = request.getfixturevalue(where)(
         *(SPEAKER, folder, "+experiment=baseline_speaker_mean", "data=voxceleb1"),
         *("load_network_from_checkpoint=/nowhere.ckpt,null", "+debug=smoke"),
     )
@@ -163,3 +181,34 @@ def test_a_job_that_is_stopped_goes_on_from_its_last_step(start, tmp_path, how):
     (going_on,) = re.findall(r"going on from step (\d+)", output)
     assert 0 < int(stopped) == int(going_on) < 24
     assert json.loads((folder / "0" / "metrics.json").read_text())["tested_step"] == 24
+
+
+def test_a_job_of_two_tasks_trains_and_tests_as_two_processes_of_this_machine(
+    start, start_here, tmp_path
+):
+    command = (
+        *("+experiment=multi_task_2heads_vanilla", "data=mt_vox1_libri", "+debug=smoke"),
+        *("seed=1,2", "trainer.devices=2"),
+    )
+    in_slurm = start(MT, tmp_path / "slurm", *command)
+    tasks = set()
+    while in_slurm.poll() is None:
+        tasks |= set(answer("squeue", "-h", "-r", "-t", "running", "-o", "%C cores").splitlines())
+        time.sleep(0.2)
+    output = output_of(tmp_path / "slurm")
+    assert in_slurm.returncode == 0, in_slurm.stdout.read() + output
+    assert tasks == {"2 cores"}
+    assert "GLOBAL_RANK: 1, MEMBER: 2/2" in output
+
+    here = start_here(MT, tmp_path / "here", *command)
+    printed, _ = here.communicate()
+    assert here.returncode == 0, printed
+    for number in range(2):
+        metrics = [
+            json.loads((tmp_path / where / str(number) / "metrics.json").read_text())
+            for where in ("slurm", "here")
+        ]
+        assert len(metrics[0]) > 10
+        for facts in metrics:
+            del facts["tested_checkpoint"]
+        assert metrics[0] == metrics[1]

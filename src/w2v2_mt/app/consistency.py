@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from w2v2_mt.app.process_group import is_started_outside
 from w2v2_mt.app.schema import ConfigError
 from w2v2_mt.models.combinations import check_guided_pooling, check_letter_head, check_subcentres
 
@@ -47,17 +46,11 @@ def _unvalidated_steps(config: Config) -> Iterator[str]:
 
 def _devices(config: Config) -> Iterator[str]:
     trainer = config["trainer"]
-    gpus, devices, num_nodes = trainer["gpus"], trainer["devices"], trainer["num_nodes"]
+    gpus, devices = trainer["gpus"], trainer["devices"]
     if gpus and devices not in (None, gpus):
         yield (
             f"trainer.devices={devices}, but a process has a GPU of its own and gpus={gpus}; set "
             "trainer.devices=null."
-        )
-    if num_nodes > 1 and not is_started_outside(os.environ):
-        yield (
-            f"trainer.num_nodes={num_nodes}, but nothing has started a process on each node; "
-            "submit the run with hydra/launcher=slurm, start it with srun or torchrun, or set "
-            "trainer.num_nodes=1."
         )
 
 

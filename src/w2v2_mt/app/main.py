@@ -14,8 +14,10 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -24,11 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from w2v2_mt.app.consistency import check_consistency
 from w2v2_mt.app.environment import PROJECT_FOLDER, experiment_name, load_environment
 from w2v2_mt.app.overrides import expanded_jobs, what_is_wrong, wrong_option
-from w2v2_mt.app.process_group import (
-    is_started_outside,
-    num_processes_of_node,
-    run_in_processes,
-)
+from w2v2_mt.app.process_group import Processes, is_started_outside, run_in_processes
 from w2v2_mt.app.schema import ROOTS, ConfigError, check_config
 
 _CONFIG_FOLDER = PROJECT_FOLDER / "config"
@@ -54,6 +52,7 @@ OmegaConf.register_new_resolver(
 
 def launch(config_name: str) -> None:
     """Run the command line of one entry point, `config/<config_name>.yaml`."""
+    _name_launchers()
     arguments, flags = get_args_parser().parse_known_args()
     asks_for_information = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
     if not (flags or asks_for_information or arguments.shell_completion):
@@ -64,6 +63,15 @@ def launch(config_name: str) -> None:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             sys.exit(1)
     hydra.main(version_base="1.3", config_path=str(_CONFIG_FOLDER), config_name=config_name)(job)()
+
+
+def _name_launchers() -> None:
+    """Let `hydra/launcher=submitit_local` be ours.
+
+    Hydra would take what hydra-submitit-launcher stores under this name as the schema of ours.
+    """
+    Plugins.instance()  # Reads the plugins, which store their settings.
+    ConfigStore.instance().repo["hydra"]["launcher"].pop("submitit_local.yaml", None)
 
 
 def check_jobs(config_name: str, overrides: Sequence[str], *, is_sweep: bool) -> None:
@@ -131,11 +139,10 @@ def job(config: DictConfig) -> float | None:
             "overrides": list(settings.overrides.task),
             "sweep": (Path(settings.sweep.dir).name if settings.mode == RunMode.MULTIRUN else None),
         }
-        num_processes = num_processes_of_node(
-            gpus=resolved["trainer"]["gpus"], devices=resolved["trainer"]["devices"]
-        )
-        if num_processes > 1 and not is_started_outside(os.environ):
-            return run_in_processes(_run, num_processes, **arguments)
+        processes = processes_of(resolved)
+        processes.check_started(os.environ)
+        if processes.num_of_node > 1 and not is_started_outside(os.environ):
+            return run_in_processes(_run, processes.num_of_node, **arguments)
         return _run(**arguments)
     except ValueError as error:
         # Convention: a ValueError is addressed to the user; what led to it is kept on the side.
@@ -147,6 +154,14 @@ def job(config: DictConfig) -> float | None:
     except Exception:
         trace.write_text(traceback.format_exc())
         raise
+
+
+def processes_of(config: dict[str, Any]) -> Processes:
+    """What the settings ask for."""
+    trainer = config["trainer"]
+    return Processes.of_settings(
+        gpus=trainer["gpus"], devices=trainer["devices"], num_nodes=trainer["num_nodes"]
+    )
 
 
 def _run(**arguments: Any) -> float | None:

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -24,14 +25,41 @@ _SECONDS_TO_FAIL = 2
 """For the others, when one has failed, for which they would wait for ever."""
 
 
-def num_processes_of_node(*, gpus: int, devices: int | None) -> int:
-    """One for each GPU; on the CPU one, or as many as `devices` says."""
-    return devices or max(1, gpus)
+@dataclass(frozen=True)
+class Processes:
+    """How many a run has on each of its nodes, and of how many GPUs: one for each GPU."""
+
+    num_gpus: int
+    num_of_node: int
+    num_nodes: int
+
+    @classmethod
+    def of_settings(cls, *, gpus: int, devices: int | None, num_nodes: int) -> "Processes":
+        """One for each GPU; on the CPU one, or as many as `devices` says."""
+        return cls(num_gpus=gpus, num_of_node=devices or max(1, gpus), num_nodes=num_nodes)
+
+    def __str__(self) -> str:
+        kind = f"gpus={self.num_gpus}" if self.num_gpus else f"trainer.devices={self.num_of_node}"
+        return f"{kind} trainer.num_nodes={self.num_nodes}"
+
+    def check_started(self, environment: Mapping[str, str]) -> None:
+        """Raises ValueError where nothing has started those of the other nodes."""
+        if self.num_nodes > 1 and not is_started_outside(environment):
+            raise ValueError(
+                f"trainer.num_nodes={self.num_nodes}, but nothing has started a process on each "
+                "node; submit the run with -m hydra/launcher=slurm, start it with srun or "
+                "torchrun, or set trainer.num_nodes=1."
+            )
 
 
 def is_started_outside(environment: Mapping[str, str]) -> bool:
     """Whether torchrun or srun started several processes, of which this is one."""
     return "LOCAL_RANK" in environment or int(environment.get("SLURM_NTASKS", 1)) > 1
+
+
+def is_started_here(environment: Mapping[str, str]) -> bool:
+    """Whether this process is one of `run_in_processes`."""
+    return "LOCAL_RANK" in environment and "TORCHELASTIC_RUN_ID" not in environment
 
 
 def run_in_processes(function: Callable[..., Any], num_processes: int, **arguments: Any) -> Any:

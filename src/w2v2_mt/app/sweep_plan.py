@@ -10,6 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import filter_overrides
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from w2v2_mt.app.process_group import Processes
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedJob:
@@ -18,7 +20,7 @@ class PlannedJob:
     number: int
     overrides: list[str]
     folder: Path
-    num_gpus: int
+    processes: Processes
     is_finished: bool
     objective: float | None
 
@@ -51,7 +53,7 @@ def _planned_job(
     config: DictConfig, loader: ConfigLoader, overrides: list[str], number: int, sweep_folder: Path
 ) -> PlannedJob:
     from w2v2_mt.app.finished import finished_objective
-    from w2v2_mt.app.main import checked
+    from w2v2_mt.app.main import checked, processes_of
 
     composed = loader.load_sweep_config(config, overrides)
     with open_dict(composed.hydra.job):
@@ -70,7 +72,7 @@ def _planned_job(
         number=number,
         overrides=overrides,
         folder=folder,
-        num_gpus=resolved["gpus"],
+        processes=processes_of(resolved),
         is_finished=is_finished,
         objective=objective,
     )

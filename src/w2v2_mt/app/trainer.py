@@ -1,5 +1,6 @@
 """The Lightning Trainer of a run, from the settings of the `trainer` config group."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,13 +8,15 @@ from typing import Literal
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 
 from w2v2_mt.app.non_finite import NonFiniteLosses
-from w2v2_mt.app.process_group import num_processes_of_node
+from w2v2_mt.app.process_group import Processes, is_started_here
 from w2v2_mt.app.saving import WholeFiles
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -63,24 +66,28 @@ def build_trainer(
         raise ValueError(
             f"gpus={gpus}, but this machine has {num_gpus}; set gpus={num_gpus} or NUM_GPUS."
         )
-    num_processes = num_processes_of_node(gpus=gpus, devices=devices)
+    processes = Processes.of_settings(gpus=gpus, devices=devices, num_nodes=num_nodes)
     num_steps = max_steps if step_limit is None else min(max_steps, step_limit)
     # Into a file, a bar would write its last state over and over.
     shows_bar = enable_progress_bar and sys.stdout.isatty()
     bar = [RichProgressBar()] if shows_bar else []
     # The launcher queues a job again (stopping.py); Lightning would do it a second time.
-    environments = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    environments: list[ClusterEnvironment] = (
+        [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    )
+    if is_started_here(os.environ):
+        environments = [LightningEnvironment()]
     return pl.Trainer(
         default_root_dir=folder,
         accelerator="gpu" if gpus else "cpu",
-        devices=num_processes,
+        devices=processes.num_of_node,
         num_nodes=num_nodes,
         strategy=(
             # Frozen parts and dropped layers leave parameters without a gradient.
             DDPStrategy(
                 find_unused_parameters=True, process_group_backend="nccl" if gpus else "gloo"
             )
-            if strategy == "ddp" or num_processes * num_nodes > 1
+            if strategy == "ddp" or processes.num_of_node * num_nodes > 1
             else "auto"
         ),
         # The streams share out the data themselves.

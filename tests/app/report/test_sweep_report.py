@@ -143,7 +143,7 @@ def test_reports_of_jobs_are_linked(sweep):
 
 
 def test_a_sweep_that_has_just_begun_has_a_report(tmp_path):
-    plan = {"hydra": {"overrides": {"task": ["seed=1,2", "hydra/launcher=local"]}}}
+    plan = {"hydra": {"overrides": {"task": ["seed=1,2", "hydra/launcher=submitit_local"]}}}
     (tmp_path / "multirun.yaml").write_text(yaml.safe_dump(plan))
     (tmp_path / "0").mkdir()
     report = write_sweep_report(tmp_path)
