@@ -1,5 +1,6 @@
 """Sweeps on a real SLURM: arrays, signals, queueing again, failures."""
 
+import csv
 import json
 import os
 import re
@@ -181,6 +182,31 @@ def test_a_job_that_is_stopped_goes_on_from_its_last_step(start, tmp_path, how):
     (going_on,) = re.findall(r"going on from step (\d+)", output)
     assert 0 < int(stopped) == int(going_on) < 24
     assert json.loads((folder / "0" / "metrics.json").read_text())["tested_step"] == 24
+
+
+def test_a_job_whose_time_is_over_goes_on_until_it_is_done(start, tmp_path):
+    folder = tmp_path / "sweep"
+    num_steps = 400  # More than a job can do in the minute that is the least of SLURM.
+    sweep = start(
+        *(SPEAKER, folder, "+experiment=baseline_speaker_mean", "data=voxceleb1", "+debug=smoke"),
+        *(f"trainer.max_steps={num_steps}", "trainer.step_limit=null"),
+        *(f"trainer.val_check_interval={num_steps}", "network.num_frozen_steps=1"),
+        *("speaker.dataloader.train_batch_size=8", "hydra.launcher.timeout_min=1"),
+        # SLURM looks every 30 s, and tells a job so much earlier.
+        "hydra.launcher.signal_delay_s=10",
+    )
+    printed, _ = sweep.communicate()
+    output = output_of(folder)
+    assert sweep.returncode == 0, printed + output
+    stopped = [int(step) for step in re.findall(r"stopped after step (\d+)", output)]
+    going_on = [int(step) for step in re.findall(r"going on from step (\d+)", output)]
+    assert len(stopped) > 0
+    assert stopped[0] > 0
+    assert stopped == going_on == sorted(set(stopped))
+    with (folder / "0" / "metrics.csv").open(newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file) if row["train_loss"]]
+    assert steps == list(range(num_steps))
+    assert json.loads((folder / "0" / "metrics.json").read_text())["tested_step"] == num_steps
 
 
 def test_a_job_of_two_tasks_trains_and_tests_as_two_processes_of_this_machine(

@@ -68,12 +68,14 @@ class StopOnSignal(pl.callbacks.Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        if is_between_steps(trainer):
-            self._stop_if_asked(trainer)
+        if is_between_steps(trainer) and self._is_asked(trainer):
+            # Lightning would log the step behind this hook, and nobody does it again.
+            trainer._logger_connector.update_train_step_metrics()
+            self._stop(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._is_training:
-            self._stop_if_asked(trainer)
+        if self._is_training and self._is_asked(trainer):
+            self._stop(trainer)
 
     def _listen(self, *signals: signal.Signals) -> None:
         for number in signals:
@@ -91,13 +93,14 @@ class StopOnSignal(pl.callbacks.Checkpoint):
         else:
             self._hand_on(received, frame)
 
-    def _stop_if_asked(self, trainer: pl.Trainer) -> None:
+    def _is_asked(self, trainer: pl.Trainer) -> bool:
         """With several processes, all of them stop where one was asked."""
         is_asked = self._received is not None
         if trainer.world_size > 1:
-            is_asked = trainer.strategy.reduce_boolean_decision(is_asked, all=False)
-        if not is_asked:
-            return
+            return trainer.strategy.reduce_boolean_decision(is_asked, all=False)
+        return is_asked
+
+    def _stop(self, trainer: pl.Trainer) -> None:
         last = save_last(trainer)
         log.info(f"stopped after step {trainer.global_step} ({last})")
         self._is_training = False
