@@ -190,7 +190,9 @@ def test_a_network_of_one_task(train, tmp_path, config_name):
             assert_close(our_answer(checkpoint).embeddings, embedding_of(folder, frames, None))
 
 
-@pytest.mark.parametrize(("way", "sub_folder"), [("plain", "."), ("class token", "encoder")])
+@pytest.mark.parametrize(
+    ("way", "sub_folder"), [("plain", "."), ("class token", "encoder"), ("split", ".")]
+)
 def test_what_was_exported_trains_on(train, small_config, tmp_path, way, sub_folder):
     # A network that masks frames has one weight more: the vector in their place.
     masks = "network.regularisation.mask_time_prob=0.3"
@@ -215,6 +217,23 @@ def test_what_was_exported_trains_on(train, small_config, tmp_path, way, sub_fol
         # What stands still is what was exported; the class token and the speaker head begin anew.
         if name.startswith(("trunk.", "speech_head.")) and "class_token" not in name:
             assert torch.equal(after[name], weight), name
+
+
+def test_a_branch_trains_on_as_a_network_of_its_task(train, small_config, tmp_path):
+    checkpoint = train(BOTH, *WAYS["branched"])
+    assert main([str(checkpoint), str(tmp_path / "exported")]) == 0
+    exported = tmp_path / "exported" / "speech"
+    config = small_config(
+        "train_speech",
+        f"network.wav2vec_huggingface_id={exported}",
+        f"network.speech_head_huggingface_id={exported}",
+        "network.reset_weights=false",
+        "optim.algo.lr=1e-30",
+        "eval_model=false",
+    )
+    run(config, config_name="train_speech", folder=tmp_path / "again", overrides=())
+    again = our_answer(tmp_path / "again" / "checkpoints" / "best.ckpt")
+    assert_close(our_answer(checkpoint).speech.logits, again.logits)
 
 
 def test_what_transformers_cannot_say_is_refused(train, tmp_path, capsys):

@@ -120,13 +120,17 @@ def _speech_head(
     )
     if huggingface_id is not None:
         pretrained = load_letter_head(huggingface_id)
-        if pretrained.weight.shape != head.linear.weight.shape:
+        # An exported head that reads the last dimensions only has weights of zero for the others.
+        weight, num_unread = pretrained.weight.detach(), max(pretrained.in_features - dim, 0)
+        if not weight[:, :num_unread].any():
+            weight = weight[:, num_unread:]
+        if weight.shape != head.linear.weight.shape:
             raise ValueError(
                 f"network.speech_head_huggingface_id={huggingface_id!r} maps "
                 f"{pretrained.in_features} dimensions to {pretrained.out_features} letters, this "
                 f"network needs {dim} to {num_letters}; choose a matching model or null."
             )
-        head.linear.load_state_dict(pretrained.state_dict())
+        head.linear.load_state_dict({**pretrained.state_dict(), "weight": weight})
     return head
 
 
