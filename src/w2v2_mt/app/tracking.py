@@ -1,6 +1,5 @@
 """Where the values that a run logs are written: csv and TensorBoard, and wandb when asked."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from w2v2_mt.app.curves_file import CurvesFile, Row, rows_of
 from w2v2_mt.app.report.run_report import Report
 from w2v2_mt.app.run_folder import CURVES_FILE, RunFolder
 from w2v2_mt.app.wandb_tracking import WandbLogger, connect
@@ -69,24 +69,22 @@ def _csv_logger(folder: Path, *, num_steps_done: int) -> CSVLogger:
     path = folder / CURVES_FILE
     rows = []
     if path.exists():
-        with path.open(newline="") as file:
-            rows = [
-                row
-                for row in csv.DictReader(file)
-                if int(row["step"]) < num_steps_done and not _is_of_test(row)
-            ]
+        rows = [
+            row
+            for row in rows_of(path)
+            if int(row["step"]) < num_steps_done and not _is_of_test(row)
+        ]
     logger = CSVLogger(save_dir=folder, name="", version="", flush_logs_every_n_steps=10)
-    _take_over(rows, logger)
+    _take_over(rows, logger, folder)
     return logger
 
 
-def _is_of_test(row: dict[str, str]) -> bool:
+def _is_of_test(row: Row) -> bool:
     """The test comes last and is made again."""
     return any(value and name.startswith("test_") for name, value in row.items())
 
 
 @rank_zero_only
-def _take_over(rows: list[dict[str, str]], logger: CSVLogger) -> None:
-    # Lightning deletes the file that is there as it makes the `experiment`, which writes a new one.
-    logger.experiment.metrics.extend(rows)
-    logger.experiment.save()
+def _take_over(rows: list[Row], logger: CSVLogger, folder: Path) -> None:
+    # In place of the writer that Lightning makes where there is none yet.
+    logger._experiment = CurvesFile(folder, kept=rows)
