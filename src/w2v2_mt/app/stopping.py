@@ -89,7 +89,8 @@ class StopOnSignal(pl.callbacks.Checkpoint):
                 _by_default(received)
         elif self._is_training and self._received != received:
             self._received = received
-            log.info(f"{received.name}: the run stops after this step")
+            again = "press again" if received == signal.SIGINT else f"send {received.name} again"
+            log.info(f"{received.name}: finishing the step and saving; {again} to stop at once")
         else:
             self._hand_on(received, frame)
 
