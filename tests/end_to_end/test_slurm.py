@@ -130,6 +130,17 @@ def test_a_sweep_of_two_axes_leaves_four_results_and_is_not_done_twice(start, tm
     assert [line.split("\t")[:2] for line in table[1:]] == [
         [str(number), f"{array}_{number}"] for number in range(4)
     ]
+    report = subprocess.run(
+        [sys.executable, PROJECT_FOLDER / "scripts" / "report_sweep.py", tmp_path / "sweep"],
+        capture_output=True,
+        text=True,
+    )
+    assert report.returncode == 0, report.stderr
+    rows = re.findall(r"^.*\bdone\b.*$", report.stdout, flags=re.MULTILINE)
+    assert len(rows) == 4, report.stdout
+    for row, (method, pooling) in zip(rows, expected, strict=True):
+        assert method in row
+        assert pooling in row
 
     report = subprocess.run(
         [sys.executable, str(PROJECT_FOLDER / "scripts" / "report_sweep.py"), tmp_path / "sweep"],
