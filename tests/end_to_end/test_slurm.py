@@ -142,16 +142,6 @@ def test_a_sweep_of_two_axes_leaves_four_results_and_is_not_done_twice(start, tm
         assert method in row
         assert pooling in row
 
-    report = subprocess.run(
-        [sys.executable, str(PROJECT_FOLDER / "scripts" / "report_sweep.py"), tmp_path / "sweep"],
-        capture_output=True,
-        text=True,
-    )
-    assert report.returncode == 0, report.stderr
-    written = tmp_path / "sweep" / "report" / "index.html"
-    assert f"Report: {written}" in report.stdout
-    assert "4 jobs: 4 done." in written.read_text()
-
     (tmp_path / "sweep" / "2" / "metrics.json").unlink()
     (tmp_path / "sweep" / "2" / "config.yaml").unlink()
     again = start(*command)
