@@ -1,5 +1,6 @@
 """What breaks while a run goes on: one sentence, and nothing that was saved is lost."""
 
+import errno
 import os
 import shutil
 import signal
@@ -137,6 +138,18 @@ def test_the_end_of_a_reader_is_told_in_a_sentence(message, told):
     expected = pytest.raises(ValueError, match=f"^a process that reads data {told}")
     with expected, faults_in_sentences():
         raise RuntimeError(message)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_without_room_is_told_in_a_sentence(number):
+    message = r"^a file of the run cannot be written \(.*'metrics\.csv'\); make room for it"
+    with pytest.raises(ValueError, match=message), faults_in_sentences():
+        raise OSError(number, os.strerror(number), "metrics.csv")
+
+
+def test_another_error_of_a_file_stays_what_it_is():
+    with pytest.raises(PermissionError), faults_in_sentences():
+        raise PermissionError(errno.EACCES, "Permission denied", "metrics.csv")
 
 
 def test_an_error_of_the_program_stays_what_it_is():

@@ -1,5 +1,6 @@
 """What may break around a run while it goes on, told in a sentence."""
 
+import errno
 import re
 import traceback
 from collections.abc import Iterator
@@ -7,15 +8,22 @@ from contextlib import contextmanager
 
 _DEAD_READER = re.compile(r"DataLoader worker \(pid\S* [\d, ]+\) (.+?)\.? *$", flags=re.MULTILINE)
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
 _FETCHING = "torch/multiprocessing/reductions.py"
 
 
 @contextmanager
 def faults_in_sentences() -> Iterator[None]:
-    """Raises ValueError for the end of a process that reads data."""
+    """Raises ValueError for the end of a process that reads data, and for a full disk."""
     try:
         yield
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise ValueError(
+                f"a file of the run cannot be written ({error}); make room for it and start the "
+                "run again in its folder, where it goes on from its last checkpoint."
+            ) from error
         what = _end_of_reader(error)
         if what is None:
             raise

@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +147,20 @@ def job(config: DictConfig) -> float | None:
         return _run(**arguments)
     except ValueError as error:
         # Convention: a ValueError is addressed to the user; what led to it is kept on the side.
-        trace.write_text(traceback.format_exc())
+        _keep_trace(trace)
         print(f"{type(error).__name__}: {_sentence(error)}", file=sys.stderr)
         if settings.mode == RunMode.MULTIRUN:
             raise  # A launcher must learn that this job failed, and may go on with the next.
         sys.exit(1)
     except Exception:
-        trace.write_text(traceback.format_exc())
+        _keep_trace(trace)
         raise
+
+
+def _keep_trace(path: Path) -> None:
+    """Write what led to the error at hand, unless that is a disk without room for this, too."""
+    with suppress(OSError):
+        path.write_text(traceback.format_exc())
 
 
 def processes_of(config: dict[str, Any]) -> Processes:
