@@ -1,12 +1,17 @@
 """A run of two processes on the CPU, as a command starts it."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.app.conftest import SCRIPTS
+from w2v2_mt.app.environment import PROJECT_FOLDER
 
 SETTINGS = [
     "network.wav2vec_initially_frozen=true",
@@ -76,3 +81,100 @@ def test_two_processes_test_learning_rates_and_train_as_without(run_command, tmp
     assert output.count("learning-rate range test (") == 1
     states = state_of(tmp_path / "after"), state_of(tmp_path / "without")
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+
+
+@pytest.fixture
+def begin_with_a_nan_in_the_second_process(small_overrides, tmp_path):
+    """Starts a run of two processes, of which one alone gets a NaN into its second batch."""
+
+    def begin(config_name: str, *more: str) -> subprocess.Popen:
+        arguments = small_overrides(
+            config_name,
+            f"hydra.run.dir={tmp_path}",
+            "trainer.devices=2",
+            "trainer.max_steps=4",
+            "trainer.val_check_interval=4",
+            "network.wav2vec_initially_frozen=false",
+            "optim/schedule=constant",
+            "eval_model=false",
+            *more,
+        )
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.app.spoiled_command", config_name, *arguments],
+            cwd=PROJECT_FOLDER,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return begin
+
+
+def said_by(process: subprocess.Popen) -> tuple[str, str]:
+    """All that its processes print until the last of them has ended."""
+    try:
+        return process.communicate(timeout=120)
+    finally:
+        process.kill()  # The others end with it, where they wait for each other for ever.
+
+
+def seen_by_both(folder: Path) -> list[dict[str, Any]]:
+    return [torch.load(folder / f"seen_{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def assert_names_the_batches_of_both(folder: Path) -> None:
+    content = json.loads((folder / "non_finite_batch.json").read_text())
+    assert content["step"] == 2
+    assert [each["keys"] for each in content["processes"]] == [
+        each["keys"] for each in seen_by_both(folder)
+    ]
+    losses = [each["losses"]["loss"] for each in content["processes"]]
+    assert isinstance(losses[0], float)
+    assert losses[1] == "nan"
+
+
+def test_a_loss_that_is_no_number_in_one_process_ends_both(
+    begin_with_a_nan_in_the_second_process, tmp_path
+):
+    process = begin_with_a_nan_in_the_second_process("train_speaker")
+    output, errors = said_by(process)
+    assert process.returncode == 1, output + errors
+    assert "Traceback" not in output + errors
+    (error,) = [line for line in errors.splitlines() if "Error" in line]
+    assert error.startswith("ValueError: the training loss of step 2 is no number (loss nan")
+    assert_names_the_batches_of_both(tmp_path)
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+@pytest.mark.parametrize(
+    ("config_name", "settings"),
+    [
+        ("train_speaker", []),
+        ("train_mt_speaker_speech", ["optim.loss.scale_method=gradnorm"]),
+    ],
+)
+def test_a_loss_that_is_no_number_in_one_process_is_left_out_by_both(
+    begin_with_a_nan_in_the_second_process, tmp_path, config_name, settings
+):
+    process = begin_with_a_nan_in_the_second_process(
+        config_name,
+        "trainer.skip_non_finite=true",
+        "optim/algo=adam",
+        "optim.algo.weight_decay=0.1",
+        *settings,
+    )
+    output, errors = said_by(process)
+    assert process.returncode == 0, output + errors
+    assert (output + errors).count("the step is left out, as 0 before it.") == 1
+    assert_names_the_batches_of_both(tmp_path)
+    first, second = (seen["states"] for seen in seen_by_both(tmp_path))
+    assert len(first) == len(second) == 5
+    for of_first, of_second in zip(first, second, strict=True):
+        assert all(torch.equal(of_first[name], of_second[name]) for name in of_first)
+    before, after, later, end = first[1:]
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert any(not torch.equal(after[name], later[name]) for name in after)
+    assert all(value.isfinite().all() for value in end.values() if value.is_floating_point())
+    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 4

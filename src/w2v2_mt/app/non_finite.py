@@ -168,9 +168,7 @@ class NonFiniteLosses(pl.Callback):
         batch = self._first_non_finite()
         assert batch is not None
         self.num_skipped += 1
-        log.warning(
-            f"{self._written(batch)}; the step is left out, as {self.num_skipped - 1} before it."
-        )
+        _warn(f"{self._written(batch)}; the step is left out, as {self.num_skipped - 1} before it.")
 
     def _first_non_finite(self) -> _BatchLosses | None:
         return next((batch for batch in self._seen if batch.num_non_finite.read()), None)
@@ -205,6 +203,11 @@ class NonFiniteLosses(pl.Callback):
             f"the training loss of step {batch.step} is no number ({named}); {path} has the keys "
             "of its utterances"
         )
+
+
+@pl.utilities.rank_zero_only
+def _warn(sentence: str) -> None:
+    log.warning(sentence)
 
 
 @pl.utilities.rank_zero_only
