@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from small_networks import save_architecture
 from tests.data.shard_files import write_librispeech_shards, write_voxceleb_shards
 from w2v2_mt.app.environment import PROJECT_FOLDER
 from w2v2_mt.app.main import checked
+from w2v2_mt.app.run import run
 
 SMALL_BATCHES = {
     "train_speech": [
@@ -115,3 +117,22 @@ def run_command(start_command: Callable[..., subprocess.Popen]) -> Callable[...,
         return output
 
     return run
+
+
+@pytest.fixture
+def train(small_config: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[..., Path]:
+    """Trains a network for two steps; returns its checkpoint."""
+
+    def trained(config_name: str, *overrides: str, kind: str = "base") -> Path:
+        architecture = save_architecture(str(tmp_path / "architecture"), kind)
+        config = small_config(
+            config_name,
+            f"network.wav2vec_huggingface_id={architecture}",
+            "eval_model=false",
+            *overrides,
+        )
+        run(config, config_name=config_name, folder=tmp_path / "run", overrides=())
+        shutil.rmtree(architecture)
+        return tmp_path / "run" / "checkpoints" / "best.ckpt"
+
+    return trained

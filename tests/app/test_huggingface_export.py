@@ -1,6 +1,5 @@
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,44 +8,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_networks import save_architecture
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForCTC, AutoProcessor
 
+from tests.app.network_ways import BOTH, CLASS_TOKEN, WAYS
 from w2v2_mt.app.huggingface_export import main
 from w2v2_mt.app.run import run
 from w2v2_mt.app.trained import load_trained
 from w2v2_mt.models.pooling import build_pooling
-
-BOTH = "train_mt_speaker_speech"
-BRANCHED = ["network.use_multi_branch_encoder=true", "network.num_shared_transformers=1"]
-SPLIT = ["network.num_speaker_dimensions=12"]
-CLASS_TOKEN = ["network.stat_pooling_type=first+cls+learnable"]
-WAYS = {
-    "plain": [],
-    "class token": CLASS_TOKEN,
-    "split": SPLIT,
-    "branched": BRANCHED,
-    "all": [*BRANCHED, *SPLIT, *CLASS_TOKEN],
-}
-
-
-@pytest.fixture
-def train(small_config, tmp_path):
-    """Trains a network for two steps; returns its checkpoint."""
-
-    def trained(config_name: str, *overrides: str, kind: str = "base") -> Path:
-        architecture = save_architecture(str(tmp_path / "architecture"), kind)
-        config = small_config(
-            config_name,
-            f"network.wav2vec_huggingface_id={architecture}",
-            "eval_model=false",
-            *overrides,
-        )
-        run(config, config_name=config_name, folder=tmp_path / "run", overrides=())
-        shutil.rmtree(architecture)
-        return tmp_path / "run" / "checkpoints" / "best.ckpt"
-
-    return trained
 
 
 def raw_waveform() -> np.ndarray:

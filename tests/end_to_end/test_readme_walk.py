@@ -73,6 +73,7 @@ def test_every_command_of_the_walk_leaves_what_it_is_for(demo):
     assert all("words" in each and "transcript" in each for each in heard)
     assert (demo / "heard.npz").exists()
     assert (demo / "exported" / "config.json").exists()
+    assert (demo / "model.onnx").exists()
 
 
 def test_the_picture_of_a_report_is_there_and_small():

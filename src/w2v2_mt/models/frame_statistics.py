@@ -32,7 +32,7 @@ def equal_weights(
     is_used = real_mask(num_frames, frames.shape[1])
     if selected is not None:
         is_selected = is_used & selected
-        is_used = torch.where(is_selected.any(dim=1, keepdim=True), is_selected, is_used)
+        is_used = is_selected | (is_used & ~is_selected.any(dim=1, keepdim=True))
     return is_used / is_used.sum(dim=1, keepdim=True).clamp(min=1)
 
 
