@@ -132,10 +132,34 @@ def test_a_sweep_whose_jobs_are_in_the_queue_is_not_begun_again(tmp_path, monkey
     commands = tmp_path / "commands"
     commands.mkdir()
     squeue = commands / "squeue"
-    squeue.write_text("#!/bin/sh\necho 7_0\necho 7_1\necho 9\n")
+    squeue.write_text("#!/bin/sh\necho 7_0 None\necho 7_1 Resources\necho 9 None\n")
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
     sweep.refuse_to_run_twice()
     (tmp_path / ".submitit" / "7_0").mkdir()
     with pytest.raises(ValueError, match=r"still in the queue as 7; .* scancel 7\.$"):
         sweep.refuse_to_run_twice()
+
+
+def test_what_keeps_jobs_waiting_for_ever_is_told_once(tmp_path, monkeypatch, caplog):
+    jobs = [planned(tmp_path, number) for number in range(2)]
+    sweep = sweep_of(tmp_path, jobs, in_slurm=True)
+    submitted = [Submitted(tmp_path, f"7_{number}", None) for number in range(2)]
+    looks = []
+
+    def queue() -> dict[str, str]:
+        looks.append(1)
+        if len(looks) == 3:  # Somebody has raised the limit of the partition.
+            for job in submitted:
+                job._outcome = completed(0.5)
+                job.paths.result_pickle.touch()
+        return {"7_0": "PartitionTimeLimit", "7_1": "JobArrayTaskLimit"}
+
+    monkeypatch.setattr(sweep_module, "_QUEUE_SEC", -1.0)
+    monkeypatch.setattr(sweep_module, "_queue", queue)
+    with caplog.at_level("INFO"):
+        sweep.wait(lambda _: submitted, num_at_a_time=2)
+    told = [record.message for record in caplog.records if "jobs wait because" in record.message]
+    assert len(told) == 1
+    assert "PartitionTimeLimit" in told[0]
+    assert "CLUSTER_" in told[0]

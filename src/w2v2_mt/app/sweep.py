@@ -6,7 +6,7 @@ import logging
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ ERRORS_FILE = "errors.txt"
 _LOOK_SEC = 1.0
 _QUEUE_SEC = 10.0
 _NUM_LINES = 40
+_ASKED_TOO_MUCH = {"BadConstraints", "PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit"}
+"""What squeue says of jobs that cannot start as they are."""
 
 
 class Sweep:
@@ -46,6 +48,7 @@ class Sweep:
         self._submitted: dict[int, submitit.Job[JobReturn]] = {}
         self._errors: dict[int, str] = {}
         self.results: dict[int, JobReturn] = {}
+        self._told: set[str] = set()
 
     @property
     def unfinished(self) -> list[PlannedJob]:
@@ -174,6 +177,7 @@ class Sweep:
             queue = _queue()
         except (OSError, subprocess.SubprocessError):
             return missing  # SLURM does not answer just now.
+        self._tell_stuck(queue)
         absent = {
             job.number
             for job in self._running()
@@ -185,6 +189,18 @@ class Sweep:
                 state = _last_state(self._submitted[job.number].job_id)
                 self._take_error(job, f"it ended without a result (SLURM: {state})")
         return absent
+
+    def _tell_stuck(self, queue: Mapping[str, str]) -> None:
+        """Once for each reason for which a job may wait for ever; SLURM does not refuse it."""
+        stuck = {
+            queue.get(self._submitted[job.number].job_id, "") for job in self._running()
+        } & _ASKED_TOO_MUCH
+        for reason in sorted(stuck - self._told):
+            log.info(
+                f"jobs wait because of {reason}: the partition does not give what they ask for "
+                "(sinfo); end them, change CLUSTER_... in .env, and start again."
+            )
+        self._told |= stuck
 
     def _take_error(self, job: PlannedJob, sentence: str) -> None:
         from w2v2_mt.app.run_folder import ERROR_FILE
@@ -216,10 +232,11 @@ def _has_result(submitted: "submitit.Job[Any]") -> bool:
     return all(paths.result_pickle.exists() for paths in _paths(submitted))
 
 
-def _queue() -> set[str]:
-    """The jobs of this user that wait or run; those of an array one by one."""
-    command = ["squeue", "-h", "-r", "-u", getpass.getuser(), "-o", "%i"]
-    return set(_answer(command).split())
+def _queue() -> dict[str, str]:
+    """The jobs of this user that wait or run, those of an array one by one, and why they wait."""
+    command = ["squeue", "-h", "-r", "-u", getpass.getuser(), "-o", "%i %r"]
+    lines = [line.split(maxsplit=1) for line in _answer(command).splitlines() if line.strip()]
+    return {number: " ".join(reason) for number, *reason in lines}
 
 
 def _last_state(job_id: str) -> str:
