@@ -489,6 +489,26 @@ def test_scores_are_normalised_with_training_speakers(start, tmp_path, normalisa
     assert max(abs(float(line[1])) for line in lines[1]) > 1
 
 
+def test_a_test_decodes_with_a_beam_and_a_language_model(start, tmp_path):
+    model = tmp_path / "model.arpa"
+    model.write_text(
+        "\\data\\\nngram 1=4\n\n\\1-grams:\n-1.0 <unk>\n-99 <s>\n-0.5 </s>\n-0.2 ZEBRA\n\n\\end\\\n"
+    )
+    texts = {}
+    for decoder in ("greedy", "beam"):
+        start(
+            tmp_path / decoder,
+            "fit_model=false",
+            f"evaluation.decoder={decoder}",
+            f"evaluation.beam_search.language_model_path={model}",
+            "evaluation.beam_search.width=8",
+            config_name="train_speech",
+        )
+        assert metrics_of(tmp_path / decoder)["test_wer_clean"] > 0
+        texts[decoder] = (tmp_path / decoder / "transcripts_clean.tsv").read_text()
+    assert texts["beam"] != texts["greedy"]
+
+
 def test_missing_test_shards_are_told_before_training(start, data_folder, tmp_path, capsys):
     shutil.copytree(data_folder, tmp_path / "data")
     shutil.rmtree(tmp_path / "data" / "librispeech_shards" / "test_other")
