@@ -8,12 +8,14 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from small_networks import save_architecture
 
 from tests.app.network_ways import BOTH, WAYS
 from w2v2_mt.app import onnx_export
 from w2v2_mt.app.environment import PROJECT_FOLDER
 from w2v2_mt.app.onnx_export import main
 from w2v2_mt.app.trained import answers, load_trained
+from w2v2_mt.models.linear import MIN_NUM_FEATURES
 
 TOLERANCE = 1e-4
 NUM_SAMPLES = (777, 12_345, 20_001)
@@ -95,6 +97,16 @@ def test_onnxruntime_gives_the_same_letters_and_embeddings(train, tmp_path, way,
 @pytest.mark.parametrize("kind", ["hubert-base", "wavlm-base", "data2vec-audio"])
 def test_other_upstreams(train, tmp_path, kind):
     checkpoint = train(BOTH, *WAYS["all"], kind=kind)
+    assert main([str(checkpoint), str(tmp_path / "model.onnx")]) == 0
+    assert_same_answers(checkpoint, tmp_path / "model.onnx")
+
+
+def test_layers_as_wide_as_those_of_real_models(train, tmp_path):
+    """From that width on, torch multiplies through another library."""
+    architecture = save_architecture(
+        str(tmp_path / "wide"), "base", hidden_size=MIN_NUM_FEATURES, intermediate_size=640
+    )
+    checkpoint = train(BOTH, f"network.wav2vec_huggingface_id={architecture}")
     assert main([str(checkpoint), str(tmp_path / "model.onnx")]) == 0
     assert_same_answers(checkpoint, tmp_path / "model.onnx")
 
