@@ -19,7 +19,7 @@ MIN_NUM_FEATURES = 512
 class OneDnnLinear(nn.Linear):
     """`nn.Linear` through oneDNN where that can be: in float32, outside of autocast, on a CPU.
 
-    A graph that is traced for other tools has the plain operation.
+    A graph for ONNX has the plain operation.
     """
 
     def forward(self, frames: Float[Tensor, "*batch in_dim"]) -> Float[Tensor, "*batch out_dim"]:
@@ -28,7 +28,7 @@ class OneDnnLinear(nn.Linear):
             and frames.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")
             and torch.backends.mkldnn.is_available()
-            and not torch.jit.is_tracing()
+            and not torch.onnx.is_in_onnx_export()
         )
         if not is_possible:
             return super().forward(frames)
