@@ -9,6 +9,8 @@ import yaml
 
 from w2v2_mt.app.finished import finished_objective
 
+METRICS = {"val_eer": 0.25, "test_eer_o": 0.5, "tested_step": 8}
+
 
 def settings(folder: Path, **others: Any) -> dict[str, Any]:
     return {
@@ -16,6 +18,7 @@ def settings(folder: Path, **others: Any) -> dict[str, Any]:
         "log_folder": str(folder / "logs"),
         "temp_folder": str(folder / "temp"),
         "fit_model": True,
+        "eval_model": True,
         "data": {},
         "seed": 1,
         **others,
@@ -25,7 +28,7 @@ def settings(folder: Path, **others: Any) -> dict[str, Any]:
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings(tmp_path)))
-    (tmp_path / "metrics.json").write_text(json.dumps({"val_eer": 0.25, "test_eer_o": 0.5}))
+    (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
     return tmp_path
 
 
@@ -37,6 +40,14 @@ def test_without_training_there_is_a_result_but_no_objective(finished):
     tested = settings(finished, fit_model=False)
     (finished / "config.yaml").write_text(yaml.safe_dump(tested))
     assert finished_objective(finished, tested, "train_speaker") == (True, None)
+
+
+def test_a_run_without_a_test_is_finished_where_none_is_asked_for(finished):
+    (finished / "metrics.json").write_text(json.dumps({"val_eer": 0.25, "tested_step": None}))
+    without = settings(finished, eval_model=False)
+    (finished / "config.yaml").write_text(yaml.safe_dump(without))
+    assert finished_objective(finished, without, "train_speaker") == (True, 0.25)
+    assert finished_objective(finished, settings(finished), "train_speaker") == (False, None)
 
 
 def test_a_result_of_other_settings_is_none_of_this_job(finished):

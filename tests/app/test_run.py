@@ -489,6 +489,38 @@ def test_scores_are_normalised_with_training_speakers(start, tmp_path, normalisa
     assert max(abs(float(line[1])) for line in lines[1]) > 1
 
 
+def test_a_run_without_a_test_leaves_its_dev_metrics_and_is_tested_later(start, tmp_path):
+    folder = tmp_path / "run"
+    start(folder, "eval_model=false", config_name="train_speaker")
+    untested = metrics_of(folder)
+    assert untested["tested_step"] is None
+    assert "val_eer" in untested
+    assert not any(name.startswith("test_") for name in untested)
+    (folder / "scores_o_2s.txt").write_text("of an earlier test")
+    start(folder, config_name="train_speaker")
+    tested = metrics_of(folder)
+    assert {name: tested[name] for name in untested if name.startswith("val_")} == {
+        name: value for name, value in untested.items() if name.startswith("val_")
+    }
+    assert "test_eer_o" in tested
+    assert sorted(path.name for path in folder.glob("scores_*")) == [
+        "scores_e.txt",
+        "scores_h.txt",
+        "scores_o.txt",
+        "scores_val.txt",
+    ]
+
+
+def test_trials_of_one_kind_are_told_before_training(start, data_folder, tmp_path, capsys):
+    shutil.copytree(data_folder, tmp_path / "data")
+    trials = tmp_path / "data" / "vox2_shards" / "test" / "test_trials.txt"
+    lines = trials.read_text().splitlines(keepends=True)
+    trials.write_text("".join(line for line in lines if line.startswith("1")))
+    with pytest.raises(ValueError, match=r"trials in .*test_trials\.txt have the label 1, but an"):
+        start(tmp_path / "run", f"data_folder={tmp_path / 'data'}", config_name="train_speaker")
+    assert "step" not in capsys.readouterr().out
+
+
 def test_a_test_decodes_with_a_beam_and_a_language_model(start, tmp_path):
     model = tmp_path / "model.arpa"
     model.write_text(

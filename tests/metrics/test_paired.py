@@ -162,3 +162,11 @@ class TestEqualErrorRateDifference:
             equal_error_rate_difference(
                 ([1, 2], [1, 2]), [0, 1], [("a", "b")], num_resamples=1, seed=0
             )
+
+
+def test_few_speakers_make_a_p_value_large():
+    found = error_rate_difference(
+        ([1, 2, 0, 3], [0, 1, 0, 1]), [5] * 4, list("abcd"), num_resamples=1000, seed=0
+    )
+    assert found.interval[1] >= 0
+    assert found.p_value > 0.05

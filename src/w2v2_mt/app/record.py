@@ -77,7 +77,13 @@ def write_metrics(folder: Path, metrics: Mapping[str, float | int | str | None])
 
 @rank_zero_only
 def write_test_outputs(folder: Path, task: pl.LightningModule) -> None:
-    """Write the transcripts and the scores that a task holds after its test."""
+    """Write the transcripts and the scores that a task holds after its test.
+
+    Those of an earlier test in this folder, perhaps of other sets, are removed.
+    """
+    for pattern in ("transcripts_*.tsv", "wer_by_*.tsv", "scores_*.txt"):
+        for path in folder.glob(pattern):
+            path.unlink()
     speech_evaluation = getattr(task, "speech_evaluation", None)
     if isinstance(speech_evaluation, SpeechEvaluation):
         for set_name, transcripts in speech_evaluation.transcripts.items():
@@ -128,7 +134,7 @@ def _write_word_errors(
 
 def _write_scores(path: Path, scored: ScoredTrials) -> None:
     rows = [
-        f"{int(trial.same_speaker)} {score:.6f} {trial.left_key} {trial.right_key}"
+        f"{int(trial.same_speaker)} {score:.9g} {trial.left_key} {trial.right_key}"
         for trial, score in zip(scored.trials, scored.scores, strict=True)
     ]
     path.write_text("\n".join(rows) + "\n")

@@ -142,6 +142,9 @@ def _train_and_test(
     best = _best_checkpoint(trainer) if config["fit_model"] else None
     if config["eval_model"]:
         _test(trainer, job, best if config["fit_model"] else started_from, folder)
+    elif best is not None and trainer.is_global_zero:
+        untested = {"tested_checkpoint": None, "tested_step": None}
+        write_metrics(folder, {**_dev_metrics(read_checkpoint(Path(best))), **untested})
     if trainer.is_global_zero:
         tell_outcome(loggers, write_report(folder), folder)
     if best is None:
@@ -168,11 +171,7 @@ def _test(trainer: pl.Trainer, job: Job, checkpoint: str | None, folder: Path) -
     if checkpoint is not None:
         content = read_checkpoint(Path(checkpoint))
         step = content["global_step"]
-        dev_metrics = {
-            name: value
-            for name, value in content[RECORD_KEY]["metrics"].items()
-            if name.startswith("val_")
-        }
+        dev_metrics = _dev_metrics(content)
     log.info(f"testing the network of step {step} ({checkpoint or 'not saved'})")
     _count_last_step(trainer)
     trainer.test(job.task, job.data, ckpt_path=checkpoint, verbose=False)
@@ -193,6 +192,15 @@ def _test(trainer: pl.Trainer, job: Job, checkpoint: str | None, folder: Path) -
             "tested_step": step,
         },
     )
+
+
+def _dev_metrics(content: dict[str, Any]) -> dict[str, float]:
+    """Those of the validation at which a checkpoint was saved."""
+    return {
+        name: value
+        for name, value in content[RECORD_KEY]["metrics"].items()
+        if name.startswith("val_")
+    }
 
 
 def _count_last_step(trainer: pl.Trainer) -> None:

@@ -252,6 +252,12 @@ class VoxCelebData(LightningDataModule):
 
     def _trials(self, path: str) -> list[Trial]:
         trials = read_trials(self.shards_folder / path, producer=_PRODUCER)
+        if len({trial.same_speaker for trial in trials}) < 2:
+            raise ValueError(
+                f"all {len(trials)} trials in {self.shards_folder / path} have the label "
+                f"{int(trials[0].same_speaker)}, but an equal error rate needs both 1 (same "
+                "speaker) and 0; add trials of the other kind."
+            )
         if self.loading.max_eval_trials is None:
             return trials
         return limited_trials(trials, self.loading.max_eval_trials)

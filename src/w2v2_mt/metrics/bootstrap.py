@@ -166,13 +166,22 @@ def interval_of(
         below = 0.5
     bias = normal.inv_cdf(float(below))
     acceleration = _acceleration(rate, num_speakers=num_speakers)
-    freedom = num_speakers - 1
-    reach = stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(num_speakers / freedom)
+    reach = widening(num_speakers) * normal.inv_cdf((1 + CONFIDENCE) / 2)
     bounds = []
     for deviation in (bias - reach, bias + reach):
         position = normal.cdf(bias + deviation / (1 - acceleration * deviation))
         bounds.append(float(np.quantile(resampled, position)))
     return bounds[0], bounds[1]
+
+
+def widening(num_speakers: int) -> float:
+    """By how much deviations of draws from few speakers are too small, at `CONFIDENCE`.
+
+    Student's t instead of the normal distribution, and n - 1 instead of n, as in Hesterberg.
+    """
+    freedom = num_speakers - 1
+    of_student = stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(num_speakers / freedom)
+    return float(of_student / NormalDist().inv_cdf((1 + CONFIDENCE) / 2))
 
 
 def _acceleration(rate: Rate, *, num_speakers: int) -> float:
