@@ -116,7 +116,7 @@ def test_transcripts_and_scores_are_written_by_set(tmp_path):
         "20\tinf\t1\t0\t0\t0\t1\t\n"
     )
     assert (tmp_path / "scores_o.txt").read_text() == (
-        "1 0.750000 id1/v/1 id1/v/2\n0 -0.333333 id1/v/1 id2/v/1\n"
+        "1 0.75 id1/v/1 id1/v/2\n0 -0.333333333 id1/v/1 id2/v/1\n"
     )
 
 
