@@ -19,6 +19,11 @@ def test_a_picture_takes_the_colours_of_its_page():
     assert drawn == picture("a_line", title="A <line>", draw=draw)
 
 
+def test_no_two_of_24_lines_look_the_same():
+    styles = [tuple(series_style(number).values()) for number in range(24)]
+    assert len(set(styles)) == 24
+
+
 def test_a_short_line_keeps_every_point():
     assert thinned([1, 2], [3.0, 4.0]) == ([1, 2], [3.0, 4.0])
 

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from w2v2_mt.app.report.verification import TradeOff, det_picture, histogram_picture
+from w2v2_mt.app.report.verification import TradeOff, det_pictures, histogram_picture
 from w2v2_mt.app.run_folder import TrialScores
 from w2v2_mt.metrics.verification import equal_error_rate, min_dcf
 
@@ -33,7 +33,7 @@ def test_a_curve_of_very_many_trials_is_drawn_with_few_points():
     generator = np.random.default_rng(0)
     labels = generator.integers(2, size=600_000)
     trials = trial_scores(generator.normal(2.0 * labels), labels)
-    drawn = det_picture({"h & e": TradeOff.of(trials)})
+    (drawn,) = det_pictures({"h & e": TradeOff.of(trials)})
     assert len(drawn.svg) < 60_000
     assert "h &amp; e: EER 15." in drawn.svg  # Phi(-1) = 15.87 %
 
@@ -44,11 +44,23 @@ def test_normal_scores_make_a_straight_line():
     generator = np.random.default_rng(0)
     labels = np.repeat([0, 1], 200_000)
     trials = trial_scores(generator.normal(2.0 * labels), labels)
-    svg = det_picture({"normal": TradeOff.of(trials)}).svg
-    curve = max(re.findall(r'<path d="([^"]*)"', svg), key=len)
+    (drawn,) = det_pictures({"normal": TradeOff.of(trials)})
+    curve = max(re.findall(r'<path d="([^"]*)"', drawn.svg), key=len)
     points = np.array(re.findall(r"[ML] ([\d.-]+) ([\d.-]+)", curve), dtype=float)
     x, y = points[len(points) // 5 : -len(points) // 5].T
     assert np.corrcoef(x, y)[0, 1] > 0.9999
+
+
+def test_each_list_with_durations_has_a_picture_with_its_own():
+    each = TradeOff.of(trial_scores([0.1, 0.2, 0.3, 0.9], [0, 1, 0, 1]))
+    names = ["e", "o", "o_0.5s", "o_10s", "x_2s"]
+    pictures = det_pictures(dict.fromkeys(names, each))
+    assert [
+        (drawn.name, [name for name in names if f">{name}: EER" in drawn.svg]) for drawn in pictures
+    ] == [("det_e", ["e"]), ("det_o", ["o", "o_0.5s", "o_10s"]), ("det_x_2s", ["x_2s"])]
+    assert pictures[1].title == "Detection error trade-off, list o"
+    (drawn,) = det_pictures(dict.fromkeys(["e", "x_2s"], each))
+    assert drawn.name == "det"
 
 
 def test_a_histogram_tells_how_many_trials_there_are_and_where_the_threshold_lies():

@@ -1,6 +1,7 @@
 """A picture of a report: drawn once, as svg that follows the colours of its page, and as png."""
 
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ _STYLE = {
     "savefig.facecolor": "none",
 }
 _SIZE = (5.4, 3.6)
+_LINE_OF_LEGEND = 0.18
+"""Inches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +82,24 @@ def picture(name: str, *, title: str, draw: Callable[[Axes], None]) -> Picture:
 
 
 def series_style(number: int) -> dict[str, Any]:
-    """Colour and dashes of the line of that number: neither alone has to tell lines apart."""
+    """Colour and dashes of the line of that number: neither alone has to tell lines apart.
+
+    The first 24 lines differ: both lists begin anew together after 12, the dashes then one later.
+    """
+    rounds = number // math.lcm(len(SERIES), len(DASHES))
     return {
         "color": SERIES[number % len(SERIES)][0],
-        "linestyle": DASHES[number % len(DASHES)],
+        "linestyle": DASHES[(number + rounds) % len(DASHES)],
     }
+
+
+def legend_below(axes: Axes) -> None:
+    """Where it hides nothing; the picture grows by it."""
+    figure = axes.get_figure(root=True)
+    handles, labels = axes.get_legend_handles_labels()
+    assert figure is not None
+    figure.set_figheight(figure.get_figheight() + _LINE_OF_LEGEND * len(labels))
+    figure.legend(handles, labels, loc="outside lower center")
 
 
 def colour_variables(*, dark: bool) -> str:

@@ -19,7 +19,7 @@ from w2v2_mt.app.report.page import (
 from w2v2_mt.app.report.pictures import Picture
 from w2v2_mt.app.report.results import result_tables
 from w2v2_mt.app.report.transcripts import LEGEND, transcripts_html
-from w2v2_mt.app.report.verification import TradeOff, det_picture, histogram_picture
+from w2v2_mt.app.report.verification import TradeOff, det_pictures, histogram_picture
 from w2v2_mt.app.report.word_errors import (
     duration_picture,
     duration_table,
@@ -129,7 +129,7 @@ def _verification(run: RunFolder) -> tuple[list[Picture], list[str]]:
         histogram_picture(name, trial_lists[name], trade_off)
         for name, trade_off in trade_offs.items()
     ]
-    return [det_picture(trade_offs), *histograms], notes
+    return [*det_pictures(trade_offs), *histograms], notes
 
 
 def _word_errors(run: RunFolder) -> tuple[list[Table], list[Picture]]:

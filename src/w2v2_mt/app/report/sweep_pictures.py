@@ -7,15 +7,13 @@ from statistics import fmean
 import numpy as np
 from matplotlib.axes import Axes
 
-from w2v2_mt.app.report.pictures import INK, SERIES, Picture, picture, series_style
+from w2v2_mt.app.report.pictures import INK, SERIES, Picture, legend_below, picture, series_style
 from w2v2_mt.app.sweep_folder import DONE, SweepJob
 
 _MAX_IN_LEGEND = 12
-"""So many pairs of colour and dashes are there."""
+"""More lines would make the picture mostly legend."""
 _MAX_TICKS = 6
 """So many learning rates have room below the axis, each with its number."""
-_LINE_OF_LEGEND = 0.18
-"""Inches."""
 _PLACES = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 _TO_LABEL = np.array((13.0, 7.0))
 """From a point to the middle of its label, in typographic points."""
@@ -60,7 +58,7 @@ def trade_off_picture(jobs: Sequence[SweepJob], *, wer: str, eer: str) -> Pictur
             )
         axes.margins(0.1)  # Room for the labels.
         axes.set(xlabel=f"{wer}, % of reference words", ylabel=f"{eer}, % of trials")
-        _legend_below(axes)
+        legend_below(axes)
 
     title = "Dev word error rate against dev equal error rate, by job"
     return picture("wer_against_eer", title=title, draw=draw)
@@ -99,7 +97,7 @@ def learning_rate_picture(
         if len(all_rates) <= _MAX_TICKS:
             axes.minorticks_off()
             axes.set_xticks(all_rates, [f"{rate:g}" for rate in all_rates])
-        _legend_below(axes)
+        legend_below(axes)
 
     title = f"{metric} by learning rate, of jobs that are done"
     return picture(f"{metric}_by_learning_rate", title=title, draw=draw)
@@ -124,12 +122,3 @@ def label_places(points: Sequence[tuple[float, float]]) -> list[tuple[int, int]]
         labels.append(candidates[chosen])
         places.append(_PLACES[chosen])
     return places
-
-
-def _legend_below(axes: Axes) -> None:
-    """Where it hides nothing; the picture grows by it."""
-    figure = axes.get_figure(root=True)
-    handles, labels = axes.get_legend_handles_labels()
-    assert figure is not None
-    figure.set_figheight(figure.get_figheight() + _LINE_OF_LEGEND * len(labels))
-    figure.legend(handles, labels, loc="outside lower center")
