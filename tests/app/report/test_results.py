@@ -41,3 +41,9 @@ def test_each_set_and_each_list_has_a_row_and_no_value_is_lost():
 
 def test_without_a_test_there_is_no_table():
     assert result_tables({}) == []
+
+
+def test_values_that_are_not_finite_are_told_as_such():
+    metrics = {"test_cllr": float("inf"), "test_x": float("nan"), "val_eer": -float("inf")}
+    cells = [row for table in result_tables(metrics) for row in table.rows]
+    assert cells == [("val_eer", "-inf"), ("test_cllr", "inf"), ("test_x", "nan")]

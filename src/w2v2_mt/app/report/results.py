@@ -1,5 +1,6 @@
 """Tables of what a test measured, from the flat names of `metrics.json`."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from w2v2_mt.app.report.page import Table
@@ -116,7 +117,7 @@ def _scaled(value: MetricValue, scale: float) -> str:
 
 
 def formatted(value: MetricValue) -> str:
-    """Small numbers keep their digits."""
-    if not isinstance(value, float):
+    """Small numbers keep their digits; what is not finite is nan, inf or -inf."""
+    if not isinstance(value, float) or not math.isfinite(value):
         return str(value)
     return str(int(value)) if value == int(value) and abs(value) >= 2 else f"{value:.4g}"
