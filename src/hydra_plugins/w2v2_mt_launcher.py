@@ -89,6 +89,8 @@ class SweepLauncher(BaseSubmititLauncher):
             "signal_delay_s": signal_delay_s,
             "array_parallelism": array_parallelism,
             "setup": list(setup) if setup else None,
+            # A task that dies would leave the others waiting for it.
+            "srun_args": ["--kill-on-bad-exit=1"],
             # The job is queued again by its own wish, which not every cluster allows by default.
             "additional_parameters": {"requeue": True, **(additional_parameters or {})},
         }

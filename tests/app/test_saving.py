@@ -1,4 +1,5 @@
 import logging
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,21 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(tmp_path, last, 
         assert latest_checkpoint(tmp_path) == previous
     assert f"{last} is damaged or no checkpoint" in caplog.text
     assert f"Going on from {previous} instead." in caplog.text
+
+
+def test_a_checkpoint_of_which_a_few_numbers_were_lost_falls_back_too(tmp_path, last, caplog):
+    previous = last.with_name("last.previous.ckpt")
+    write_checkpoint(previous, 2)
+    with zipfile.ZipFile(last) as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+        stored = archive.read(largest)
+    content = last.read_bytes()
+    place = content.index(stored)
+    last.write_bytes(content[:place] + bytes(len(stored)) + content[place + len(stored) :])
+    assert any(stored)
+    with caplog.at_level(logging.WARNING):
+        assert latest_checkpoint(tmp_path) == previous
+    assert "has another checksum" in caplog.text
 
 
 def test_a_damaged_checkpoint_without_another_is_an_error(tmp_path, last):

@@ -198,7 +198,10 @@ def test_a_trial_without_an_utterance_is_an_error(
     voxceleb: Make, data_folder: Path, tmp_path: Path
 ) -> None:
     lists = tmp_path / "trials.txt"
-    lists.write_text("1 id10101/gone/00001 id10101/5r0dWxy17C8/00001\n")
+    lists.write_text(
+        "1 id10101/gone/00001 id10101/5r0dWxy17C8/00001\n"
+        "0 id10101/gone/00001 id10101/5r0dWxy17C8/00001\n"
+    )
     data = voxceleb(test_sets={"o": "vox2_shards/test"}, test_trials={"o": str(lists)})
     with pytest.raises(ValueError, match=r"1 utterances of .* the first is id10101/gone/00001"):
         list(data.test_dataloader()[0])

@@ -9,7 +9,7 @@ from hydra.types import RunMode
 from omegaconf import open_dict
 
 from w2v2_mt.app.environment import PROJECT_FOLDER
-from w2v2_mt.app.main import checked
+from w2v2_mt.app.main import checked, name_launchers
 from w2v2_mt.app.schema import ROOTS
 
 CONFIG_FOLDER = PROJECT_FOLDER / "config"
@@ -61,7 +61,7 @@ GROUPS = {
     "speaker/dataloader": "speaker",
     "speaker/pipeline": "base_wav_chunked",
     "trainer": "trainer debug_trainer",
-    "hydra/launcher": "local slurm slurm_11vram slurm_24vram slurm_snellius",
+    "hydra/launcher": "slurm slurm_11vram slurm_24vram slurm_snellius submitit_local",
 }
 """Options that published commands, and commands of users, may name."""
 
@@ -90,6 +90,7 @@ def test_no_option_is_missing(group):
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_composes_to_settings_that_pass_the_check(file):
+    name_launchers()
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         for name in entry_points(file):

@@ -53,7 +53,7 @@ OmegaConf.register_new_resolver(
 
 def launch(config_name: str) -> None:
     """Run the command line of one entry point, `config/<config_name>.yaml`."""
-    _name_launchers()
+    name_launchers()
     arguments, flags = get_args_parser().parse_known_args()
     asks_for_information = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
     if not (flags or asks_for_information or arguments.shell_completion):
@@ -66,7 +66,7 @@ def launch(config_name: str) -> None:
     hydra.main(version_base="1.3", config_path=str(_CONFIG_FOLDER), config_name=config_name)(job)()
 
 
-def _name_launchers() -> None:
+def name_launchers() -> None:
     """Let `hydra/launcher=submitit_local` be ours.
 
     Hydra would take what hydra-submitit-launcher stores under this name as the schema of ours.
@@ -153,7 +153,8 @@ def job(config: DictConfig) -> float | None:
             raise  # A launcher must learn that this job failed, and may go on with the next.
         sys.exit(1)
     except Exception:
-        _keep_trace(trace)
+        if not trace.exists():  # Of another process, whose end was perhaps the cause of this one.
+            _keep_trace(trace)
         raise
 
 

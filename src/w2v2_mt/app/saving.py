@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +124,24 @@ def latest_checkpoint(folder: Path) -> Path | None:
         return previous if previous.exists() else None
     try:
         read_checkpoint(last)
+        _check_sums(last)
     except ValueError as error:
         if not previous.exists():
             raise
         log.warning(f"{error} Going on from {previous} instead.")
         return previous
     return last
+
+
+def _check_sums(path: Path) -> None:
+    """Raises ValueError for a file of which a part has changed, which torch does not notice."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is damaged ({error}).") from error
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged ({damaged} has another checksum).")
 
 
 def _first_line(error: Exception) -> str:

@@ -113,6 +113,9 @@ class StopOnSignal(pl.callbacks.Checkpoint):
 
     def _hand_on(self, received: signal.Signals, frame: FrameType | None) -> None:
         former: Callable[[int, FrameType | None], Any] | int | None = self._former[received]
+        if former == signal.SIG_DFL and received in _PREEMPTED:
+            # A launcher queues a job again for the signal that it asks the cluster for.
+            former = self._former[_PREEMPTED[0]]
         if callable(former):
             former(received, frame)
         elif former == signal.SIG_DFL:

@@ -1,8 +1,8 @@
 """A sweep whose jobs run elsewhere: they are submitted, waited for, and what failed is told."""
 
 import csv
-import getpass
 import logging
+import os
 import re
 import subprocess
 import time
@@ -160,16 +160,20 @@ class Sweep:
 
     def _take_result(self, job: PlannedJob) -> None:
         try:
-            result = self._submitted[job.number].results()[0]
+            results = self._submitted[job.number].results()
         except Exception as error:  # What submitit makes of an error of any kind.
             self._take_error(job, str(error))
             return
-        if result.status == JobStatus.COMPLETED:
-            self.results[job.number] = result
+        errors = [
+            result._return_value for result in results if result.status != JobStatus.COMPLETED
+        ]
+        if not errors:
+            self.results[job.number] = results[0]
             log.info(f"#{job.number} is done: {job.folder}")
-        else:
-            raised = result._return_value
-            self._take_error(job, f"{type(raised).__name__}: {raised}")
+            return
+        # Where one task fails, the others fail for want of it; a ValueError is said to the user.
+        raised = min(errors, key=lambda error: not isinstance(error, ValueError))
+        self._take_error(job, f"{type(raised).__name__}: {raised}")
 
     def _tell_missing(self, missing: set[int]) -> set[int]:
         """Jobs that are neither in the queue nor have a result, at two looks in a row, are dead."""
@@ -234,7 +238,7 @@ def _has_result(submitted: "submitit.Job[Any]") -> bool:
 
 def _queue() -> dict[str, str]:
     """The jobs of this user that wait or run, those of an array one by one, and why they wait."""
-    command = ["squeue", "-h", "-r", "-u", getpass.getuser(), "-o", "%i %r"]
+    command = ["squeue", "-h", "-r", "-u", str(os.getuid()), "-o", "%i %r"]
     lines = [line.split(maxsplit=1) for line in _answer(command).splitlines() if line.strip()]
     return {number: " ".join(reason) for number, *reason in lines}
 

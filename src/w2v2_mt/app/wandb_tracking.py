@@ -56,6 +56,8 @@ class WandbLogger(Logger):
 
     def log_outcome(self, report: Report, run_folder: RunFolder) -> None:
         """The result as summary and tables, all transcripts, the pictures of the report."""
+        if self._run is None:
+            return
         import wandb
 
         tables = {

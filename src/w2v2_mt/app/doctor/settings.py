@@ -37,7 +37,7 @@ def folders(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Whether each can be written, and what is free there."""
     for name, needed_for in _FOLDERS.items():
         folder = Path(environment[name])
-        place = next(path for path in (folder, *folder.parents) if path.exists())
+        place = next(path for path in (folder, *folder.parents) if os.path.exists(path))
         try:
             free_gb = shutil.disk_usage(place).free / 1e9
         except OSError as error:
@@ -115,7 +115,7 @@ def pretrained_weights(
     for hub_id in dict.fromkeys(found for text in texts for found in _HUB_ID.findall(text)):
         folder = hub / f"models--{hub_id.replace('/', '--')}" / "snapshots"
         weights = [path for name in ("*.safetensors", "*.bin") for path in folder.glob(f"*/{name}")]
-        is_there = any(path.exists() for path in weights)
+        is_there = any(os.path.exists(path) for path in weights)
         yield Finding(
             subject=hub_id,
             state=State.OK if is_there else State.NOTE,
