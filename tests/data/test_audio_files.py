@@ -1,4 +1,5 @@
 import math
+import subprocess
 
 import numpy as np
 import pytest
@@ -136,3 +137,26 @@ def test_a_cut_file_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:200_000])
     with pytest.raises(ValueError, match=r"cut.flac (ends|is damaged) after \d+\.\d s"):
         whole(path)
+
+
+def test_a_sample_rate_too_low_for_speech_is_refused(tmp_path):
+    soundfile.write(tmp_path / "slow.wav", np.zeros(100), 8)
+    with pytest.raises(ValueError, match="slow.wav has a sample rate of 8 Hz; give a file of 1000"):
+        read_header(tmp_path / "slow.wav")
+
+
+@pytest.mark.parametrize("options", ["-b:a 64k", "-q:a 9", "-b:a 32k -id3v2_version 3"])
+def test_an_mp3_that_does_not_say_how_long_it_is_is_refused(tmp_path, options):
+    soundfile.write(tmp_path / "a.wav", sine(16_000, 3), 16_000)
+    for has_header in (0, 1):
+        subprocess.run(
+            [
+                *("ffmpeg", "-loglevel", "error", "-i", tmp_path / "a.wav", *options.split()),
+                *("-metadata", "title=a", "-write_xing", str(has_header)),
+                tmp_path / f"{has_header}.mp3",
+            ],
+            check=True,
+        )
+    assert len(whole(tmp_path / "1.mp3")) == pytest.approx(48_000, rel=0.05)
+    with pytest.raises(ValueError, match=r"0\.mp3 is an mp3 that does not say .*ffmpeg -i 0\.mp3"):
+        read_header(tmp_path / "0.mp3")

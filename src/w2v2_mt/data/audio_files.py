@@ -20,6 +20,11 @@ from w2v2_mt.core.units import SAMPLE_RATE_HZ
 _LARGEST_FACTOR = 640
 """Of a rational change of rate, exact for all usual rates; for others it is some millionths off."""
 
+_BYTES_OF_A_FRAME = 2881
+"""At most, of an mp3."""
+_LOWEST_RATE_HZ = 1000
+"""Below it there is no speech, and the ratio of the rates may round to zero."""
+
 _FILTER_WIDTH = 6
 _ROLLOFF = 0.99
 """Of the resampling filter; torchaudio's own values."""
@@ -93,12 +98,42 @@ def read_header(path: Path) -> AudioFile:
         raise ValueError(f"{path} cannot be read as audio ({_reason(error)}).") from error
     if info.frames == 0:
         raise ValueError(f"{path} is empty: it has no samples.")
+    if info.samplerate < _LOWEST_RATE_HZ:
+        raise ValueError(
+            f"{path} has a sample rate of {info.samplerate} Hz; give a file of {_LOWEST_RATE_HZ} "
+            "Hz or more."
+        )
+    if info.format == "MP3" and not _says_how_long(path):
+        raise ValueError(
+            f"{path} is an mp3 that does not say how long it is, so that it might be read in part; "
+            f"convert it with: ffmpeg -i {path.name} {path.stem}.flac"
+        )
     return AudioFile(
         path=path,
         sample_rate_hz=info.samplerate,
         num_channels=info.channels,
         num_source_samples=info.frames,
     )
+
+
+def _says_how_long(path: Path) -> bool:
+    """Whether the first frame of an mp3 counts the others; else libsndfile only estimates.
+
+    It stands behind an ID3v2 tag, whose size is in four bytes of seven bits. Source: the headers
+    Xing, Info (LAME) and VBRI (Fraunhofer).
+    """
+    with path.open("rb") as file:
+        tag = file.read(10)
+        if tag[:3] == b"ID3":
+            high, *rest = tag[6:10]
+            size = high
+            for seven_bits in rest:
+                size = size << 7 | seven_bits
+            file.seek(10 + size)
+        else:
+            file.seek(0)
+        first_frame = file.read(_BYTES_OF_A_FRAME)
+    return any(name in first_frame for name in (b"Xing", b"Info", b"VBRI"))
 
 
 def read_windows(audio: AudioFile, *, window_samples: int, hop_samples: int) -> Iterator[Window]:
