@@ -134,6 +134,9 @@ class SweepLauncher(BaseSubmititLauncher):
         sweep.announce()
         try:
             sweep.wait(self._submit, num_at_a_time=self.array_parallelism)
+        except ValueError as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            sys.exit(1)
         except KeyboardInterrupt:
             print(sweep.how_to_go_on(), file=sys.stderr)
             sys.exit(130)
@@ -153,18 +156,27 @@ class SweepLauncher(BaseSubmititLauncher):
     def _submit(self, jobs: "Sequence[PlannedJob]") -> Sequence[Any]:
         import submitit
 
-        executor = submitit.AutoExecutor(
-            folder=self.submitit_folder,
-            cluster=self.cluster,
-            **{f"{self.cluster}_max_num_timeout": self.max_num_timeout},
-        )
+        try:
+            executor = submitit.AutoExecutor(
+                folder=self.submitit_folder,
+                cluster=self.cluster,
+                **{f"{self.cluster}_max_num_timeout": self.max_num_timeout},
+            )
+        except RuntimeError as error:
+            raise ValueError(f"{error}; see hydra/launcher=submitit_local.") from error
         executor.update_parameters(**self.parameters)
         state = Singleton.get_state()
         arguments = [
             (job.overrides, "hydra.sweep.dir", job.number, f"job_id_for_{job.number}", state)
             for job in jobs
         ]
-        return executor.map_array(self, *zip(*arguments, strict=True))
+        try:
+            return executor.map_array(self, *zip(*arguments, strict=True))
+        except RuntimeError as error:  # That of submitit, where sbatch refuses the jobs.
+            raise ValueError(
+                f"the jobs cannot be submitted ({str(error).strip().splitlines()[-1]}); compare "
+                "CLUSTER_... in .env with what sinfo shows."
+            ) from error
 
 
 def _finished_before(job: "PlannedJob") -> JobReturn:

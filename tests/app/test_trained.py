@@ -1,10 +1,8 @@
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from small_networks import save_architecture
 
 from w2v2_mt.app.checkpoints import RECORD_KEY
 from w2v2_mt.app.run import run
@@ -16,25 +14,6 @@ NETWORKS = {
     "train_speaker": SpeakerNetwork,
     "train_mt_speaker_speech": MultiTaskNetwork,
 }
-
-
-@pytest.fixture
-def train(small_config, tmp_path):
-    """Trains a network from an architecture that is gone afterwards; returns its checkpoint."""
-
-    def trained(config_name: str, *overrides: str, kind: str = "base") -> Path:
-        architecture = save_architecture(str(tmp_path / "architecture"), kind)
-        config = small_config(
-            config_name,
-            f"network.wav2vec_huggingface_id={architecture}",
-            "eval_model=false",
-            *overrides,
-        )
-        run(config, config_name=config_name, folder=tmp_path / "run", overrides=())
-        shutil.rmtree(architecture)
-        return tmp_path / "run" / "checkpoints" / "best.ckpt"
-
-    return trained
 
 
 @pytest.mark.parametrize("config_name", NETWORKS)

@@ -249,3 +249,14 @@ def test_a_job_of_two_tasks_trains_and_tests_as_two_processes_of_this_machine(
         for facts in metrics:
             del facts["tested_checkpoint"]
         assert metrics[0] == metrics[1]
+
+
+def test_what_slurm_does_not_take_is_one_sentence(start, tmp_path):
+    sweep = start(
+        *(SPEAKER, tmp_path / "sweep", "+experiment=baseline_speaker_mean", "data=voxceleb1"),
+        *("seed=1,2", "hydra.launcher.partition=nowhere", "+debug=smoke"),
+    )
+    printed, _ = sweep.communicate()
+    assert sweep.returncode == 1
+    assert "Traceback" not in printed
+    assert re.search(r"^ValueError: the jobs cannot be submitted \(.*partition", printed, re.M)

@@ -124,11 +124,11 @@ class Sweep:
     def how_to_go_on(self) -> str:
         """For somebody who ends the wait with Ctrl-C."""
         ids = sorted({job.job_id.split("_")[0] for job in self._submitted.values()})
-        end = f"scancel {' '.join(ids)} ends them; " if self.in_slurm and ids else ""
-        return (
-            f"no longer waiting for the jobs in {self.folder}, which go on; {end}the same command "
-            f"with hydra.sweep.dir={self.folder} does what is left."
-        )
+        rest = f"the same command with hydra.sweep.dir={self.folder} does what is left."
+        if not self.in_slurm:  # A terminal tells all processes, and each job saves and ends.
+            return f"the sweep and its jobs in {self.folder} end; {rest}"
+        end = f"scancel {' '.join(ids)} ends them; " if ids else ""
+        return f"no longer waiting for the jobs in {self.folder}, which go on; {end}{rest}"
 
     def _submit(
         self, submit: Callable[[Sequence[PlannedJob]], Sequence[Any]], jobs: Sequence[PlannedJob]

@@ -59,7 +59,7 @@ class SweepJob:
 def read_sweep(folder: Path) -> list[SweepJob]:
     """All jobs in the order of their numbers, those that have not begun as well.
 
-    Raises ValueError where `folder` has no job, or a file of a job cannot be read.
+    Raises ValueError where `folder` has no job, or the plan of the sweep cannot be read.
     """
     planned = _planned(folder)
     begun = {
@@ -92,7 +92,19 @@ def _job(
         # The folder is there before the settings are written.
         settings = _by_name(planned)
         return SweepJob(number=number, state=unfinished, settings=settings, error=error)
+    try:
+        return _begun_job(number, folder, planned, error)
+    except ValueError as damage:
+        # Of one job; the others are told all the same.
+        return SweepJob(
+            number=number, state=FAILED, settings=_by_name(planned), error=error or str(damage)
+        )
+
+
+def _begun_job(number: int, folder: Path, planned: list[str], error: str | None) -> SweepJob:
+    """Raises ValueError where a file of the job cannot be read."""
     run = RunFolder(folder)
+    unfinished = RUNNING if error is None else FAILED
     if run.metrics:
         error = last_error(folder)  # It was done again since the launcher gave it up.
     latest = {name: points[-1][1] for name, points in run.curves.items() if name.startswith("val_")}

@@ -213,3 +213,13 @@ def test_a_printed_table_has_the_cells_as_they_are(sweep):
     shown = printed(table)
     assert [column.header for column in shown.columns] == list(table.columns)
     assert list(shown.columns[1].cells) == [row[1] for row in table.rows]
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "config.yaml"])
+def test_a_damaged_file_of_one_job_leaves_the_others_in_the_report(sweep, name):
+    before = rows_of(write_sweep_report(sweep), "All jobs", "job", "state")
+    done = next(number for number, state in before if state == "done")
+    (sweep / done / name).write_text("{")
+    after = rows_of(write_sweep_report(sweep), "All jobs", "job", "state")
+    assert after == [(number, "failed" if number == done else state) for number, state in before]
+    assert f"{name} is no" in (sweep / "report" / "index.html").read_text()

@@ -65,7 +65,8 @@ def test_each_list_with_durations_has_a_picture_with_its_own():
 
 def test_a_histogram_tells_how_many_trials_there_are_and_where_the_threshold_lies():
     trials = trial_scores([0.1, 0.2, 0.3, 0.9], [0, 0, 0, 1])
-    svg = histogram_picture("o", trials, TradeOff.of(trials)).svg
+    svg = histogram_picture("o", trials, TradeOff.of(trials), kind="cosine after s_norm").svg
+    assert "score, cosine after s_norm" in svg
     assert "two speakers (3 trials)" in svg
     assert "one speaker (1 trials)" in svg
     assert "threshold of the EER (0.9" in svg

@@ -125,8 +125,10 @@ def _verification(run: RunFolder) -> tuple[list[Picture], list[str]]:
             notes.append(paragraph(f"List {name} has no picture: {error}", kind="note"))
     if not trade_offs:
         return [], notes
+    normalisation = run.config.get("evaluation", {}).get("score_normalisation", "none")
+    kind = "cosine" if normalisation == "none" else f"cosine after {normalisation}"
     histograms = [
-        histogram_picture(name, trial_lists[name], trade_off)
+        histogram_picture(name, trial_lists[name], trade_off, kind=kind)
         for name, trade_off in trade_offs.items()
     ]
     return [*det_pictures(trade_offs), *histograms], notes

@@ -138,8 +138,10 @@ def _probits(
     return x[is_new], y[is_new]
 
 
-def histogram_picture(list_name: str, trials: TrialScores, trade_off: TradeOff) -> Picture:
-    """How the scores of trials of one and of two speakers are spread."""
+def histogram_picture(
+    list_name: str, trials: TrialScores, trade_off: TradeOff, *, kind: str
+) -> Picture:
+    """How the scores of trials of one and of two speakers are spread; `kind` is what they are."""
 
     def draw(axes: Axes) -> None:
         edges = np.histogram_bin_edges(trials.scores, bins=_NUM_BINS)
@@ -164,7 +166,7 @@ def histogram_picture(list_name: str, trials: TrialScores, trade_off: TradeOff) 
             linestyle="dotted",
             label=f"threshold of the EER ({trade_off.eer_threshold:.3f})",
         )
-        axes.set(xlabel="score, cosine", ylabel="% of these trials")
+        axes.set(xlabel=f"score, {kind}", ylabel="% of these trials")
         axes.legend()
 
     return picture(f"scores_{list_name}", title=f"Scores of list {list_name}", draw=draw)
