@@ -98,22 +98,29 @@ def test_transcripts_and_scores_are_written_by_set(tmp_path):
     write_test_outputs(tmp_path, task)
     assert {path.name for path in tmp_path.iterdir()} == {
         "transcripts_clean.tsv",
-        "wer_by_speaker_clean.tsv",
-        "wer_by_duration_clean.tsv",
+        "errors_by_speaker_clean.tsv",
+        "errors_by_duration_clean.tsv",
         "scores_o.txt",
     }
     assert (tmp_path / "transcripts_clean.tsv").read_text() == (
         "key\treference\thypothesis\n84/1/0\tA FOX\tA FOX'\n84/1/1\tTEA\t\n9/1/0\t\tOH\n"
     )
-    columns = "num_utterances\tnum_words\tsubstitutions\tdeletions\tinsertions\twer"
-    assert (tmp_path / "wer_by_speaker_clean.tsv").read_text() == (
-        f"speaker\t{columns}\n84\t2\t3\t1\t1\t0\t0.666667\n9\t1\t0\t0\t0\t1\t\n"
+    columns = "\t".join(
+        (
+            "num_utterances num_words word_substitutions word_deletions word_insertions wer "
+            "num_characters character_substitutions character_deletions character_insertions cer"
+        ).split()
     )
-    assert (tmp_path / "wer_by_duration_clean.tsv").read_text() == (
+    assert (tmp_path / "errors_by_speaker_clean.tsv").read_text() == (
+        f"speaker\t{columns}\n"
+        "84\t2\t3\t1\t1\t0\t0.666667\t8\t0\t3\t1\t0.500000\n"
+        "9\t1\t0\t0\t0\t1\t\t0\t0\t0\t2\t\n"
+    )
+    assert (tmp_path / "errors_by_duration_clean.tsv").read_text() == (
         f"duration_from_sec\tduration_to_sec\t{columns}\n"
-        "0\t2\t1\t2\t1\t0\t0\t0.500000\n"
-        "10\t15\t1\t1\t0\t1\t0\t1.000000\n"
-        "20\tinf\t1\t0\t0\t0\t1\t\n"
+        "0\t2\t1\t2\t1\t0\t0\t0.500000\t5\t0\t0\t1\t0.200000\n"
+        "10\t15\t1\t1\t0\t1\t0\t1.000000\t3\t0\t3\t0\t1.000000\n"
+        "20\tinf\t1\t0\t0\t0\t1\t\t0\t0\t0\t2\t\n"
     )
     assert (tmp_path / "scores_o.txt").read_text() == (
         "1 0.75 id1/v/1 id1/v/2\n0 -0.333333333 id1/v/1 id2/v/1\n"

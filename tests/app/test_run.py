@@ -48,8 +48,8 @@ def test_a_run_leaves_everything_that_explains_it(start, tmp_path):
         "checkpoints", "config.yaml", "environment.json", "metrics.csv", "metrics.json",
         "overrides", "report", "scores_e.txt", "scores_h.txt", "scores_o.txt", "scores_val.txt",
         "tensorboard", "transcripts_clean.tsv", "transcripts_other.tsv",
-        "wer_by_duration_clean.tsv", "wer_by_duration_other.tsv",
-        "wer_by_speaker_clean.tsv", "wer_by_speaker_other.tsv",
+        "errors_by_duration_clean.tsv", "errors_by_duration_other.tsv",
+        "errors_by_speaker_clean.tsv", "errors_by_speaker_other.tsv",
     }  # fmt: skip
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     metrics = metrics_of(folder)

@@ -17,7 +17,7 @@ def test_what_a_run_has_not_left_yet_is_empty(folder):
     run = RunFolder(folder)
     assert run.config == {"seed": 5, "optim": {"algo": {"lr": 1e-4}}}
     assert (run.overrides, run.environment, run.metrics, run.curves) == ([], {}, {}, {})
-    assert (run.transcripts(), run.trial_scores(), run.table("wer_by_speaker_")) == ({}, {}, {})
+    assert (run.transcripts(), run.trial_scores(), run.table("errors_by_speaker_")) == ({}, {}, {})
     assert run.error is None
 
 
@@ -26,7 +26,7 @@ def test_what_was_written_is_read(folder):
     (folder / "metrics.json").write_text(json.dumps({"test_wer_clean": 0.5, "tested_step": 3}))
     (folder / "transcripts_clean.tsv").write_text("key\treference\thypothesis\n1/2/3\tA B\t\n")
     (folder / "scores_o.txt").write_text("1 0.5 a/b/c a/d/e\n0 -0.25 a/b/c f/g/h\n")
-    (folder / "wer_by_speaker_clean.tsv").write_text("speaker\twer\n84\t0.25\n")
+    (folder / "errors_by_speaker_clean.tsv").write_text("speaker\twer\n84\t0.25\n")
     (folder / "error.txt").write_text("Traceback\n  File\nValueError: too much\n")
     run = RunFolder(folder)
     assert run.overrides == ["a=1", "b=2"]
@@ -36,7 +36,7 @@ def test_what_was_written_is_read(folder):
     np.testing.assert_array_equal(scores.labels, [1, 0])
     np.testing.assert_array_equal(scores.scores, [0.5, -0.25])
     assert (scores.left_keys, scores.right_keys) == (["a/b/c", "a/b/c"], ["a/d/e", "f/g/h"])
-    assert run.table("wer_by_speaker_") == {"clean": [{"speaker": "84", "wer": "0.25"}]}
+    assert run.table("errors_by_speaker_") == {"clean": [{"speaker": "84", "wer": "0.25"}]}
     assert run.error == "ValueError: too much"
 
 

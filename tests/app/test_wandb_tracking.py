@@ -114,7 +114,7 @@ def test_the_jobs_of_a_sweep_are_runs_of_a_group_with_all_that_is_worth_showing(
         lines = (folder / "transcripts_other.tsv").read_text().splitlines()
         table = file.table("transcripts/other")
         assert [table["columns"], *table["data"]] == [line.split("\t") for line in lines]
-        assert "tables/Speech recognition, test" in file.media()
+        assert "tables/Word errors, test" in file.media()
         pictures = {name for name in file.media() if name.startswith("pictures/")}
         assert pictures == {f"pictures/{path.stem}" for path in (folder / "report").glob("*.png")}
         assert all((file.folder / "files" / path).is_file() for path in file.media().values())

@@ -47,6 +47,10 @@ def test_of_speech():
             "test_wer_clean_insertions": 1,
             "test_wer_clean_num_words": 6,
             "test_cer_clean": (1 + 3 + 2) / 14,
+            "test_cer_clean_substitutions": 1,
+            "test_cer_clean_deletions": 3,
+            "test_cer_clean_insertions": 2,
+            "test_cer_clean_num_characters": 14,
         }
     )
     assert low < 3 / 6 < high

@@ -20,14 +20,10 @@ from w2v2_mt.app.run_folder import (
     METRICS_FILE,
     OVERRIDES_FILE,
 )
+from w2v2_mt.tasks.error_groups import GroupErrors, errors_by_duration, errors_by_speaker
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials
 from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
 from w2v2_mt.tasks.transcripts import Transcript
-from w2v2_mt.tasks.word_error_groups import (
-    WordErrors,
-    word_errors_by_duration,
-    word_errors_by_speaker,
-)
 
 _PACKAGES = (
     "torch torchaudio pytorch-lightning transformers hydra-core webdataset soundfile jiwer"
@@ -81,22 +77,22 @@ def write_test_outputs(folder: Path, task: pl.LightningModule) -> None:
 
     Those of an earlier test in this folder, perhaps of other sets, are removed.
     """
-    for pattern in ("transcripts_*.tsv", "wer_by_*.tsv", "scores_*.txt"):
+    for pattern in ("transcripts_*.tsv", "errors_by_*.tsv", "scores_*.txt"):
         for path in folder.glob(pattern):
             path.unlink()
     speech_evaluation = getattr(task, "speech_evaluation", None)
     if isinstance(speech_evaluation, SpeechEvaluation):
         for set_name, transcripts in speech_evaluation.transcripts.items():
             _write_transcripts(folder / f"transcripts_{set_name}.tsv", transcripts)
-            _write_word_errors(
-                folder / f"wer_by_speaker_{set_name}.tsv",
+            _write_errors(
+                folder / f"errors_by_speaker_{set_name}.tsv",
                 ("speaker",),
-                [((name,), errors) for name, errors in word_errors_by_speaker(transcripts).items()],
+                [((name,), errors) for name, errors in errors_by_speaker(transcripts).items()],
             )
-            _write_word_errors(
-                folder / f"wer_by_duration_{set_name}.tsv",
+            _write_errors(
+                folder / f"errors_by_duration_{set_name}.tsv",
                 ("duration_from_sec", "duration_to_sec"),
-                word_errors_by_duration(transcripts).items(),
+                errors_by_duration(transcripts).items(),
             )
     for set_name, scored in getattr(task, "scored_trials", {}).items():
         _write_scores(folder / f"scores_{set_name}.txt", scored)
@@ -108,26 +104,30 @@ def _write_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:
     path.write_text("\n".join(rows) + "\n")
 
 
-def _write_word_errors(
+def _write_errors(
     path: Path,
     label_columns: Sequence[str],
-    groups: Iterable[tuple[tuple[object, ...], WordErrors]],
+    groups: Iterable[tuple[tuple[object, ...], GroupErrors]],
 ) -> None:
-    """A line for each group; the rate of a group without a word in its references is empty."""
-    counts = ("num_utterances", "num_words", "substitutions", "deletions", "insertions", "wer")
-    rows = ["\t".join((*label_columns, *counts))]
-    for label, errors in groups:
-        edits = errors.edits
-        num_words = edits.num_references
-        cells = (
-            *label,
-            errors.num_utterances,
-            num_words,
-            edits.substitutions,
-            edits.deletions,
-            edits.insertions,
-            f"{edits.num_errors / num_words:.6f}" if num_words else "",
+    """A line for each group; the rates of a group without a word in its references are empty."""
+    counts = [
+        column
+        for unit, rate in (("word", "wer"), ("character", "cer"))
+        for column in (
+            f"num_{unit}s",
+            f"{unit}_substitutions",
+            f"{unit}_deletions",
+            f"{unit}_insertions",
+            rate,
         )
+    ]
+    rows = ["\t".join((*label_columns, "num_utterances", *counts))]
+    for label, errors in groups:
+        cells = [*label, errors.num_utterances]
+        for edits in (errors.words, errors.characters):
+            num_references = edits.num_references
+            cells += [num_references, edits.substitutions, edits.deletions, edits.insertions]
+            cells.append(f"{edits.num_errors / num_references:.6f}" if num_references else "")
         rows.append("\t".join(map(str, cells)))
     path.write_text("\n".join(rows) + "\n")
 

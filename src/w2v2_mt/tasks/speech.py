@@ -10,7 +10,7 @@ from w2v2_mt.core.padding import real_mask
 from w2v2_mt.data.beam_search import BeamSearch
 from w2v2_mt.data.tokenizer import LetterTokenizer
 from w2v2_mt.losses.ctc import CtcLoss, CtcResult
-from w2v2_mt.metrics.word_error_rate import word_error_rate
+from w2v2_mt.metrics.word_error_rate import Edits, word_error_rate
 from w2v2_mt.models.networks import SpeechNetwork, SpeechOutput
 from w2v2_mt.tasks.base import Optimisation, is_logging_step
 from w2v2_mt.tasks.event_count import EventCount
@@ -101,17 +101,26 @@ def speech_diagnostics(
 def speech_test_metrics(evaluation: SpeechEvaluation) -> dict[str, float]:
     """The names are those of the log; `_low` and `_high` are the bounds of a 95 % interval.
 
-    Substitutions, deletions and insertions are counts of words, beside `_num_words` of references.
+    Substitutions, deletions and insertions are counts of words behind a word error rate, beside
+    `_num_words` of references; of characters behind a character error rate.
     """
     rates, intervals = evaluation.word_error_rates(), evaluation.word_error_rate_intervals()
     metrics = {f"test_wer_{name}": rate for name, rate in rates.items()}
     for name, (low, high) in intervals.items():
         metrics[f"test_wer_{name}_low"], metrics[f"test_wer_{name}_high"] = low, high
     for name, edits in evaluation.word_edits().items():
-        metrics[f"test_wer_{name}_substitutions"] = edits.substitutions
-        metrics[f"test_wer_{name}_deletions"] = edits.deletions
-        metrics[f"test_wer_{name}_insertions"] = edits.insertions
-        metrics[f"test_wer_{name}_num_words"] = edits.num_references
+        metrics |= _counts(f"test_wer_{name}", edits, unit="words")
     for name, rate in evaluation.character_error_rates().items():
         metrics[f"test_cer_{name}"] = rate
+    for name, edits in evaluation.character_edits().items():
+        metrics |= _counts(f"test_cer_{name}", edits, unit="characters")
     return metrics
+
+
+def _counts(name: str, edits: Edits, *, unit: str) -> dict[str, float]:
+    return {
+        f"{name}_substitutions": edits.substitutions,
+        f"{name}_deletions": edits.deletions,
+        f"{name}_insertions": edits.insertions,
+        f"{name}_num_{unit}": edits.num_references,
+    }

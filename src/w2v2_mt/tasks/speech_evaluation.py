@@ -12,6 +12,7 @@ from w2v2_mt.data.tokenizer import LetterTokenizer
 from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, SEED, Interval, error_rate_interval
 from w2v2_mt.metrics.word_error_rate import (
     Edits,
+    character_edits,
     character_error_rate,
     total,
     word_edits,
@@ -78,6 +79,13 @@ class SpeechEvaluation:
         """The edits of all utterances together, by set name."""
         return {
             set_name: total(word_edits(*texts_of(transcripts)))
+            for set_name, transcripts in self.transcripts.items()
+        }
+
+    def character_edits(self) -> dict[str, Edits]:
+        """As `word_edits`, in characters."""
+        return {
+            set_name: total(character_edits(*texts_of(transcripts)))
             for set_name, transcripts in self.transcripts.items()
         }
 

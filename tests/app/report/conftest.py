@@ -43,12 +43,19 @@ def run_folder(tmp_path):
         pairs = zip(labels, scores, strict=True)
         trials = [f"{label} {score:.6f} a/b/c d/e/f" for label, score in pairs]
         (folder / f"scores_{name}.txt").write_text("\n".join(trials) + "\n")
-    counts = "num_utterances\tnum_words\tsubstitutions\tdeletions\tinsertions\twer"
-    (folder / "wer_by_speaker_clean.tsv").write_text(
-        f"speaker\t{counts}\n84\t2\t8\t1\t0\t0\t0.125\n85\t2\t8\t2\t1\t1\t0.5\n"
+    counts = (
+        "num_utterances num_words word_substitutions word_deletions word_insertions wer "
+        "num_characters character_substitutions character_deletions character_insertions cer"
     )
-    (folder / "wer_by_duration_clean.tsv").write_text(
-        f"duration_from_sec\tduration_to_sec\t{counts}\n0\t2\t3\t12\t1\t0\t0\t0.083\n"
-        "2\t5\t1\t4\t2\t1\t1\t1.0\n"
-    )
+    by_speaker = f"""\
+        speaker {counts}
+        84 2 8 1 0 0 0.125 40 1 1 0 0.05
+        85 2 8 2 1 1 0.5 40 0 0 8 0.2"""
+    by_duration = f"""\
+        duration_from_sec duration_to_sec {counts}
+        0 2 3 12 1 0 0 0.083 60 1 1 1 0.05
+        2 5 1 4 2 1 1 1.0 20 0 0 7 0.35"""
+    for name, table in (("speaker", by_speaker), ("duration", by_duration)):
+        rows = ["\t".join(line.split()) for line in table.splitlines()]
+        (folder / f"errors_by_{name}_clean.tsv").write_text("\n".join(rows) + "\n")
     return folder

@@ -11,6 +11,7 @@ def test_each_set_and_each_list_has_a_row_and_no_value_is_lost():
         "test_wer_other_insertions": 3,
         "test_wer_other_num_words": 24,
         "test_cer_clean": 0.1,
+        "test_cer_clean_deletions": 4,
         "test_eer_o": 0.05,
         "test_eer_o_2s": 0.1,
         "test_mindcf_o": 0.5,
@@ -20,10 +21,14 @@ def test_each_set_and_each_list_has_a_row_and_no_value_is_lost():
     }
     tables = result_tables(metrics)
     assert {table.title: [[*table.columns], *map(list, table.rows)] for table in tables} == {
-        "Speech recognition, test": [
-            ["set", "WER, %", "95 % interval", "CER, %", "insertions", "words"],
-            ["clean", "50.00", "25.00 to 75.00", "10.00", "-", "-"],
-            ["other", "12.50", "-", "-", "3", "24"],
+        "Word errors, test": [
+            ["set", "WER, %", "95 % interval", "insertions", "words"],
+            ["clean", "50.00", "25.00 to 75.00", "-", "-"],
+            ["other", "12.50", "-", "3", "24"],
+        ],
+        "Character errors, test": [
+            ["set", "CER, %", "deletions"],
+            ["clean", "10.00", "4"],
         ],
         "Speaker recognition, test": [
             ["trial list", "EER, %", "minDCF (.05)", "minDCF (.01)"],

@@ -44,8 +44,8 @@ def test_pictures_are_those_of_what_is_there_and_lie_beside_the_page(run_folder)
         "det",
         "scores_e",
         "scores_o",
-        "wer_by_duration_clean",
-        "wer_by_speaker_clean",
+        "errors_by_duration_clean",
+        "errors_by_speaker_clean",
     ]
     assert [picture.name for picture in report.pictures] == names
     text = report.path.read_text(encoding="utf-8")
@@ -64,7 +64,9 @@ def test_the_page_tells_run_result_and_settings(run_folder):
     assert any(f"commit {commit[:12]}" in text and "seed 5, cpu" in text for text in page.texts)
     assert "tag='<b>x</b>'\noptim.algo.lr=1e-4" in page.texts
     row = page.texts.index("12.35")
-    assert page.texts[row - 1 : row + 3] == ["clean", "12.35", "10.00 to 15.00", "6.25"]
+    assert page.texts[row - 1 : row + 2] == ["clean", "12.35", "10.00 to 15.00"]
+    row = page.texts.index("Character errors by speaker, clean")
+    assert page.texts.index("20.00", row) < page.texts.index("5.00", row)
     row = page.texts.index("5.00")
     assert page.texts[row - 1 : row + 2] == ["o", "5.00", "4.00 to 6.25"]
     assert any("<script>alert(1)</script>" in text for text in page.texts)

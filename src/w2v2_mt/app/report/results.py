@@ -8,13 +8,19 @@ from w2v2_mt.app.run_folder import MetricValue
 
 _INTERVAL = ("_low", "_high")
 
-_SPEECH = (
+_WORDS = (
     ("WER, %", "test_wer_{}", 100),
-    ("CER, %", "test_cer_{}", 100),
     ("insertions", "test_wer_{}_insertions", 1),
     ("deletions", "test_wer_{}_deletions", 1),
     ("substitutions", "test_wer_{}_substitutions", 1),
     ("words", "test_wer_{}_num_words", 1),
+)
+_CHARACTERS = (
+    ("CER, %", "test_cer_{}", 100),
+    ("insertions", "test_cer_{}_insertions", 1),
+    ("deletions", "test_cer_{}_deletions", 1),
+    ("substitutions", "test_cer_{}_substitutions", 1),
+    ("characters", "test_cer_{}_num_characters", 1),
 )
 _SPEAKER = (
     ("EER, %", "test_eer_{}", 100),
@@ -26,11 +32,12 @@ NO_VALUE = "-"
 
 
 def result_tables(metrics: Mapping[str, MetricValue]) -> list[Table]:
-    """A table of the test sets of speech, one of trial lists, one of all else; none is empty."""
+    """Tables of the test sets of speech, one of trial lists, two of all else; none is empty."""
     tables = []
     told: set[str] = set()
     for title, of_what, columns in (
-        ("Speech recognition, test", "set", _SPEECH),
+        ("Word errors, test", "set", _WORDS),
+        ("Character errors, test", "set", _CHARACTERS),
         ("Speaker recognition, test", "trial list", _SPEAKER),
     ):
         table = _table(metrics, title=title, of_what=of_what, columns=columns, told=told)
@@ -51,7 +58,7 @@ def main_test_metrics(metrics: Mapping[str, MetricValue]) -> list[str]:
     """The names of the word and equal error rates on test data, without their details."""
     return [
         columns[0][1].format(name)
-        for columns in (_SPEECH, _SPEAKER)
+        for columns in (_WORDS, _SPEAKER)
         for name in _names(metrics, columns)
     ]
 

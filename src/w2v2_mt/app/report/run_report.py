@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from w2v2_mt.app.report.curves import curve_pictures
+from w2v2_mt.app.report.errors import (
+    duration_picture,
+    duration_tables,
+    speaker_picture,
+    speaker_tables,
+)
 from w2v2_mt.app.report.lr_range import lr_range_picture
 from w2v2_mt.app.report.page import (
     Section,
@@ -20,12 +26,6 @@ from w2v2_mt.app.report.pictures import Picture
 from w2v2_mt.app.report.results import result_tables
 from w2v2_mt.app.report.transcripts import LEGEND, transcripts_html
 from w2v2_mt.app.report.verification import TradeOff, det_pictures, histogram_picture
-from w2v2_mt.app.report.word_errors import (
-    duration_picture,
-    duration_table,
-    speaker_picture,
-    speaker_table,
-)
 from w2v2_mt.app.run_folder import RunFolder
 from w2v2_mt.tasks.transcripts import random_sample, worst
 
@@ -58,15 +58,15 @@ def write_report(folder: Path) -> Report:
     results = result_tables(run.metrics)
     curves = _curves(run)
     verification, notes = _verification(run)
-    word_errors, word_error_pictures = _word_errors(run)
+    errors, error_pictures = _errors(run)
     sections = [
         Section(heading="Result", parts=[table_html(table) for table in results]),
         Section(heading="Speakers", parts=[*pictures_html(verification), *notes]),
         Section(
-            heading="Word errors",
+            heading="Errors",
             parts=[
-                *pictures_html(word_error_pictures),
-                *(folded(table.title, table_html(table)) for table in word_errors),
+                *pictures_html(error_pictures),
+                *(folded(table.title, table_html(table)) for table in errors),
             ],
         ),
         Section(heading="Transcripts", parts=_transcripts(run)),
@@ -74,9 +74,9 @@ def write_report(folder: Path) -> Report:
         Section(heading="Settings", parts=_settings(run)),
     ]
     text = page(f"Run {run.name}", opening=_opening(run), sections=sections)
-    pictures = [*curves, *verification, *word_error_pictures]
+    pictures = [*curves, *verification, *error_pictures]
     path = write_page(folder / REPORT_FOLDER, text, pictures)
-    return Report(path=path, pictures=pictures, tables=[*results, *word_errors])
+    return Report(path=path, pictures=pictures, tables=[*results, *errors])
 
 
 def write_page(folder: Path, text: str, pictures: Sequence[Picture]) -> Path:
@@ -134,13 +134,13 @@ def _verification(run: RunFolder) -> tuple[list[Picture], list[str]]:
     return [*det_pictures(trade_offs), *histograms], notes
 
 
-def _word_errors(run: RunFolder) -> tuple[list[Table], list[Picture]]:
+def _errors(run: RunFolder) -> tuple[list[Table], list[Picture]]:
     tables, pictures = [], []
-    for name, rows in run.table("wer_by_duration_").items():
-        tables.append(duration_table(name, rows))
+    for name, rows in run.table("errors_by_duration_").items():
+        tables += duration_tables(name, rows)
         pictures.append(duration_picture(name, rows))
-    for name, rows in run.table("wer_by_speaker_").items():
-        tables.append(speaker_table(name, rows))
+    for name, rows in run.table("errors_by_speaker_").items():
+        tables += speaker_tables(name, rows)
         pictures.append(speaker_picture(name, rows))
     return tables, pictures
 

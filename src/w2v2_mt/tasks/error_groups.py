@@ -1,4 +1,4 @@
-"""Word errors of parts of a set: of each speaker, and of utterances that are equally long."""
+"""Errors in parts of a set: of each speaker, and of utterances that are equally long."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from math import inf
 
 from w2v2_mt.core.keys import speaker_of
 from w2v2_mt.core.units import seconds_from_samples
-from w2v2_mt.metrics.word_error_rate import Edits, total, word_edits
+from w2v2_mt.metrics.word_error_rate import Edits, character_edits, total, word_edits
 from w2v2_mt.tasks.transcripts import Transcript, texts_of
 
 DURATION_EDGES_SEC = (0, 2, 5, 10, 15, 20, inf)
@@ -15,22 +15,23 @@ DURATION_EDGES_SEC = (0, 2, 5, 10, 15, 20, inf)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordErrors:
+class GroupErrors:
     """The edits of several utterances together."""
 
     num_utterances: int
-    edits: Edits
+    words: Edits
+    characters: Edits
 
 
-def word_errors_by_speaker(transcripts: Sequence[Transcript]) -> dict[str, WordErrors]:
+def errors_by_speaker(transcripts: Sequence[Transcript]) -> dict[str, GroupErrors]:
     """By speaker, ordered by name."""
     speakers = (speaker_of(transcript.key) for transcript in transcripts)
     return dict(sorted(_by_label(transcripts, speakers).items()))
 
 
-def word_errors_by_duration(
+def errors_by_duration(
     transcripts: Sequence[Transcript],
-) -> dict[tuple[float, float], WordErrors]:
+) -> dict[tuple[float, float], GroupErrors]:
     """By the bounds in seconds of spans of DURATION_EDGES_SEC, without spans of no utterance.
 
     Transcripts that do not tell how long they are, are left out.
@@ -47,9 +48,15 @@ def _span(duration_sec: float) -> tuple[float, float]:
 
 def _by_label(transcripts: Sequence[Transcript], labels: Iterable) -> dict:
     groups: dict = defaultdict(list)
-    for label, edits in zip(labels, word_edits(*texts_of(transcripts)), strict=True):
-        groups[label].append(edits)
+    texts = texts_of(transcripts)
+    edits = zip(word_edits(*texts), character_edits(*texts), strict=True)
+    for label, of_utterance in zip(labels, edits, strict=True):
+        groups[label].append(of_utterance)
     return {
-        label: WordErrors(num_utterances=len(edits), edits=total(edits))
-        for label, edits in groups.items()
+        label: GroupErrors(
+            num_utterances=len(of_group),
+            words=total([words for words, _ in of_group]),
+            characters=total([characters for _, characters in of_group]),
+        )
+        for label, of_group in groups.items()
     }
