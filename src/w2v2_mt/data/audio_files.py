@@ -4,11 +4,14 @@ A file is read, mixed and resampled in blocks of a second, so that its length co
 """
 
 import math
+import subprocess
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import soundfile
 import torch
 import torchaudio
@@ -38,12 +41,19 @@ _MORE_SUFFIXES = {"aif", "opus", "oga", "sph"}
 
 @dataclass(frozen=True, kw_only=True)
 class AudioFile:
-    """What the header of a readable audio file says."""
+    """What is known of a readable audio file before its samples are read.
+
+    Args:
+        num_source_samples: of each channel.
+        first_frame_byte: where the frames begin of an mp3 that does not say how long it is; None
+            for all other files.
+    """
 
     path: Path
     sample_rate_hz: int
     num_channels: int
     num_source_samples: int
+    first_frame_byte: int | None
 
     @property
     def duration_sec(self) -> float:
@@ -91,37 +101,42 @@ def audio_suffixes() -> set[str]:
 
 
 def read_header(path: Path) -> AudioFile:
-    """Raises ValueError where it is no audio file or an empty one."""
+    """An mp3 that does not say how long it is, is decoded to count its samples.
+
+    Raises ValueError where it is no audio file or an empty one.
+    """
     try:
         info = soundfile.info(path)
+        first_frame_byte = _first_frame_byte(path) if info.format == "MP3" else None
+        num_source_samples = info.frames
+        if first_frame_byte is not None:
+            with _opened(path, first_frame_byte) as file:
+                num_source_samples = sum(map(len, _blocks(file)))
     except (soundfile.SoundFileError, OSError) as error:
         raise ValueError(f"{path} cannot be read as audio ({_reason(error)}).") from error
-    if info.frames == 0:
+    if num_source_samples == 0:
         raise ValueError(f"{path} is empty: it has no samples.")
     if info.samplerate < _LOWEST_RATE_HZ:
         raise ValueError(
             f"{path} has a sample rate of {info.samplerate} Hz; give a file of {_LOWEST_RATE_HZ} "
             "Hz or more."
         )
-    if info.format == "MP3" and not _says_how_long(path):
-        raise ValueError(
-            f"{path} is an mp3 that does not say how long it is, so that it might be read in part; "
-            f"convert it with: ffmpeg -i {path.name} {path.stem}.flac"
-        )
     return AudioFile(
         path=path,
         sample_rate_hz=info.samplerate,
         num_channels=info.channels,
-        num_source_samples=info.frames,
+        num_source_samples=num_source_samples,
+        first_frame_byte=first_frame_byte,
     )
 
 
-def _says_how_long(path: Path) -> bool:
-    """Whether the first frame of an mp3 counts the others; else libsndfile only estimates.
+def _first_frame_byte(path: Path) -> int | None:
+    """Where the frames of an mp3 begin; None if the first one counts the others.
 
     It stands behind an ID3v2 tag, whose size is in four bytes of seven bits. Source: the headers
     Xing, Info (LAME) and VBRI (Fraunhofer).
     """
+    position = 0
     with path.open("rb") as file:
         tag = file.read(10)
         if tag[:3] == b"ID3":
@@ -129,11 +144,35 @@ def _says_how_long(path: Path) -> bool:
             size = high
             for seven_bits in rest:
                 size = size << 7 | seven_bits
-            file.seek(10 + size)
-        else:
-            file.seek(0)
+            position = 10 + size
+        file.seek(position)
         first_frame = file.read(_BYTES_OF_A_FRAME)
-    return any(name in first_frame for name in (b"Xing", b"Info", b"VBRI"))
+    has_count = any(name in first_frame for name in (b"Xing", b"Info", b"VBRI"))
+    return None if has_count else position
+
+
+@contextmanager
+def _opened(path: Path, first_frame_byte: int | None) -> Iterator[soundfile.SoundFile]:
+    """The file, or a pipe with its frames where libsndfile does not know how many they are.
+
+    Of such a file it guesses a length and reads no further; a pipe it reads to the end.
+    """
+    if first_frame_byte is None:
+        with soundfile.SoundFile(path) as file:
+            yield file
+        return
+    with path.open("rb", buffering=0) as frames:
+        frames.seek(first_frame_byte)
+        with subprocess.Popen(["cat"], stdin=frames, stdout=subprocess.PIPE) as cat:
+            assert cat.stdout is not None
+            with soundfile.SoundFile(cat.stdout.fileno(), closefd=False) as file:
+                yield file
+
+
+def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """A second at a time: samples by channels."""
+    while len(block := file.read(file.samplerate, dtype="float32", always_2d=True)):
+        yield block
 
 
 def read_windows(audio: AudioFile, *, window_samples: int, hop_samples: int) -> Iterator[Window]:
@@ -202,11 +241,8 @@ def _mono_blocks(audio: AudioFile) -> Iterator[Float[Tensor, " _"]]:
     """A second of the mean over the channels at a time."""
     num_read = 0
     try:
-        with soundfile.SoundFile(audio.path) as file:
-            while True:
-                block = file.read(audio.sample_rate_hz, dtype="float32", always_2d=True)
-                if len(block) == 0:
-                    break
+        with _opened(audio.path, audio.first_frame_byte) as file:
+            for block in _blocks(file):
                 num_read += len(block)
                 mono = torch.from_numpy(block).mean(dim=1)
                 if not torch.isfinite(mono).all():
