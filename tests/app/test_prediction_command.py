@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -270,6 +271,28 @@ def test_an_overlap_that_leaves_no_window_is_refused(both, tmp_path, capsys):
     command = [str(both), str(tmp_path / "a.wav"), "--window_sec", "10", "--overlap_sec", "6"]
     assert main(command) == 1
     assert "overlap_sec=6 does not suit window_sec=10" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--window_sec inf", "--window_sec inf is no length of audio"),
+        ("--overlap_sec nan", "--overlap_sec nan is no length of audio"),
+        ("--max_batch_sec 0", "--max_batch_sec 0 is no length of audio"),
+        ("--threshold 0.5", "--threshold decides what --verify tells"),
+        ("--verify --threshold nan", "--threshold nan is no cosine"),
+        ("--output same --embeddings ./same", "--output and --embeddings are both same"),
+        ("--embeddings a.wav/new.npz", "a.wav/new.npz cannot be written"),
+    ],
+)
+def test_impossible_options_are_told_before_the_network_is_loaded(
+    tmp_path, capsys, monkeypatch, options, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("a.wav", noise(1), 16_000)
+    assert main(["no.ckpt", "a.wav", *options.split()]) == 1
+    assert re.search(sentence, capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
 PEAK_MEMORY = """

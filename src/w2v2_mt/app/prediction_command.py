@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -79,9 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    for path in (options.output, options.embeddings):
-        if path is not None and path.exists():
-            raise ValueError(f"{path} exists already; name a new file, or move this one away.")
+    _check(options)
 
     import torch
 
@@ -109,7 +108,6 @@ def _predict(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         output = sys.stdout
         if options.output is not None:
-            options.output.parent.mkdir(parents=True, exist_ok=True)
             output = stack.enter_context(options.output.open("x", encoding="utf-8"))
         refuse, advance = stack.enter_context(_progress(len(files)))
 
@@ -136,6 +134,33 @@ def _predict(options: argparse.Namespace) -> int:
     if num_refused:
         print(f"{num_refused} of {len(files)} files were left out.", file=sys.stderr)
     return 1 if num_refused else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """What can be said without the network, and makes the folders of the results."""
+    for name in ("window_sec", "overlap_sec", "max_batch_sec"):
+        value = getattr(options, name)
+        if not 0 < value < math.inf:
+            raise ValueError(f"--{name} {value:g} is no length of audio; give seconds above 0.")
+    if options.threshold is not None:
+        if not options.verify:
+            raise ValueError("--threshold decides what --verify tells; give both or none.")
+        if not -1 <= options.threshold <= 1:
+            raise ValueError(
+                f"--threshold {options.threshold:g} is no cosine; give a number from -1 to 1."
+            )
+    written = [path for path in (options.output, options.embeddings) if path is not None]
+    for path in written:
+        if path.exists():
+            raise ValueError(f"{path} exists already; name a new file, or move this one away.")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"{path} cannot be written ({error.strerror}); name a file in another folder."
+            ) from error
+    if len({path.resolve() for path in written}) < len(written):
+        raise ValueError(f"--output and --embeddings are both {written[0]}; name two files.")
 
 
 def _threshold(options: argparse.Namespace, trained: TrainedNetwork) -> float:
@@ -173,7 +198,6 @@ def _write_embeddings(path: Path, predictions: Sequence[Prediction]) -> None:
     """Also of a prediction that was stopped."""
     import numpy as np
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     embeddings = [
         prediction.embedding.numpy()
         for prediction in predictions
