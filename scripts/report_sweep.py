@@ -1,19 +1,23 @@
+#!/usr/bin/env python
 """Write the report of a sweep and print its table, also while its jobs run or after some failed."""
 
+import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
 
-from w2v2_mt.app.report.sweep_report import printed, write_sweep_report
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER_OF_A_SWEEP")
+    folder = parser.parse_args().folder
 
+    # After the arguments: it takes seconds, which --help does not have to wait for.
+    from rich.console import Console
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("Usage: python scripts/report_sweep.py FOLDER_OF_A_SWEEP", file=sys.stderr)
-        return 1
+    from w2v2_mt.app.report.sweep_report import printed, write_sweep_report
+
     try:
-        report = write_sweep_report(Path(arguments[0]))
+        report = write_sweep_report(folder)
     except ValueError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -27,4 +31,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

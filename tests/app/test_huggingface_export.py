@@ -187,21 +187,27 @@ def test_what_was_exported_trains_on(train, small_config, tmp_path, way, sub_fol
             assert torch.equal(after[name], weight), name
 
 
-def test_a_branch_trains_on_as_a_network_of_its_task(train, small_config, tmp_path):
+@pytest.mark.parametrize("task", ["speech", "speaker"])
+def test_a_branch_trains_on_as_a_network_of_its_task(train, small_config, tmp_path, task):
     checkpoint = train(BOTH, *WAYS["branched"])
     assert main([str(checkpoint), str(tmp_path / "exported")]) == 0
-    exported = tmp_path / "exported" / "speech"
+    exported = tmp_path / "exported" / task
+    letters = [f"network.speech_head_huggingface_id={exported}"] if task == "speech" else []
     config = small_config(
-        "train_speech",
+        f"train_{task}",
         f"network.wav2vec_huggingface_id={exported}",
-        f"network.speech_head_huggingface_id={exported}",
+        *letters,
         "network.reset_weights=false",
         "optim.algo.lr=1e-30",
         "eval_model=false",
     )
-    run(config, config_name="train_speech", folder=tmp_path / "again", overrides=())
-    again = our_answer(tmp_path / "again" / "checkpoints" / "best.ckpt")
-    assert_close(our_answer(checkpoint).speech.logits, again.logits)
+    run(config, config_name=f"train_{task}", folder=tmp_path / "again", overrides=())
+    before = our_answer(checkpoint)
+    after = our_answer(tmp_path / "again" / "checkpoints" / "best.ckpt")
+    if task == "speech":
+        assert_close(before.speech.logits, after.logits)
+    else:
+        assert_close(before.speaker.embeddings, after.embeddings)
 
 
 def test_what_transformers_cannot_say_is_refused(train, tmp_path, capsys):
