@@ -12,21 +12,13 @@ def main() -> int:
     folder = parser.parse_args().folder
 
     # After the arguments: it takes seconds, which --help does not have to wait for.
-    from rich.console import Console
-
-    from w2v2_mt.app.report.sweep_report import printed, write_sweep_report
+    from w2v2_mt.app.report.sweep_report import print_sweep_report, write_sweep_report
 
     try:
-        report = write_sweep_report(folder)
+        print_sweep_report(write_sweep_report(folder))
     except ValueError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=1000)  # Into a file, each job is one line.
-    for table in report.tables:
-        console.print(printed(table))
-    console.print(f"Report: {report.path}", soft_wrap=True, highlight=False)
     return 0
 
 

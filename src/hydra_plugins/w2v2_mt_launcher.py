@@ -15,6 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 
 from w2v2_mt.app.process_group import Processes
+from w2v2_mt.app.sweep_end import INTERRUPTED
 
 if TYPE_CHECKING:
     from w2v2_mt.app.sweep_plan import PlannedJob
@@ -139,7 +140,7 @@ class SweepLauncher(BaseSubmititLauncher):
             sys.exit(1)
         except KeyboardInterrupt:
             print(sweep.how_to_go_on(), file=sys.stderr)
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
         if sweep.report():
             sys.exit(1)
         return [sweep.results.get(job.number) or _finished_before(job) for job in jobs]

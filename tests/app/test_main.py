@@ -251,7 +251,7 @@ def test_a_run_goes_on_in_the_folder_that_it_is_given(launch_here, tmp_path, cap
 def test_each_job_of_a_sweep_has_a_folder_and_a_name_of_its_own(launch_here, tmp_path):
     launch_here("train_speaker", "seed=1,2", flags=["-m"])
     folders = sorted(tmp_path.glob("w2v2-mt/sweep/*/*/"))
-    folders = [folder for folder in folders if folder.is_dir()]
+    folders = [folder for folder in folders if folder.is_dir() and folder.name != "report"]
     assert [folder.name for folder in folders] == ["0", "1"]
     settings = [yaml.safe_load((folder / "config.yaml").read_text()) for folder in folders]
     assert [setting["seed"] for setting in settings] == [1, 2]
@@ -265,4 +265,8 @@ def test_a_job_that_fails_in_a_sweep_fails_the_command(launch_here, tmp_path, ca
     with pytest.raises(SystemExit) as error:
         launch_here("train_speaker", f"data_folder={tmp_path / 'empty'}", flags=["-m"])
     assert error.value.code == 1
-    assert f"ValueError: there is no {tmp_path / 'empty'}/vox2_shards" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert f"ValueError: there is no {tmp_path / 'empty'}/vox2_shards" in printed.err
+    (page,) = tmp_path.glob("w2v2-mt/sweep/*/report/index.html")
+    assert f"Report: {page}" in printed.out
+    assert "1 jobs: 1 failed" in page.read_text()

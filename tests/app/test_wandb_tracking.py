@@ -15,7 +15,7 @@ import wandb
 from tests.app.wandb_files import wandb_files
 from w2v2_mt.app.environment import PROJECT_FOLDER
 from w2v2_mt.app.tracking import followed
-from w2v2_mt.app.wandb_tracking import WandbLogger, tags
+from w2v2_mt.app.wandb_tracking import WandbLogger, listed_tags
 
 KEY = "5ec2e7" * 7
 CONFIG = {
@@ -68,12 +68,9 @@ def files_with_the_key(folder: Path) -> list[Path]:
     return [path for path in paths if KEY.encode() in path.read_bytes()]
 
 
-@pytest.mark.parametrize(
-    ("tag", "expected"),
-    [(None, []), ("a", ["a"]), (["a", "b"], ["a", "b"])],
-)
+@pytest.mark.parametrize(("tag", "expected"), [(None, []), ("a", ["a"]), (["a", "b"], ["a", "b"])])
 def test_a_tag_is_none_one_or_several(tag, expected):
-    assert tags(tag) == expected
+    assert listed_tags(tag) == expected
 
 
 def test_the_jobs_of_a_sweep_are_runs_of_a_group_with_all_that_is_worth_showing(start, tmp_path):
@@ -121,6 +118,16 @@ def test_the_jobs_of_a_sweep_are_runs_of_a_group_with_all_that_is_worth_showing(
         assert file.summary["tested_step"] == 2
         assert file.exit_code == 0
     assert runs[0].run.run_id != runs[1].run.run_id
+    (of_sweep,) = wandb_files(sweep)
+    assert (of_sweep.run.run_group, of_sweep.run.job_type) == ("my_sweep", "sweep")
+    assert list(of_sweep.run.tags) == ["first", "second"]
+    assert [row[:3] for row in of_sweep.table("tables/All jobs, metrics in %")["data"]] == [
+        ["0", "done", "1"],
+        ["1", "done", "2"],
+    ]
+    pictures = {name for name in of_sweep.media() if name.startswith("pictures/")}
+    assert pictures == {f"pictures/{path.stem}" for path in (sweep / "report").glob("*.png")}
+    assert f"Report: {sweep}/report/index.html" in result.stdout
     assert not files_with_the_key(tmp_path)
     assert KEY not in result.stdout + result.stderr
 

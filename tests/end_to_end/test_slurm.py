@@ -130,14 +130,9 @@ def test_a_sweep_of_two_axes_leaves_four_results_and_is_not_done_twice(start, tm
     assert [line.split("\t")[:2] for line in table[1:]] == [
         [str(number), f"{array}_{number}"] for number in range(4)
     ]
-    report = subprocess.run(
-        [sys.executable, PROJECT_FOLDER / "scripts" / "report_sweep.py", tmp_path / "sweep"],
-        capture_output=True,
-        text=True,
-    )
-    assert report.returncode == 0, report.stderr
-    rows = re.findall(r"^.*\bdone\b.*$", report.stdout, flags=re.MULTILINE)
-    assert len(rows) == 4, report.stdout
+    rows = re.findall(r"^│.*\bdone\b.*$", printed, flags=re.MULTILINE)
+    assert len(rows) == 4, printed
+    assert f"Report: {tmp_path}/sweep/report/index.html" in printed
     for row, (method, pooling) in zip(rows, expected, strict=True):
         assert method in row
         assert pooling in row
@@ -169,6 +164,8 @@ def test_a_job_that_fails_does_not_stop_the_others_and_its_error_is_in_one_file(
     assert "ValueError: there is no checkpoint /nowhere.ckpt" in errors
     assert not (folder / "0" / "metrics.json").exists()
     assert (folder / "1" / "metrics.json").exists()
+    states = re.findall(r"^│ (\d) +│ (\w+) ", printed, flags=re.MULTILINE)
+    assert states == [("0", "failed"), ("1", "done")]
 
 
 @pytest.mark.parametrize("how", ["USR2", "requeue"])

@@ -29,6 +29,7 @@ from w2v2_mt.app.environment import PROJECT_FOLDER, experiment_name, load_enviro
 from w2v2_mt.app.overrides import expanded_jobs, what_is_wrong, wrong_option
 from w2v2_mt.app.process_group import Processes, is_started_outside, run_in_processes
 from w2v2_mt.app.schema import ROOTS, ConfigError, check_config
+from w2v2_mt.app.sweep_end import INTERRUPTED, report_sweep
 
 _CONFIG_FOLDER = PROJECT_FOLDER / "config"
 _FROM_A_READER = re.compile(r"Caught \w+ in DataLoader worker.*\n[\w.]+: (.*\S)", flags=re.DOTALL)
@@ -63,7 +64,16 @@ def launch(config_name: str) -> None:
         except ConfigError as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             sys.exit(1)
-    hydra.main(version_base="1.3", config_path=str(_CONFIG_FOLDER), config_name=config_name)(job)()
+    command = hydra.main(
+        version_base="1.3", config_path=str(_CONFIG_FOLDER), config_name=config_name
+    )(job)
+    try:
+        command()
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            report_sweep()
+        raise
+    report_sweep()
 
 
 def name_launchers() -> None:

@@ -40,7 +40,15 @@ def followed(
         ),
     ]
     if config["use_wandb"]:
-        wandb_logger = connect(config, folder, command=command, sweep=sweep)
+        wandb_logger = connect(
+            folder,
+            project=config["project_name"],
+            name=config["experiment_name"],
+            tags=config["tag"],
+            group=sweep,
+            job_type="train" if config["fit_model"] else "test",
+            config={"command": command, **config},
+        )
         if wandb_logger is not None:
             loggers.append(wandb_logger)
     exit_code = 1

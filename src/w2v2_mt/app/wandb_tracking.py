@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +60,27 @@ class WandbLogger(Logger):
             return
         import wandb
 
-        tables = {
+        transcripts = {
             f"transcripts/{set_name}": wandb.Table(
                 columns=["key", "reference", "hypothesis"],
                 data=[[row.key, row.reference, row.hypothesis] for row in rows],
             )
             for set_name, rows in run_folder.transcripts().items()
         }
-        for table in report.tables:
-            tables[f"tables/{table.title}"] = wandb.Table(
+        self._tell(lambda run: run.log(transcripts))
+        self.log_report(report)
+        self._tell(lambda run: run.summary.update(run_folder.metrics))
+
+    def log_report(self, report: Report) -> None:
+        """Its tables and pictures."""
+        import wandb
+
+        tables = {
+            f"tables/{table.title}": wandb.Table(
                 columns=list(table.columns), data=[list(row) for row in table.rows]
             )
+            for table in report.tables
+        }
         pictures = {
             f"pictures/{picture.name}": wandb.Image(
                 str(report.path.parent / f"{picture.name}.png"), caption=picture.title
@@ -78,7 +88,6 @@ class WandbLogger(Logger):
             for picture in report.pictures
         }
         self._tell(lambda run: run.log({**tables, **pictures}))
-        self._tell(lambda run: run.summary.update(run_folder.metrics))
 
     def finish(self, exit_code: int) -> None:
         """Send what is left, within a bounded time; another code than 0 marks a failed run."""
@@ -96,16 +105,25 @@ class WandbLogger(Logger):
 
 @rank_zero_only
 def connect(
-    config: Mapping[str, Any], folder: Path, *, command: str, sweep: str | None
+    folder: Path,
+    *,
+    project: str,
+    name: str,
+    tags: str | Sequence[str] | None,
+    group: str | None,
+    job_type: str,
+    config: Mapping[str, Any],
 ) -> WandbLogger | None:
-    """The run of wandb that belongs to a run folder: begun, or gone on with.
+    """The run of wandb that belongs to the folder of a run or a sweep: begun, or gone on with.
 
     Where the server does not answer, the run is written to the folder, to be sent later; where not
     even that can be done, None.
 
     Args:
-        command: Which of the kinds of training.
-        sweep: The name of the sweep that the run is a job of: its runs make a group.
+        tags: None, one or several.
+        group: The name of a sweep.
+        job_type: What wandb may sort the runs of a group by.
+        config: Settings to show, beside the commit.
 
     Raises:
         ValueError: the server answers and refuses, or the settings of wandb are wrong.
@@ -120,12 +138,12 @@ def connect(
         }
         run = wandb.init(
             dir=folder,
-            project=config["project_name"],
-            name=config["experiment_name"],
-            tags=tags(config["tag"]),
-            group=sweep,
-            job_type="train" if config["fit_model"] else "test",
-            config={"command": command, "git_commit": code_version(), **config},
+            project=project,
+            name=name,
+            tags=listed_tags(tags),
+            group=group,
+            job_type=job_type,
+            config={"git_commit": code_version(), **config},
             id=_run_id(folder),
             resume="allow",
             settings={
@@ -185,8 +203,7 @@ def _run_id(folder: Path) -> str:
     return path.read_text().strip()
 
 
-def tags(tag: str | list[str] | None) -> list[str]:
-    """A list, whether none, one or several were given."""
-    if tag is None:
+def listed_tags(tags: str | Sequence[str] | None) -> list[str]:
+    if tags is None:
         return []
-    return [tag] if isinstance(tag, str) else [str(word) for word in tag]
+    return [tags] if isinstance(tags, str) else [str(tag) for tag in tags]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import rich.table
+from rich.console import Console
 from rich.markup import escape
 
 from w2v2_mt.app.dev_metric import PREFERRED_WORD_ERROR_RATE
@@ -56,8 +57,17 @@ def write_sweep_report(folder: Path) -> Report:
     return Report(path=path, pictures=pictures, tables=tables)
 
 
-def printed(table: Table) -> rich.table.Table:
-    """A table for the console."""
+def print_sweep_report(report: Report) -> None:
+    """Show the tables on the console, and say where the page is."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=1000)  # Into a file, each job is one line.
+    for table in report.tables:
+        console.print(_printed(table))
+    console.print(f"Report: {report.path}", soft_wrap=True, highlight=False)
+
+
+def _printed(table: Table) -> rich.table.Table:
     shown = rich.table.Table(title=escape(table.title), title_justify="left")
     for number, column in enumerate(table.columns):
         shown.add_column(
