@@ -8,6 +8,7 @@ import pytest
 from w2v2_mt.app.comparison import compare_runs, main
 from w2v2_mt.app.environment import PROJECT_FOLDER
 from w2v2_mt.app.run_folder import RunFolder
+from w2v2_mt.metrics.verification import equal_error_rate
 
 
 def write_run(folder, *, transcripts=(), trials=()):
@@ -84,6 +85,18 @@ def test_only_what_both_were_tested_on_counts_and_the_rest_is_told(runs, tmp_pat
     out = capsys.readouterr().out
     assert "WER other: left out 10 utterances of A alone and 1 of B alone." in out
     assert "EER o: left out 76 trials of A alone and 0 of B alone." in out
+
+
+def test_a_trial_that_a_list_repeats_counts_each_time(runs, tmp_path):
+    trials = scored(1, seed=0)
+    repeating = write_run(tmp_path / "c", trials=[*trials, *trials[:100]])
+    (one,) = compare_runs(RunFolder(repeating), RunFolder(repeating))
+    repeated = [*trials, *trials[:100]]
+    labels, scores = [row[0] for row in repeated], [float(row[1]) for row in repeated]
+    assert one.num_common == len(trials) + 100
+    assert one.a == equal_error_rate(scores, labels)[0]
+    (one,) = compare_runs(RunFolder(repeating), RunFolder(runs[1]))
+    assert (one.num_common, one.num_only_a, one.num_only_b) == (len(trials), 100, 0)
 
 
 def test_one_speaker_has_a_difference_without_an_interval(tmp_path, capsys):

@@ -93,6 +93,12 @@ def test_marks_may_be_written_in_capitals(tmp_path):
     assert log10_of(model, "Q") == pytest.approx(-0.25 - 0.2 - 0.5)
 
 
+def test_a_mark_of_the_byte_order_is_no_text(tmp_path):
+    path = tmp_path / "lm.arpa"
+    path.write_text(TEXT[TEXT.index("\\data\\") :], encoding="utf-8-sig")
+    assert NgramModel(path).words().keys() == {"A"}
+
+
 def test_a_compressed_file_is_the_same_model(tmp_path):
     plain = write_arpa(tmp_path / "lm.arpa", NGRAMS)
     packed = tmp_path / "lm.arpa.gz"

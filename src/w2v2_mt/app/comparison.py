@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,25 +112,31 @@ def _compare_words(
 
 
 def _compare_trials(of_a: TrialScores, of_b: TrialScores, name: str) -> dict[str, Any]:
-    scores_a, scores_b = (
-        {
-            (int(label), left, right): float(score)
-            for label, left, right, score in zip(
-                trials.labels, trials.left_keys, trials.right_keys, trials.scores, strict=True
-            )
-        }
-        for trials in (of_a, of_b)
-    )
+    scores_a, scores_b = map(_score_by_trial, (of_a, of_b))
     common = [trial for trial in scores_a if trial in scores_b]
     _check_some(common, f"trial of list {name}")
-    labels = [label for label, _, _ in common]
+    labels = [label for label, *_ in common]
     scores = [scores_a[trial] for trial in common], [scores_b[trial] for trial in common]
-    pairs = [(speaker_of(left), speaker_of(right)) for _, left, right in common]
+    pairs = [(speaker_of(left), speaker_of(right)) for _, left, right, _ in common]
     rates = equal_error_rate(scores[0], labels)[0], equal_error_rate(scores[1], labels)[0]
     paired = equal_error_rate_difference(
         scores, labels, pairs, num_resamples=NUM_RESAMPLES, seed=SEED
     )
     return _facts(len(common), len(scores_a), len(scores_b), rates, paired)
+
+
+def _score_by_trial(trials: TrialScores) -> dict[tuple[int, str, str, int], float]:
+    """By label, utterances and how often they came before: a trial that a list repeats counts."""
+    num_seen: Counter[tuple[int, str, str]] = Counter()
+    scores = {}
+    for label, left, right, score in zip(
+        trials.labels, trials.left_keys, trials.right_keys, trials.scores, strict=True
+    ):
+        trial = int(label), left, right
+        repetition = (*trial, num_seen[trial])
+        scores[repetition] = float(score)
+        num_seen[trial] += 1
+    return scores
 
 
 def _check_some(common: Sequence[object], what: str) -> None:

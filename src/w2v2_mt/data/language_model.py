@@ -156,7 +156,7 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     with path.open("rb") as file:
         is_compressed = file.read(2) == b"\x1f\x8b"
     try:
-        with (gzip.open if is_compressed else open)(path, "rt", encoding="utf-8") as file:
+        with (gzip.open if is_compressed else open)(path, "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if stripped := line.strip():
                     yield number, stripped
