@@ -23,17 +23,17 @@ STEPS = [
 
 
 class Spoiling(pl.Callback):
-    """Puts a NaN into one batch, and keeps its keys and the weights around its step."""
+    """Puts a NaN into batches, and keeps the keys of the last and the weights around each step."""
 
-    def __init__(self, batch_number: int):
-        self.batch_number = batch_number
+    def __init__(self, *batch_numbers: int):
+        self.batch_numbers = batch_numbers
         self.keys: dict[str, list[str]] = {}
         self.states: list[dict[str, torch.Tensor]] = []
         self.error = ""
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         self.states.append({name: each.clone() for name, each in pl_module.state_dict().items()})
-        if batch_idx == self.batch_number:
+        if batch_idx in self.batch_numbers:
             batches = {"batch": batch} if isinstance(batch, WaveformBatch) else batch
             self.keys = {name: list(each.keys) for name, each in batches.items()}
             for each in batches.values():
@@ -42,8 +42,11 @@ class Spoiling(pl.Callback):
 
 @pytest.fixture
 def start(small_config, monkeypatch):
-    def start_run(folder: Path, config_name: str, *overrides: str, batch_number: int) -> Spoiling:
-        spoiling = Spoiling(batch_number)
+    def start_run(
+        folder: Path, config_name: str, *overrides: str, batch_number: int | list[int]
+    ) -> Spoiling:
+        numbers = batch_number if isinstance(batch_number, list) else [batch_number]
+        spoiling = Spoiling(*numbers)
         placed = w2v2_mt.app.run._placed
         with monkeypatch.context() as patch:
             patch.setattr(
@@ -132,6 +135,16 @@ def test_such_a_step_can_be_left_out(start, tmp_path, caplog, config_name, setti
     saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 4
     assert json.loads((tmp_path / "non_finite_batch.json").read_text())["step"] == 2
+
+
+def test_steps_that_never_end_to_be_left_out_end_the_run(start, tmp_path, monkeypatch):
+    monkeypatch.setattr("w2v2_mt.app.non_finite.MAX_SKIPPED_IN_A_ROW", 2)
+    options = ("train_speech", "trainer.skip_non_finite=true", "trainer.max_steps=8")
+    apart = start(tmp_path / "apart", *options, batch_number=[0, 2, 4])
+    assert apart.error == ""
+    in_a_row = start(tmp_path / "row", *options, batch_number=[0, 2, 3])
+    assert "step 4 is no number" in in_a_row.error
+    assert "2 steps in a row had to be left out" in in_a_row.error
 
 
 def test_a_step_of_two_batches_is_left_out_whole(start, tmp_path):

@@ -18,6 +18,9 @@ from w2v2_mt.core.processes import gathered_from_processes, sum_over_processes
 
 NON_FINITE_FILE = "non_finite_batch.json"
 
+MAX_SKIPPED_IN_A_ROW = 20
+"""As weights stay as they were, so many different batches show that these are to blame."""
+
 _NUM_SKIPPED = "train_num_skipped_steps"
 
 log = logging.getLogger(__name__)
@@ -65,13 +68,14 @@ class NonFiniteLosses(pl.Callback):
             stay as they were. It counts as a step otherwise.
 
     Raises:
-        ValueError: the loss is no number, and steps are not skipped.
+        ValueError: the loss is no number, and steps are not skipped, or too many in a row were.
     """
 
     def __init__(self, *, folder: Path, skip: bool):
         self.folder = folder
         self.skip = skip
         self.num_skipped = 0
+        self._num_in_a_row = 0
         self._seen: list[_BatchLosses] = []
         self._keys: dict[str, list[str]] = {}
         self._parts: dict[str, Tensor] = {}
@@ -139,6 +143,8 @@ class NonFiniteLosses(pl.Callback):
         if trainer.global_step == self._step:
             if self._skips_this_step:
                 self._count_skipped()
+            else:
+                self._num_in_a_row = 0
             self._seen.clear()
         pl_module.log(_NUM_SKIPPED, float(self.num_skipped), batch_size=1)
 
@@ -168,6 +174,13 @@ class NonFiniteLosses(pl.Callback):
         batch = self._first_non_finite()
         assert batch is not None
         self.num_skipped += 1
+        self._num_in_a_row += 1
+        if self._num_in_a_row == MAX_SKIPPED_IN_A_ROW:
+            raise ValueError(
+                f"{self._written(batch)}, and {MAX_SKIPPED_IN_A_ROW} steps in a row had to be left "
+                "out, so that it is the weights and no longer a batch; lower optim.algo.lr and "
+                "begin another run."
+            )
         _warn(f"{self._written(batch)}; the step is left out, as {self.num_skipped - 1} before it.")
 
     def _first_non_finite(self) -> _BatchLosses | None:
