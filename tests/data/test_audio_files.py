@@ -145,6 +145,17 @@ def test_a_sample_rate_too_low_for_speech_is_refused(tmp_path):
         read_header(tmp_path / "slow.wav")
 
 
+def test_an_mp3_is_the_same_read_in_blocks_as_in_one_go(tmp_path):
+    # At so few bits, a frame begins in those before it.
+    sound = sine(8000, 6) * np.sin(np.arange(48_000) / 997) ** 2
+    soundfile.write(tmp_path / "a.wav", sound, 8000)
+    command = ("ffmpeg", "-loglevel", "error", "-i", "a.wav", "-q:a", "7", "a.mp3")
+    subprocess.run(command, check=True, cwd=tmp_path)
+    in_one_go, rate_hz = soundfile.read(tmp_path / "a.mp3", dtype="float32")
+    expected = torchaudio.functional.resample(torch.from_numpy(in_one_go), rate_hz, 16_000)
+    torch.testing.assert_close(whole(tmp_path / "a.mp3"), expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     "options", ["-q:a 2", "-b:a 64k -id3v2_version 0", f"-b:a 32k -metadata title={9999 * 'a'}"]
 )

@@ -151,25 +151,36 @@ def _first_frame_byte(path: Path) -> int | None:
     return None if has_count else position
 
 
+class _Stream(soundfile.SoundFile):
+    """A file that is read from its beginning to its end.
+
+    soundfile seeks in what it can to where each read ends, and the frames of an mp3 behind such a
+    place then lack what earlier frames held for them.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 @contextmanager
-def _opened(path: Path, first_frame_byte: int | None) -> Iterator[soundfile.SoundFile]:
+def _opened(path: Path, first_frame_byte: int | None) -> Iterator[_Stream]:
     """The file, or a pipe with its frames where libsndfile does not know how many they are.
 
     Of such a file it guesses a length and reads no further; a pipe it reads to the end.
     """
     if first_frame_byte is None:
-        with soundfile.SoundFile(path) as file:
+        with _Stream(path) as file:
             yield file
         return
     with path.open("rb", buffering=0) as frames:
         frames.seek(first_frame_byte)
         with subprocess.Popen(["cat"], stdin=frames, stdout=subprocess.PIPE) as cat:
             assert cat.stdout is not None
-            with soundfile.SoundFile(cat.stdout.fileno(), closefd=False) as file:
+            with _Stream(cat.stdout.fileno(), closefd=False) as file:
                 yield file
 
 
-def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+def _blocks(file: _Stream) -> Iterator[np.ndarray]:
     """A second at a time: samples by channels."""
     while len(block := file.read(file.samplerate, dtype="float32", always_2d=True)):
         yield block
