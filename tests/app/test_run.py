@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
 
@@ -378,6 +379,33 @@ def test_a_run_that_was_finished_is_only_tested_again(start, tmp_path, capsys):
     start(tmp_path)
     assert "step 2:" not in capsys.readouterr().out
     assert metrics_of(tmp_path) == metrics
+
+
+def test_a_test_does_not_replace_the_result_of_a_run_that_was_trained(start, tmp_path):
+    start(tmp_path, config_name="train_speaker")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"load_network_from_checkpoint=\S+/checkpoints/best.ckpt"):
+        start(tmp_path, "fit_model=false", config_name="train_speaker")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_test_that_breaks_leaves_nothing_of_the_one_before(start, tmp_path, monkeypatch):
+    start(tmp_path, "fit_model=false", config_name="train_speaker")
+    assert "test_eer_o" in metrics_of(tmp_path)
+
+    def fail(*_, **__):
+        raise ValueError("a test that breaks")
+
+    monkeypatch.setattr(pl.Trainer, "test", fail)
+    with pytest.raises(ValueError, match="a test that breaks"):
+        start(
+            tmp_path,
+            "fit_model=false",
+            "evaluation.score_normalisation=as_norm",
+            config_name="train_speaker",
+        )
+    assert not (tmp_path / "metrics.json").exists()
+    assert not list(tmp_path.glob("scores_*"))
 
 
 def test_a_result_is_not_replaced_by_another_run(start, tmp_path):

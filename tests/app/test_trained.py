@@ -108,6 +108,15 @@ def test_weights_of_another_network_are_refused(train):
         load_trained(checkpoint)
 
 
+def test_a_checkpoint_with_changed_bytes_is_refused(train, tmp_path):
+    content = bytearray(train("train_speaker").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4] = b"\xff" * 4
+    (tmp_path / "changed.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"changed.ckpt is damaged \(.* has another checksum\)"):
+        load_trained(tmp_path / "changed.ckpt")
+
+
 def test_what_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(ValueError, match="there is no checkpoint"):
         load_trained(tmp_path / "best.ckpt")

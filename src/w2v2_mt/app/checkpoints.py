@@ -2,6 +2,7 @@
 
 import pickle
 import textwrap
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,26 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_network(task: pl.LightningModule, path: Path) -> None:
-    """Give a task the weights of a checkpoint; ValueError where they are of another network."""
+def check_sums(path: Path) -> None:
+    """Raises ValueError for a file of which a part has changed, which torch does not notice."""
     try:
-        task.load_state_dict(read_checkpoint(path)["state_dict"], strict=True)
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is damaged ({error}); {_ADVICE}") from error
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged ({damaged} has another checksum); {_ADVICE}")
+
+
+def load_network(task: pl.LightningModule, path: Path) -> None:
+    """Give a task the weights of a checkpoint.
+
+    Raises ValueError where the file is damaged, or they are of another network.
+    """
+    content = read_checkpoint(path)
+    check_sums(path)
+    try:
+        task.load_state_dict(content["state_dict"], strict=True)
     except RuntimeError as error:
         raise ValueError(
             f"the network of {path} is not the one that the settings describe "

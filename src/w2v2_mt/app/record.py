@@ -72,14 +72,17 @@ def write_metrics(folder: Path, metrics: Mapping[str, float | int | str | None])
 
 
 @rank_zero_only
-def write_test_outputs(folder: Path, task: pl.LightningModule) -> None:
-    """Write the transcripts and the scores that a task holds after its test.
-
-    Those of an earlier test in this folder, perhaps of other sets, are removed.
-    """
-    for pattern in ("transcripts_*.tsv", "errors_by_*.tsv", "scores_*.txt"):
+def remove_test_outputs(folder: Path) -> None:
+    """Remove what an earlier test, perhaps of other sets, left in this folder."""
+    for pattern in (METRICS_FILE, "transcripts_*.tsv", "errors_by_*.tsv", "scores_*.txt"):
         for path in folder.glob(pattern):
             path.unlink()
+
+
+@rank_zero_only
+def write_test_outputs(folder: Path, task: pl.LightningModule) -> None:
+    """Write the transcripts and the scores that a task holds after its test, and no others."""
+    remove_test_outputs(folder)
     speech_evaluation = getattr(task, "speech_evaluation", None)
     if isinstance(speech_evaluation, SpeechEvaluation):
         for set_name, transcripts in speech_evaluation.transcripts.items():

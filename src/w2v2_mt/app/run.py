@@ -13,12 +13,18 @@ from pytorch_lightning.loggers import Logger
 
 from w2v2_mt.app.build import Job, build_job
 from w2v2_mt.app.callbacks import RunRecord, ValidationLines
-from w2v2_mt.app.checkpoints import CHECKPOINT_FOLDER, RECORD_KEY, load_network, read_checkpoint
+from w2v2_mt.app.checkpoints import (
+    CHECKPOINT_FOLDER,
+    RECORD_KEY,
+    check_sums,
+    load_network,
+    read_checkpoint,
+)
 from w2v2_mt.app.faults import faults_in_sentences
 from w2v2_mt.app.instantiation import instantiate
 from w2v2_mt.app.lr_range import run_range_test
 from w2v2_mt.app.random_states import RandomStates
-from w2v2_mt.app.record import write_metrics, write_setting, write_test_outputs
+from w2v2_mt.app.record import remove_test_outputs, write_metrics, write_setting, write_test_outputs
 from w2v2_mt.app.report.run_report import write_report
 from w2v2_mt.app.resuming import check_same_settings
 from w2v2_mt.app.run_folder import METRICS_FILE
@@ -71,6 +77,12 @@ def _run(
             f"{folder} holds the result of a run that kept no last.ckpt to go on from; choose "
             "another folder (hydra.run.dir), or move this one away."
         )
+    if not config["fit_model"] and (folder / CHECKPOINT_FOLDER).exists():
+        raise ValueError(
+            f"{folder} holds a run that was trained, and fit_model=false would replace its result; "
+            "choose another folder (hydra.run.dir), and to test this run "
+            f"load_network_from_checkpoint={folder / CHECKPOINT_FOLDER / 'best.ckpt'}."
+        )
     started_from = config["load_network_from_checkpoint"]
     trained = None
     if started_from is not None:
@@ -86,6 +98,9 @@ def _run(
                 checkpoint=checkpoint,
             )
     pl.seed_everything(config["seed"], workers=True, verbose=False)
+    if config["eval_model"] and not config["fit_model"]:
+        # Of an earlier test: what is left of it would be told beside the settings of this one.
+        remove_test_outputs(folder)
     write_setting(folder, config=config, overrides=overrides)
     log.info(f"{config['experiment_name']}: {folder}")
 
@@ -170,6 +185,7 @@ def _test(trainer: pl.Trainer, job: Job, checkpoint: str | None, folder: Path) -
     step = trainer.global_step
     if checkpoint is not None:
         content = read_checkpoint(Path(checkpoint))
+        check_sums(Path(checkpoint))
         step = content["global_step"]
         dev_metrics = _dev_metrics(content)
     log.info(f"testing the network of step {step} ({checkpoint or 'not saved'})")

@@ -3,7 +3,6 @@
 import logging
 import os
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 
-from w2v2_mt.app.checkpoints import CHECKPOINT_FOLDER, read_checkpoint
+from w2v2_mt.app.checkpoints import CHECKPOINT_FOLDER, check_sums, read_checkpoint
 from w2v2_mt.core.constraints import PositiveFloat
 
 LAST = "last.ckpt"
@@ -124,24 +123,13 @@ def latest_checkpoint(folder: Path) -> Path | None:
         return previous if previous.exists() else None
     try:
         read_checkpoint(last)
-        _check_sums(last)
+        check_sums(last)
     except ValueError as error:
         if not previous.exists():
             raise
         log.warning(f"{error} Going on from {previous} instead.")
         return previous
     return last
-
-
-def _check_sums(path: Path) -> None:
-    """Raises ValueError for a file of which a part has changed, which torch does not notice."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is damaged ({error}).") from error
-    if damaged is not None:
-        raise ValueError(f"{path} is damaged ({damaged} has another checksum).")
 
 
 def _first_line(error: Exception) -> str:

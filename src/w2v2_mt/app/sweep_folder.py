@@ -107,13 +107,18 @@ def _begun_job(number: int, folder: Path, planned: list[str], error: str | None)
     unfinished = RUNNING if error is None else FAILED
     if run.metrics:
         error = last_error(folder)  # It was done again since the launcher gave it up.
-    latest = {name: points[-1][1] for name, points in run.curves.items() if name.startswith("val_")}
+    metrics = run.metrics or {
+        name: points[-1][1] for name, points in run.curves.items() if name.startswith("val_")
+    }
+    if run.config.get("fit_model") is False:
+        # Its dev metrics are those that its checkpoint came with, whatever the job does.
+        metrics = {name: each for name, each in metrics.items() if not name.startswith("val_")}
     overrides = run.overrides if (folder / OVERRIDES_FILE).exists() else planned
     return SweepJob(
         number=number,
         state=DONE if run.metrics and error is None else unfinished,
         settings=_by_name(overrides),
-        metrics=run.metrics or latest,
+        metrics=metrics,
         learning_rate=_learning_rate(run),
         error=error,
     )

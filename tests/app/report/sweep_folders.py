@@ -9,12 +9,15 @@ COMMON = ("+experiment=demo", "tag='<b>'")
 COUNTED = {"test_wer_clean_num_words": 400, "test_wer_clean_low": 0.1, "test_wer_clean_high": 0.9}
 
 
-def make_job(sweep, number, overrides, *, lr, metrics=None, curves=None, error=None):
+def make_job(
+    sweep, number, overrides, *, lr, metrics=None, curves=None, error=None, is_trained=True
+):
     """What a job of a sweep leaves; `overrides` are those of all its command."""
     folder = sweep / str(number)
     folder.mkdir(parents=True)
     (folder / "overrides").write_text("".join(f"{override}\n" for override in overrides))
-    (folder / "config.yaml").write_text(yaml.safe_dump({"optim": {"algo": {"lr": lr}}}))
+    config = {"optim": {"algo": {"lr": lr}}, "fit_model": is_trained}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
     if metrics is not None:
         (folder / "metrics.json").write_text(json.dumps(metrics))
     if curves is not None:

@@ -89,6 +89,23 @@ def test_pictures_show_points_of_jobs_and_lines_of_variants(sweep):
         assert (report.path.parent / f"{picture.name}.png").exists()
 
 
+def test_jobs_that_only_test_have_no_dev_metrics(tmp_path):
+    """Those in their results came with the checkpoint, and would all be the same."""
+    for number, decoder in enumerate(("greedy", "beam")):
+        rates = result(score=0.2, wer=0.1, eer=0.1, test_wer=0.5 / (1 + number), test_eer=0.25)
+        make_job(
+            tmp_path,
+            number,
+            [f"evaluation.decoder={decoder}"],
+            lr=1e-4,
+            metrics=rates,
+            is_trained=False,
+        )
+    report = write_sweep_report(tmp_path)
+    (table,) = report.tables
+    assert table.columns == ("job", "state", "decoder", "test_wer_clean", "test_eer_o")
+
+
 def test_one_learning_rate_makes_no_line(sweep):
     shutil.rmtree(sweep / "1")
     assert names_of_pictures(write_sweep_report(sweep)) == ["wer_against_eer"]

@@ -63,11 +63,12 @@ def print_sweep_report(report: Report) -> None:
     if not console.is_terminal:
         console = Console(width=1000)  # Into a file, each job is one line.
     for table in report.tables:
-        console.print(_printed(table))
+        console.print(printed(table))
     console.print(f"Report: {report.path}", soft_wrap=True, highlight=False)
 
 
-def _printed(table: Table) -> rich.table.Table:
+def printed(table: Table) -> rich.table.Table:
+    """A table for the console."""
     shown = rich.table.Table(title=escape(table.title), title_justify="left")
     for number, column in enumerate(table.columns):
         shown.add_column(
