@@ -4,8 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
+
+from w2v2_mt.app.console import plain_console
 
 METRICS = {
     "test_wer_clean": ("word error rate, test-clean", "100 %"),
@@ -42,7 +43,7 @@ def duration(folder: Path) -> str:
 
 def main(arguments: list[str]) -> int:
     (folder,) = map(Path, arguments)
-    console = Console()
+    console = plain_console()
     try:
         console.print(demo_table(folder))
     except ValueError as error:

@@ -110,6 +110,24 @@ def test_one_speaker_has_a_difference_without_an_interval(tmp_path, capsys):
     assert "one speaker" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["run[lr_grid]", "x[/red]", "x:a:"])
+def test_names_are_printed_as_they_are(tmp_path, capsys, name):
+    """Those of folders and of sets, also in what is left out."""
+    set_name = name.replace("/", "")
+    (tmp_path / name).parent.mkdir(exist_ok=True)  # One of the names has a slash.
+    keys = {"a": ("1/1/1", "1/1/2"), name: ("1/1/1",)}
+    runs = []
+    for folder, of_run in keys.items():
+        run = write_run(tmp_path / folder, transcripts=[(key, "A B", "A") for key in of_run])
+        (run / "transcripts_other.tsv").rename(run / f"transcripts_{set_name}.tsv")
+        runs.append(str(run))
+    assert main(runs) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"A: {runs[0]}\nB: {runs[1]}\n")
+    assert f"│ WER {set_name}, % " in out
+    assert f"WER {set_name}: left out 1 utterances of A alone and 0 of B alone." in out
+
+
 def test_the_script_prints_a_table_and_writes_the_numbers(runs, tmp_path):
     output = tmp_path / "numbers.json"
     command = [sys.executable, PROJECT_FOLDER / "scripts" / "compare_runs.py"]

@@ -223,6 +223,19 @@ def test_verification_tells_same_and_different_at_the_dev_threshold(both, tmp_pa
     assert same[0].tolist().count(True) == 2  # itself, and the nearer one
 
 
+def test_the_table_of_cosines_has_names_as_they_are(both, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = ["take[/red].wav", "take[live].wav", "take:a:.wav"]
+    for name in names:
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, noise(1), 16_000)
+    assert main([str(both), *names, "--verify"]) == 0
+    told = capsys.readouterr().err
+    for number, name in enumerate(names, 1):
+        assert f"{number} {name} " in told
+
+
 def test_an_older_checkpoint_has_to_be_told_the_threshold(both, tmp_path, capsys):
     content = torch.load(both, weights_only=True)
     del content[RECORD_KEY]["metrics"]["val_eer_threshold"]

@@ -31,6 +31,18 @@ def test_rates_are_shown_in_per_cent_with_the_place_of_the_report_and_the_time(t
     assert "Total time: 10 min 05 s" in lines
 
 
+@pytest.mark.parametrize("name", ["demo[lr_grid]", "demo[/red]", "demo:a:"])
+def test_the_name_of_the_folder_is_printed_as_it_is(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir(parents=True)
+    write_metrics(Path(name), METRICS)
+    result = table_of(Path(name))
+    assert result.returncode == 0, result.stderr
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert f"Demo: {name}" in lines
+    assert f"Report: {name}/report/index.html" in lines
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_a_run_without_a_result_is_one_sentence(tmp_path, name):
     write_metrics(tmp_path, {other: rate for other, rate in METRICS.items() if other != name})

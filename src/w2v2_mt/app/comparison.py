@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from w2v2_mt.app.console import plain_console
 from w2v2_mt.app.run_folder import METRICS_FILE, RunFolder, TrialScores
 from w2v2_mt.core.keys import speaker_of
 from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, SEED, Interval
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    console = Console()
+    console = plain_console()
     console.print(f"A: {options.run_a}\nB: {options.run_b}", soft_wrap=True, highlight=False)
     console.print(comparison_table(comparisons))
     for one in comparisons:

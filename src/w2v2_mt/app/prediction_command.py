@@ -240,10 +240,11 @@ def _print_matrix(
     *,
     to_stderr: bool,
 ) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(stderr=to_stderr)
+    from w2v2_mt.app.console import plain_console
+
+    console = plain_console(stderr=to_stderr)
     if len(predictions) > _LARGEST_PRINTED_MATRIX:
         console.print(
             f"The cosines of {len(predictions)} files are in the last line of the output."
@@ -264,10 +265,11 @@ def _print_matrix(
 @contextmanager
 def _progress(num_files: int) -> Iterator[tuple[Callable[[str], None], Callable[[float], None]]]:
     """Functions that say a sentence above a bar, and that advance it; no bar but on a terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    from w2v2_mt.app.console import plain_console
+
+    console = plain_console(stderr=True)
     if not console.is_terminal:
         yield lambda sentence: print(sentence, file=sys.stderr, flush=True), lambda amount: None
         return
@@ -275,6 +277,6 @@ def _progress(num_files: int) -> Iterator[tuple[Callable[[str], None], Callable[
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("files", total=num_files)
         yield (
-            lambda sentence: console.print(sentence, markup=False, highlight=False),
+            lambda sentence: console.print(sentence, highlight=False),
             lambda amount: progress.advance(task, amount),
         )

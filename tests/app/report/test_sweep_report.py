@@ -6,7 +6,7 @@ import yaml
 
 from tests.app.report.page_reading import Page
 from tests.app.report.sweep_folders import COMMON, POOLING, make_job, make_sweep, result
-from w2v2_mt.app.report.sweep_report import printed, write_sweep_report
+from w2v2_mt.app.report.sweep_report import print_sweep_report, write_sweep_report
 
 
 @pytest.fixture
@@ -225,11 +225,21 @@ def test_a_plan_that_is_not_hydras_is_told(tmp_path):
         write_sweep_report(tmp_path)
 
 
-def test_a_printed_table_has_the_cells_as_they_are(sweep):
-    table = table_of(write_sweep_report(sweep), "All jobs")
-    shown = printed(table)
-    assert [column.header for column in shown.columns] == list(table.columns)
-    assert list(shown.columns[1].cells) == [row[1] for row in table.rows]
+def test_what_is_printed_has_names_as_they_are(tmp_path, capsys):
+    sweep = tmp_path / "sw[best]:a:"
+    for number, tag in enumerate(("[red]", "[/red]")):
+        make_job(sweep, number, [f"tag={tag}"], lr=1.0, metrics={"val_eer": 0.5})
+    report = write_sweep_report(sweep)
+    print_sweep_report(report)
+    lines = capsys.readouterr().out.splitlines()
+    cells = [re.split("[│┃]", line)[1:-1] for line in lines]
+    rows = [[cell.strip() for cell in row] for row in cells if row]
+    for table in report.tables:
+        assert table.title in [line.strip() for line in lines]
+        for row in (table.columns, *table.rows):
+            assert list(row) in rows
+    assert [row[2] for row in table_of(report, "All jobs").rows] == ["[red]", "[/red]"]
+    assert lines[-1] == f"Report: {sweep}/report/index.html"
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "config.yaml"])

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import rich.table
-from rich.console import Console
-from rich.markup import escape
 
+from w2v2_mt.app.console import plain_console
 from w2v2_mt.app.dev_metric import PREFERRED_WORD_ERROR_RATE
 from w2v2_mt.app.report.page import Section, Table, page, paragraph, pictures_html, table_html
 from w2v2_mt.app.report.pictures import Picture
@@ -59,9 +58,9 @@ def write_sweep_report(folder: Path) -> Report:
 
 def print_sweep_report(report: Report) -> None:
     """Show the tables on the console, and say where the page is."""
-    console = Console()
+    console = plain_console()
     if not console.is_terminal:
-        console = Console(width=1000)  # Into a file, each job is one line.
+        console = plain_console(width=1000)  # Into a file, each job is one line.
     for table in report.tables:
         console.print(printed(table))
     console.print(f"Report: {report.path}", soft_wrap=True, highlight=False)
@@ -69,13 +68,11 @@ def print_sweep_report(report: Report) -> None:
 
 def printed(table: Table) -> rich.table.Table:
     """A table for the console."""
-    shown = rich.table.Table(title=escape(table.title), title_justify="left")
+    shown = rich.table.Table(title=table.title, title_justify="left")
     for number, column in enumerate(table.columns):
-        shown.add_column(
-            escape(column), justify="left" if number < table.num_word_columns else "right"
-        )
+        shown.add_column(column, justify="left" if number < table.num_word_columns else "right")
     for row in table.rows:
-        shown.add_row(*map(escape, row))
+        shown.add_row(*row)
     return shown
 
 
