@@ -16,7 +16,8 @@ from torch import Tensor
 from w2v2_mt.app.trained import TrainedNetwork, answers
 from w2v2_mt.core.padding import pad_sequences
 from w2v2_mt.core.units import samples_from_seconds, seconds_from_samples
-from w2v2_mt.data.audio_files import AudioFile, Window, read_header, read_windows
+from w2v2_mt.data.audio_files import AudioFile, read_header
+from w2v2_mt.data.audio_windows import Window, read_windows
 from w2v2_mt.data.tokenizer import TimedWord
 
 

@@ -1,42 +1,43 @@
-"""Audio files of any rate, channel count and format that libsndfile reads, as 16 kHz mono.
+"""Audio files of any rate, channel count and format that libsndfile reads: found, and read."""
 
-A file is read, mixed and resampled in blocks of a second, so that its length costs no memory.
-"""
-
-import math
+import re
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
-import torchaudio
 from jaxtyping import Float
 from torch import Tensor
-
-from w2v2_mt.core.units import SAMPLE_RATE_HZ
-
-_LARGEST_FACTOR = 640
-"""Of a rational change of rate, exact for all usual rates; for others it is some millionths off."""
 
 _BYTES_OF_A_FRAME = 2881
 """At most, of an mp3."""
 _LOWEST_RATE_HZ = 1000
 """Below it there is no speech, and the ratio of the rates may round to zero."""
 
-_FILTER_WIDTH = 6
-_ROLLOFF = 0.99
-"""Of the resampling filter; torchaudio's own values."""
-
 _NO_SUFFIXES_OF_AUDIO = {"raw", "mat4", "mat5"}
 """Formats of libsndfile that cannot be read without being told how, or are hardly ever audio."""
 
 _MORE_SUFFIXES = {"aif", "opus", "oga", "sph"}
 """Those of files in the formats AIFF, OGG and NIST."""
+
+_FOREIGN_SUFFIXES = {"m4a", "aac", "mp4", "webm", "wma", "amr", "3gp"}
+"""Of audio that libsndfile does not read: who has it in a folder is told of it."""
+
+_UNKNOWN_NUM_SAMPLES = 2**62
+"""From here on, libsndfile means that a file does not say how long it is."""
+
+_UNKNOWN_SIZE = 0x7FFF0000
+"""From here on, programs that write to a pipe mean that they did not know the size."""
+
+_CUT = re.compile(
+    r"(?:data|SSND|Data Size|riff)\s*: (?P<told>\d+) \(should be (?P<there>\d+)\)"
+    r"|count (?P<frames_there>\d+) does not match value from 'ds64' chunk of (?P<frames_told>\d+)"
+)
+"""How libsndfile says that a WAV, AIFF, AU, W64 or RF64 is shorter than its header tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,17 +61,10 @@ class AudioFile:
         return self.num_source_samples / self.sample_rate_hz
 
 
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """A stretch of a file at 16 kHz."""
-
-    waveform: Float[Tensor, " samples"]
-    start_sample: int
-    is_last: bool
-
-
 def find_audio_files(paths: Sequence[Path]) -> list[Path]:
     """The named files, and those in named folders, at any depth, whose suffix is one of audio.
+
+    Not all of them can be read: there are formats that libsndfile does not know, and broken links.
 
     Raises ValueError where a path does not exist or a folder has no such file.
     """
@@ -81,14 +75,16 @@ def find_audio_files(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        suffixes = audio_suffixes()
+        suffixes = audio_suffixes() | {f".{name}" for name in _FOREIGN_SUFFIXES}
         inside = sorted(
-            file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file()
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in suffixes and not file.is_dir()
         )
         if not inside:
             raise ValueError(
                 f"the folder {path} has no audio file (their suffixes are "
-                f"{', '.join(sorted(suffixes))}); name another one, or name its files."
+                f"{', '.join(sorted(audio_suffixes()))}); name another one, or name its files."
             )
         found += inside
     return list(dict.fromkeys(found))
@@ -101,15 +97,21 @@ def audio_suffixes() -> set[str]:
 
 
 def read_header(path: Path) -> AudioFile:
-    """An mp3 that does not say how long it is, is decoded to count its samples.
+    """A file that does not say how long it is, is decoded to count its samples.
 
-    Raises ValueError where it is no audio file or an empty one.
+    Raises ValueError where it is no audio file, an empty one, or one that was cut.
     """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{str(path)!a} is no name in UTF-8, and a result could not name the file; rename it."
+        ) from error
     try:
         info = soundfile.info(path)
         first_frame_byte = _first_frame_byte(path) if info.format == "MP3" else None
         num_source_samples = info.frames
-        if first_frame_byte is not None:
+        if first_frame_byte is not None or num_source_samples >= _UNKNOWN_NUM_SAMPLES:
             with _opened(path, first_frame_byte) as file:
                 num_source_samples = sum(map(len, _blocks(file)))
     except (soundfile.SoundFileError, OSError) as error:
@@ -121,6 +123,7 @@ def read_header(path: Path) -> AudioFile:
             f"{path} has a sample rate of {info.samplerate} Hz; give a file of {_LOWEST_RATE_HZ} "
             "Hz or more."
         )
+    _check_whole(path, info.extra_info)
     return AudioFile(
         path=path,
         sample_rate_hz=info.samplerate,
@@ -128,6 +131,18 @@ def read_header(path: Path) -> AudioFile:
         num_source_samples=num_source_samples,
         first_frame_byte=first_frame_byte,
     )
+
+
+def _check_whole(path: Path, extra_info: str) -> None:
+    """Raises ValueError where the end is missing, which libsndfile only mentions."""
+    for found in _CUT.finditer(extra_info):
+        told = int(found["told"] or found["frames_told"])
+        there = int(found["there"] or found["frames_there"])
+        if there < told < _UNKNOWN_SIZE:
+            raise ValueError(
+                f"{path} is cut: it holds {100 * there / told:.4g} % of what its header tells of; "
+                "use the whole file."
+            )
 
 
 def _first_frame_byte(path: Path) -> int | None:
@@ -186,70 +201,11 @@ def _blocks(file: _Stream) -> Iterator[np.ndarray]:
         yield block
 
 
-def read_windows(audio: AudioFile, *, window_samples: int, hop_samples: int) -> Iterator[Window]:
-    """Windows of 16 kHz audio, one each `hop_samples`, the last one as long as what is left.
-
-    A file that is not longer than a window is one window. Each holds something that the one before
-    it did not.
+def mono_blocks(audio: AudioFile) -> Iterator[Float[Tensor, " _"]]:
+    """A second of the mean over the channels at a time, at the rate of the file.
 
     Raises ValueError where the file is damaged, cut, or holds NaN or infinite values.
     """
-    assert 0 < hop_samples <= window_samples
-    buffer = torch.empty(0)
-    start_sample = 0
-    for block in resampled(_mono_blocks(audio), rate_hz=audio.sample_rate_hz):
-        buffer = torch.cat([buffer, block])
-        while len(buffer) > window_samples:
-            # A copy, since a view would keep what is behind it.
-            window = buffer[:window_samples].clone()
-            yield Window(waveform=window, start_sample=start_sample, is_last=False)
-            buffer = buffer[hop_samples:]
-            start_sample += hop_samples
-    yield Window(waveform=buffer, start_sample=start_sample, is_last=True)
-
-
-def resampled(
-    blocks: Iterable[Float[Tensor, " _"]], *, rate_hz: int
-) -> Iterator[Float[Tensor, " _"]]:
-    """16 kHz blocks of a stream at `rate_hz`: the samples that resampling it in one go gives.
-
-    Each block is resampled with as much of its neighbours as the filter reaches.
-    """
-    if rate_hz == SAMPLE_RATE_HZ:
-        yield from blocks
-        return
-    ratio = Fraction(rate_hz, SAMPLE_RATE_HZ).limit_denominator(_LARGEST_FACTOR)
-    step, new_step = ratio.numerator, ratio.denominator
-    reach = math.ceil(_FILTER_WIDTH * step / (min(step, new_step) * _ROLLOFF)) + step
-    num_context = step * math.ceil(reach / step)
-    # Starts with silence, as the audio does for the filter.
-    pending, num_done = torch.empty(0), 0
-    for block in blocks:
-        pending = torch.cat([pending, block])
-        # What stands at a multiple of the step, and is followed by all that the filter reads.
-        num_ready = step * ((len(pending) - num_done - num_context) // step)
-        if num_ready <= 0:
-            continue
-        yield _resample(pending, step, new_step)[
-            num_done // step * new_step : (num_done + num_ready) // step * new_step
-        ]
-        num_kept = min(num_done + num_ready, num_context)
-        pending = pending[num_done + num_ready - num_kept :]
-        num_done = num_kept
-    if len(pending) > num_done:
-        yield _resample(pending, step, new_step)[num_done // step * new_step :]
-
-
-def _resample(
-    waveform: Float[Tensor, " samples"], step: int, new_step: int
-) -> Float[Tensor, " samples_out"]:
-    return torchaudio.functional.resample(
-        waveform, step, new_step, lowpass_filter_width=_FILTER_WIDTH, rolloff=_ROLLOFF
-    )
-
-
-def _mono_blocks(audio: AudioFile) -> Iterator[Float[Tensor, " _"]]:
-    """A second of the mean over the channels at a time."""
     num_read = 0
     try:
         with _opened(audio.path, audio.first_frame_byte) as file:
