@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForCTC, AutoProcessor
 
+from tests.app.file_sizes import no_file_above
 from tests.app.network_ways import BOTH, CLASS_TOKEN, WAYS
+from w2v2_mt.app import huggingface_export
 from w2v2_mt.app.huggingface_export import main
 from w2v2_mt.app.run import run
 from w2v2_mt.app.trained import load_trained
@@ -230,6 +232,36 @@ def test_a_scaling_that_transformers_does_not_have_is_refused(train, tmp_path, c
     assert "pipeline.normaliser.eps=0.001" in error
     assert "1e-07" in error
     assert not (tmp_path / "exported").exists()
+
+
+@pytest.mark.parametrize("way", ["plain", "all"])
+def test_what_cannot_be_written_is_told_and_leaves_nothing(train, tmp_path, capsys, way):
+    checkpoint = train(BOTH, *WAYS[way])
+    capsys.readouterr()
+    with no_file_above(4096):
+        assert main([str(checkpoint), str(tmp_path / "new" / "exported")]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"Error: {tmp_path}/new/exported cannot be written (")
+    assert "File too large" in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+    assert not list(tmp_path.glob(".*"))
+    assert main([str(checkpoint), str(tmp_path / "new" / "exported")]) == 0
+
+
+def test_an_interruption_leaves_nothing(train, tmp_path, monkeypatch, capsys):
+    checkpoint = train(BOTH, *WAYS["branched"])
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        # The folder of speech is complete by then.
+        patch.setattr(huggingface_export, "_write_speaker_head", interrupted)
+        assert main([str(checkpoint), str(tmp_path / "new" / "exported")]) == 130
+    assert "nothing was written" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_an_older_export_is_not_replaced(tmp_path, capsys):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_networks import save_architecture
 
+from tests.app.file_sizes import no_file_above
 from tests.app.network_ways import BOTH, WAYS
 from w2v2_mt.app import onnx_export
 from w2v2_mt.app.environment import PROJECT_FOLDER
@@ -201,7 +202,7 @@ def test_a_graph_that_answers_one_utterance_otherwise_is_not_kept(
     monkeypatch.setattr(onnx_export, "_answers_alone", answered)
     assert main([str(checkpoint), str(tmp_path / "new" / "model.onnx")]) == 1
     assert "from torch, but 1e-04 is allowed" in capsys.readouterr().err
-    assert not list((tmp_path / "new").iterdir())
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("mode", ["before", "after"])
@@ -218,6 +219,32 @@ def test_weights_that_no_file_can_hold_are_refused(train, tmp_path, monkeypatch,
     assert main([str(checkpoint), str(tmp_path / "new" / "model.onnx")]) == 1
     assert "export a smaller network" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_what_cannot_be_written_is_told_and_leaves_nothing(train, tmp_path, capsys):
+    checkpoint = train("train_speech")
+    capsys.readouterr()
+    with no_file_above(4096):
+        assert main([str(checkpoint), str(tmp_path / "new" / "model.onnx")]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"Error: {tmp_path}/new/model.onnx cannot be written (File too large); ")
+    assert told.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_interruption_leaves_nothing(train, tmp_path, monkeypatch, capsys):
+    checkpoint = train("train_speech")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx_export, "_metadata", interrupted)
+        assert main([str(checkpoint), str(tmp_path / "new" / "model.onnx")]) == 130
+    assert "nothing was written" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_an_older_export_is_not_replaced(tmp_path, capsys):

@@ -2,10 +2,11 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from w2v2_mt.app.new_results import check_is_new, run_writing, written_whole
 
 if TYPE_CHECKING:  # Torch would make --help wait.
     from w2v2_mt.app.trained import TrainedNetwork
@@ -27,19 +28,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="such as .../best.ckpt")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder")
     options = parser.parse_args(arguments)
-    try:
+
+    def write() -> str:
         export(options.checkpoint, options.folder)
-    except (ValueError, OSError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    print(f"The model is in {options.folder}; its README.md says how to load it.")
-    return 0
+        return f"The model is in {options.folder}; its README.md says how to load it."
+
+    return run_writing(write)
 
 
 def export(checkpoint: Path, folder: Path) -> None:
-    """Raises ValueError where the folder exists, or no model of transformers answers alike."""
-    if folder.exists():
-        raise ValueError(f"{folder} exists already; name a new folder, or move this one away.")
+    """Write the folder.
+
+    Raises:
+        ValueError: it exists or cannot be written, or no model of transformers answers alike.
+    """
+    check_is_new(folder, "folder")
+
+    from safetensors import SafetensorError
+    from transformers.utils import logging as transformers_logging
 
     from w2v2_mt.app.trained import load_trained
     from w2v2_mt.models.huggingface import check_exportable
@@ -63,11 +69,16 @@ def export(checkpoint: Path, folder: Path) -> None:
         )
         if is_answered
     ]
-    if trained.network.trunk.encoder.branches:
-        for task in tasks:
-            _write(trained, folder / task, tasks=[task])
-    else:
-        _write(trained, folder, tasks=tasks)
+    transformers_logging.disable_progress_bar()
+    with written_whole(folder) as written:
+        try:
+            if trained.network.trunk.encoder.branches:
+                for task in tasks:
+                    _write(trained, written / task, tasks=[task])
+            else:
+                _write(trained, written, tasks=tasks)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def _write(trained: "TrainedNetwork", folder: Path, *, tasks: Sequence[str]) -> None:

@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+from w2v2_mt.app.new_results import check_is_new, run_writing, written_whole
 
 if TYPE_CHECKING:  # Torch would make --help wait.
     from torch import Tensor
@@ -41,23 +41,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="such as .../best.ckpt")
     parser.add_argument("file", type=Path, metavar="FILE", help="a new file, such as model.onnx")
     options = parser.parse_args(arguments)
-    try:
+
+    def write() -> str:
         difference = export(options.checkpoint, options.file)
-    except (ValueError, OSError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    print(f"The network is in {options.file}; it is within {difference:.1e} of torch.")
-    return 0
+        return f"The network is in {options.file}; it is within {difference:.1e} of torch."
+
+    return run_writing(write)
 
 
 def export(checkpoint: Path, file: Path) -> float:
     """Returns the largest difference to torch, relative where values are larger than 1.
 
     Raises:
-        ValueError: the file exists, the network has no graph, or the graph answers otherwise.
+        ValueError: the file exists or cannot be written, the network has no graph, or the graph
+            answers otherwise.
     """
-    if file.exists():
-        raise ValueError(f"{file} exists already; name a new file, or move this one away.")
+    check_is_new(file, "file")
 
     from w2v2_mt.app.trained import load_trained
     from w2v2_mt.models.graph import check_traceable
@@ -68,9 +67,7 @@ def export(checkpoint: Path, file: Path) -> float:
         _check_size(trained)
     except ValueError as error:
         raise ValueError(f"{checkpoint} cannot be exported: {error}") from error
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
-        written = Path(folder) / "model.onnx"
+    with written_whole(file) as written:
         _write(trained, written)
         difference = _largest_difference(trained, written)
         if not difference <= _TOLERANCE:
@@ -78,7 +75,6 @@ def export(checkpoint: Path, file: Path) -> float:
                 f"{checkpoint} cannot be exported: its graph is up to {difference:.1e} from torch, "
                 f"but {_TOLERANCE:.0e} is allowed; use the checkpoint itself."
             )
-        written.rename(file)
     return difference
 
 
