@@ -5,6 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+from tests.app.file_sizes import no_file_above
+from w2v2_mt.app import comparison
 from w2v2_mt.app.comparison import compare_runs, main
 from w2v2_mt.app.environment import PROJECT_FOLDER
 from w2v2_mt.app.run_folder import RunFolder
@@ -170,6 +172,26 @@ class TestRefused:
         other = write_run(tmp_path / "b", transcripts=[("1/1/1", "B", "A")])
         assert "utterance 1/1/1 of set other has another ref" in self.sentence(capsys, one, other)
 
-    def test_an_output_that_cannot_be_written(self, runs, tmp_path, capsys):
+    @pytest.mark.parametrize("name", ["metrics.json", "transcripts_other.tsv"])
+    def test_an_output_that_is_there(self, runs, capsys, monkeypatch, name):
+        output = runs[0] / name
+        before = output.read_bytes()
+        monkeypatch.setattr(comparison, "compare_runs", None)  # It is told before that.
+        assert self.sentence(capsys, *runs, "--output", output) == (
+            f"Error: {output} exists already; name a new file, or move this one away.\n"
+        )
+        assert output.read_bytes() == before
+
+    def test_an_output_that_does_not_fit_on_the_disk(self, runs, tmp_path, capsys):
+        output = tmp_path / "numbers.json"
+        with no_file_above(10):
+            assert "cannot be written" in self.sentence(capsys, *runs, "--output", output)
+        assert sorted(tmp_path.iterdir()) == sorted(runs)
+
+    def test_an_output_that_cannot_be_written(self, runs, tmp_path, capsys, monkeypatch):
         output = tmp_path / "missing" / "numbers.json"
-        assert str(output) in self.sentence(capsys, *runs, "--output", output)
+        monkeypatch.setattr(comparison, "compare_runs", None)
+        assert (
+            f"{output} cannot be written, since {tmp_path}/missing is no folder"
+            in self.sentence(capsys, *runs, "--output", output)
+        )

@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from w2v2_mt.app.console import plain_console
+from w2v2_mt.app.new_results import check_is_new, written_whole
 from w2v2_mt.app.run_folder import METRICS_FILE, RunFolder, TrialScores
 from w2v2_mt.core.keys import speaker_of
 from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, SEED, Interval
@@ -194,9 +195,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run_a", type=Path, metavar="RUN_A", help="folder of a run")
     parser.add_argument("run_b", type=Path, metavar="RUN_B", help="folder of another")
-    parser.add_argument("--output", type=Path, help="write the numbers to this JSON file, too")
+    parser.add_argument("--output", type=Path, help="a new file, the numbers as JSON")
     options = parser.parse_args(arguments)
     try:
+        if options.output is not None:
+            _check_output(options.output)
         comparisons = compare_runs(RunFolder(options.run_a), RunFolder(options.run_b))
         if options.output is not None:
             _write(options.output, comparisons)
@@ -217,5 +220,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _check_output(path: Path) -> None:
+    check_is_new(path, "file")
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"{path} cannot be written, since {path.parent} is no folder; make it, or name a file "
+            "in another."
+        )
+
+
 def _write(path: Path, comparisons: Sequence[Comparison]) -> None:
-    path.write_text(json.dumps([asdict(one) for one in comparisons], indent=2) + "\n")
+    with written_whole(path) as written:
+        written.write_text(json.dumps([asdict(one) for one in comparisons], indent=2) + "\n")

@@ -15,11 +15,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from w2v2_mt.app.new_results import STOPPED, check_is_new
+
 if TYPE_CHECKING:  # Torch would make --help wait.
     from w2v2_mt.app.prediction import Prediction
     from w2v2_mt.app.trained import TrainedNetwork
 
-_STOPPED = 130
 _LARGEST_PRINTED_MATRIX = 20
 _THRESHOLD_METRIC = "val_eer_threshold"
 
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("Stopped; what was written so far is complete.", file=sys.stderr)
-        return _STOPPED
+        return STOPPED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -151,8 +152,7 @@ def _check(options: argparse.Namespace) -> None:
             )
     written = [path for path in (options.output, options.embeddings) if path is not None]
     for path in written:
-        if path.exists():
-            raise ValueError(f"{path} exists already; name a new file, or move this one away.")
+        check_is_new(path, "file")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
