@@ -1,6 +1,7 @@
 """The overrides of a command line: the jobs that they make, and what is wrong with one of them."""
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,11 +10,14 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from w2v2_mt.app.sources import did_you_mean
 
 _HYDRAS_OWN = "hydra"
+_HANDED_ON = re.compile(r"""(?:\\.|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^ ])+""")
+"""An override as a sweep hands it to a job; its spaces stand behind a backslash or in quotes."""
 
 
 def expanded_jobs(overrides: Sequence[str], loader: ConfigLoader) -> Iterator[list[str]]:
@@ -26,6 +30,24 @@ def expanded_jobs(overrides: Sequence[str], loader: ConfigLoader) -> Iterator[li
     ]
     for combination in itertools.product(*choices):
         yield list(combination)
+
+
+def split_overrides(text: str) -> list[str]:
+    """The overrides of a job that were joined by spaces."""
+    return _HANDED_ON.findall(text)
+
+
+def name_and_value(override: str) -> tuple[str, str]:
+    """In the form in which a sweep hands it to a job, as which `lr=1E-4` is `lr=0.0001`.
+
+    A key that is added (`+debug=smoke`) is called as one that is set.
+    """
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        name, value = parsed.get_key_element(), parsed.get_value_element_as_str()
+    except HydraException:  # It is from a file, which somebody may have changed.
+        name, _, value = override.partition("=")
+    return name.lstrip("+"), value
 
 
 def wrong_option(overrides: Sequence[str], *, is_sweep: bool, loader: ConfigLoader) -> str | None:

@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 
 from w2v2_mt.app.environment import PROJECT_FOLDER
-from w2v2_mt.app.overrides import expanded_jobs
+from w2v2_mt.app.overrides import expanded_jobs, name_and_value, split_overrides
 from w2v2_mt.app.run_folder import (
     CONFIG_FILE,
     OVERRIDES_FILE,
@@ -125,12 +125,8 @@ def _begun_job(number: int, folder: Path, planned: list[str], error: str | None)
 
 
 def _by_name(overrides: list[str]) -> dict[str, str]:
-    """A key that is added (`+debug=smoke`) is called as one that is set."""
-    settings = {}
-    for override in overrides:
-        name, _, value = override.partition("=")
-        settings[name.lstrip("+")] = value
-    return settings
+    """In one form: Hydra's plan has them as they were typed, and what a job leaves has not."""
+    return dict(map(name_and_value, overrides))
 
 
 def _learning_rate(run: RunFolder) -> float | None:
@@ -154,7 +150,7 @@ def _planned(folder: Path) -> dict[int, list[str]]:
     if table.exists():
         with table.open(newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
-        return {int(row["number"]): row["overrides"].split(" ") for row in rows}
+        return {int(row["number"]): split_overrides(row["overrides"]) for row in rows}
     return dict(enumerate(_jobs_of_plan(folder / _PLAN_FILE)))
 
 

@@ -172,6 +172,25 @@ def test_a_sweep_that_has_just_begun_has_a_report(tmp_path):
     assert report.pictures == []
 
 
+@pytest.mark.parametrize("is_submitted", [False, True])
+def test_what_hydra_quotes_for_a_job_is_no_difference_to_those_that_have_not_begun(
+    tmp_path, is_submitted
+):
+    typed = ["tag=[a b,'c d']", "optim.algo.lr=1E-4", "seed=1,2,3"]
+    given = [["tag=[a\\ b,'c d']", "optim.algo.lr=0.0001", f"seed={seed}"] for seed in (1, 2, 3)]
+    (tmp_path / "multirun.yaml").write_text(
+        yaml.safe_dump({"hydra": {"overrides": {"task": typed}}})
+    )
+    if is_submitted:
+        rows = [f"{n}\t7_{n}\t/x/{n}\t/x/log\t{' '.join(job)}\n" for n, job in enumerate(given)]
+        (tmp_path / "jobs.tsv").write_text("number\tjob\tfolder\tlog\toverrides\n" + "".join(rows))
+    make_job(tmp_path, 0, given[0], lr=1e-4, metrics={"val_eer": 0.5})
+    (tmp_path / "1").mkdir()
+    table = table_of(write_sweep_report(tmp_path), "All jobs")
+    assert table.columns == ("job", "state", "seed", "val_eer")
+    assert [row[2] for row in table.rows] == ["1", "2", "3"]
+
+
 def test_a_job_that_could_not_write_its_error_has_that_of_the_launcher(tmp_path):
     (tmp_path / "jobs.tsv").write_text(
         "number\tjob\tfolder\tlog\toverrides\n"
