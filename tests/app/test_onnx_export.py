@@ -95,6 +95,18 @@ def test_onnxruntime_gives_the_same_letters_and_embeddings(train, tmp_path, way,
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["model.onnx"]
 
 
+@pytest.mark.parametrize("kind", ["base", "large"])
+def test_a_minute_with_an_offset_is_as_exact(train, tmp_path, kind):
+    """A million samples, which onnxruntime adds up one after the other."""
+    checkpoint = train(BOTH, *WAYS["plain"], kind=kind)
+    assert main([str(checkpoint), str(tmp_path / "model.onnx")]) == 0
+    waveform = (0.1 * np.random.default_rng(0).normal(size=960_000) + 0.5).astype(np.float32)
+    logits, embedding = our_answer(checkpoint, waveform)
+    (theirs,) = exported_answers(tmp_path / "model.onnx", [waveform])
+    assert np.abs(theirs["logits"] - logits).max() <= TOLERANCE
+    assert np.abs(theirs["embeddings"] - embedding).max() <= TOLERANCE
+
+
 @pytest.mark.parametrize("kind", ["hubert-base", "wavlm-base", "data2vec-audio"])
 def test_other_upstreams(train, tmp_path, kind):
     checkpoint = train(BOTH, *WAYS["all"], kind=kind)

@@ -38,10 +38,29 @@ def masked_group_norm(
         count = num_frames.clamp(min=1)[:, None, None]
         # In place where it can be: at this length, memory costs more than arithmetic.
         values = torch.where(is_real, frames.float(), 0)
-        centred = values.sub_(values.sum(dim=-1, keepdim=True) / count).mul_(is_real)
-        variance = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() / count
+        centred = values.sub_(_sums(values) / count).mul_(is_real)
+        variance = _sums_of_squares(centred) / count
         scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
         return torch.addcmul(norm.bias[:, None], centred, scale).to(frames.dtype)
+
+
+def _sums(values: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels 1"]:
+    """Over time. In an exported graph by a product of matrices.
+
+    Other tools form a sum one value after the other, which costs digits where there are many.
+    """
+    if torch.onnx.is_in_onnx_export():
+        return values @ torch.ones_like(values[:, :1]).transpose(1, 2)
+    return values.sum(dim=-1, keepdim=True)
+
+
+def _sums_of_squares(
+    values: Float[Tensor, "batch channels time"],
+) -> Float[Tensor, "batch channels 1"]:
+    """Over time."""
+    if torch.onnx.is_in_onnx_export():
+        return _sums(values.square())
+    return torch.linalg.vector_norm(values, dim=-1, keepdim=True).square()
 
 
 class Backbone(nn.Module):

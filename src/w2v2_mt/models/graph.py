@@ -44,10 +44,12 @@ class WaveformsToAnswers(nn.Module):
     ) -> Float[Tensor, "batch samples"]:
         is_real = real_mask(num_samples, waveforms.shape[1])
         count = num_samples.clamp(min=1)[:, None]
-        mean = torch.where(is_real, waveforms, 0).sum(dim=1, keepdim=True) / count
-        centred = torch.where(is_real, waveforms - mean, 0)
+        # In double precision, since other tools add up one sample after the other: in single, the
+        # logits of a minute are then 0.007 away.
+        samples = torch.where(is_real, waveforms.double(), 0)
+        centred = torch.where(is_real, samples - samples.sum(dim=1, keepdim=True) / count, 0)
         variance = centred.square().sum(dim=1, keepdim=True) / count
-        return centred / torch.sqrt(variance + self.eps)
+        return (centred / torch.sqrt(variance + self.eps)).float()
 
 
 def check_traceable(network: Network) -> None:
