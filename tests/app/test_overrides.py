@@ -17,6 +17,8 @@ from w2v2_mt.app.overrides import expanded_jobs, name_and_value, split_overrides
         (["a=1", "+b=[x,y]", "hydra/launcher=slurm"], [["a=1", "+b=[x,y]"]]),
         (["a=1,2", "b=3,4"], [["a=1", "b=3"], ["a=1", "b=4"], ["a=2", "b=3"], ["a=2", "b=4"]]),
         (["a=range(1,4)"], [["a=1"], ["a=2"], ["a=3"]]),
+        (["a=1,2", "b=3", "a=4,5"], [["a=4", "b=3"], ["a=5", "b=3"]]),
+        (["a=1", "a=2"], [["a=1", "a=2"]]),
         (["~a"], [["~a"]]),
         (["optim/algo=glob(*)"], [["optim/algo=adam"], ["optim/algo=sgd"]]),
         (["callbacks=glob(mt_*,exclude=*stopping)"], [["callbacks=mt_default"]]),

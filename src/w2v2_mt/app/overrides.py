@@ -21,12 +21,18 @@ _HANDED_ON = re.compile(r"""(?:\\.|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^ ])+"""
 
 
 def expanded_jobs(overrides: Sequence[str], loader: ConfigLoader) -> Iterator[list[str]]:
-    """The overrides of each job of a command; a value such as `1,2` makes two jobs."""
+    """The overrides of each job of a command; a value such as `1,2` makes two jobs.
+
+    In a sweep, the last holds of what is given twice, as for Hydra.
+    """
+    parsed = [*_without_hydras_own(_parsed(overrides, loader))]
+    if any(override.is_sweep_override() for override in parsed):
+        parsed = [*{override.get_key_element(): override for override in parsed}.values()]
     choices = [
         [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
         if override.is_sweep_override()
         else [str(override.input_line)]
-        for override in _without_hydras_own(_parsed(overrides, loader))
+        for override in parsed
     ]
     for combination in itertools.product(*choices):
         yield list(combination)
