@@ -85,8 +85,10 @@ def test_unreadable_files_are_refused_by_name(tmp_path):
             read_header(tmp_path / name)
     with pytest.raises(ValueError, match="silent.wav is empty"):
         read_header(tmp_path / "silent.wav")
-    with pytest.raises(ValueError, match="nan.wav holds NaN"):
-        whole(tmp_path / "nan.wav")
+    soundfile.write(tmp_path / "huge.wav", np.array([0.0, 1e30]), 16_000, subtype="FLOAT")
+    for name in ("nan.wav", "huge.wav"):
+        with pytest.raises(ValueError, match=f"{name} holds NaN, infinite or impossibly large"):
+            whole(tmp_path / name)
 
 
 def test_a_cut_file_is_refused(tmp_path):

@@ -256,6 +256,7 @@ def _quieten() -> None:
         ".*in eval mode at the start of training.*",  # A frozen trunk is meant to be.
         ".*LeafSpec.*is deprecated.*",
         ".*IterableDataset.*",
+        ".*sync_dist=True.*",  # What is logged of an evaluation was gathered from all processes.
         ".*`srun` command is available.*",  # A run outside of a job is meant to be one.
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -18,6 +18,9 @@ _BYTES_OF_A_FRAME = 2881
 _LOWEST_RATE_HZ = 1000
 """Below it there is no speech, and the ratio of the rates may round to zero."""
 
+_LOUDEST = 1e9
+"""Full scale is 1, or 32,768 in some files of floats; of much more, squares are no numbers."""
+
 _NO_SUFFIXES_OF_AUDIO = {"raw", "mat4", "mat5"}
 """Formats of libsndfile that cannot be read without being told how, or are hardly ever audio."""
 
@@ -204,7 +207,7 @@ def _blocks(file: _Stream) -> Iterator[np.ndarray]:
 def mono_blocks(audio: AudioFile) -> Iterator[Float[Tensor, " _"]]:
     """A second of the mean over the channels at a time, at the rate of the file.
 
-    Raises ValueError where the file is damaged, cut, or holds NaN or infinite values.
+    Raises ValueError where the file is damaged, cut, or holds values that are no sound.
     """
     num_read = 0
     try:
@@ -212,8 +215,10 @@ def mono_blocks(audio: AudioFile) -> Iterator[Float[Tensor, " _"]]:
             for block in _blocks(file):
                 num_read += len(block)
                 mono = torch.from_numpy(block).mean(dim=1)
-                if not torch.isfinite(mono).all():
-                    raise ValueError(f"{audio.path} holds NaN or infinite values.")
+                if not (mono.abs() < _LOUDEST).all():  # Nor is NaN.
+                    raise ValueError(
+                        f"{audio.path} holds NaN, infinite or impossibly large values."
+                    )
                 yield mono
     except (soundfile.SoundFileError, OSError) as error:
         raise ValueError(

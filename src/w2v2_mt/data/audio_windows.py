@@ -39,7 +39,7 @@ def read_windows(audio: AudioFile, *, window_samples: int, hop_samples: int) -> 
     A file that is not longer than a window is one window. Each holds something that the one before
     it did not.
 
-    Raises ValueError where the file is damaged, cut, or holds NaN or infinite values.
+    Raises ValueError where the file is damaged, cut, or holds values that are no sound.
     """
     assert 0 < hop_samples <= window_samples
     buffer = torch.empty(0)
