@@ -13,8 +13,6 @@ if TYPE_CHECKING:  # Torch would make --help wait.
 
 SPEAKER_HEAD_FILE = "speaker_head.safetensors"
 SPEAKER_HEAD_DESCRIPTION = "speaker_head.json"
-ENCODER_FOLDER = "encoder"
-"""In the folder of a network with a class token: its model without it, to train on from."""
 _EXTRACTOR_EPS = 1e-7
 """Added to variances by transformers' Wav2Vec2FeatureExtractor, which has no setting for it."""
 
@@ -83,6 +81,7 @@ def export(checkpoint: Path, folder: Path) -> None:
 
 def _write(trained: "TrainedNetwork", folder: Path, *, tasks: Sequence[str]) -> None:
     from w2v2_mt.models.huggingface import encoder_model, letter_model
+    from w2v2_mt.models.upstream import ENCODER_FOLDER
 
     network: Any = trained.network
     folder.mkdir(parents=True)
@@ -123,6 +122,7 @@ def _write_with_class_token(model: Any, trunk: Any, folder: Path) -> None:
     from safetensors.torch import save_file
 
     from w2v2_mt.models.huggingface import CLASS_TOKEN_FILE, class_token_code, class_token_type
+    from w2v2_mt.models.upstream import ENCODER_FOLDER
 
     has_letters = hasattr(model, "lm_head")
     prefix = f"{model.base_model_prefix}." if has_letters else ""
@@ -228,6 +228,8 @@ def _write_speaker_head(trained: "TrainedNetwork", folder: Path) -> None:
 
 def _card(trained: "TrainedNetwork", tasks: Sequence[str]) -> str:
     """A model card, with what was measured on dev sets when the checkpoint was written."""
+    from w2v2_mt.models.upstream import ENCODER_FOLDER
+
     trunk = trained.network.trunk
     trust = "" if trunk.num_class_tokens == 0 else ", trust_remote_code=True"
     lines = [
@@ -273,8 +275,8 @@ def _card(trained: "TrainedNetwork", tasks: Sequence[str]) -> str:
         lines += ["Give it one utterance at a time: transformers lets padding into its norm.", ""]
     if trust:
         lines += [
-            f"`{ENCODER_FOLDER}/` is the model without its class token: to train on from, not to "
-            "transcribe with.",
+            f"`{ENCODER_FOLDER}/` is the model without its class token, from which w2v2-mt trains "
+            "on: not to transcribe with.",
             "",
         ]
     if "speaker" in tasks:

@@ -44,6 +44,9 @@ _CONFIGS: dict[str, type[UpstreamConfig]] = {
 _LOADING_ERRORS = (OSError, ValueError, RuntimeError, SafetensorError)
 """A file that is missing, no json, of other shapes, or damaged."""
 
+ENCODER_FOLDER = "encoder"
+"""In an exported folder of a network with a class token: its model without it, to train on from."""
+
 _ARCHITECTURES = resources.files("w2v2_mt.models") / "architectures"
 
 
@@ -98,11 +101,17 @@ def upstream_config(huggingface_id: str, *, reset_weights: bool) -> UpstreamConf
         config = _shipped_config(huggingface_id.split("/")[-1])
     else:
         try:
-            config = AutoConfig.from_pretrained(huggingface_id)
+            config = AutoConfig.from_pretrained(_place(huggingface_id))
         except (OSError, ValueError) as error:
             raise _loading_failed(huggingface_id, error) from error
     _check_supported(config, huggingface_id)
     return config
+
+
+def _place(huggingface_id: str) -> str:
+    """What transformers is to load: of an export with a class token, the model without it."""
+    encoder = Path(huggingface_id) / ENCODER_FOLDER
+    return str(encoder) if (encoder / "config.json").is_file() else huggingface_id
 
 
 def _check_supported(config: Any, huggingface_id: str) -> None:
@@ -158,7 +167,7 @@ def load_upstream(
         return kind._from_config(config, attn_implementation=attention).to(torch.float32)
     try:
         model, loading = kind.from_pretrained(
-            huggingface_id,
+            _place(huggingface_id),
             config=config,
             attn_implementation=attention,
             dtype=torch.float32,
@@ -179,7 +188,7 @@ def load_letter_head(huggingface_id: str) -> torch.nn.Linear:
     """The last layer of a CTC model on the hub or in a local folder."""
     try:
         loaded: Any = AutoModelForCTC.from_pretrained(
-            huggingface_id, dtype=torch.float32, output_loading_info=True
+            _place(huggingface_id), dtype=torch.float32, output_loading_info=True
         )
     except _LOADING_ERRORS as error:
         raise _loading_failed(huggingface_id, error) from error
