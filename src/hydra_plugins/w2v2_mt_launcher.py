@@ -15,7 +15,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 
 from w2v2_mt.app.process_group import Processes
-from w2v2_mt.app.sweep_end import INTERRUPTED
+from w2v2_mt.app.sweep_end import forget_sweep
+from w2v2_mt.core.exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
     from w2v2_mt.app.sweep_plan import PlannedJob
@@ -130,6 +131,7 @@ class SweepLauncher(BaseSubmititLauncher):
             )
             sweep.refuse_to_run_twice()
         except ValueError as error:
+            forget_sweep()
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             sys.exit(1)
         sweep.announce()

@@ -19,6 +19,7 @@ def settings(folder: Path, **others: Any) -> dict[str, Any]:
         "temp_folder": str(folder / "temp"),
         "fit_model": True,
         "eval_model": True,
+        "load_network_from_checkpoint": None,
         "data": {},
         "seed": 1,
         **others,

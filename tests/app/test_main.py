@@ -237,7 +237,13 @@ def test_a_run_goes_on_in_the_folder_that_it_is_given(launch_here, tmp_path, cap
     with pytest.raises(SystemExit):
         launch_here("train_speech", "trainer.max_steps=3", "seed=1", *more)
     assert "was started with seed=42133724 (now 1)" in capsys.readouterr().err
-    assert (folder / "error.txt").exists()
+    # Only the command was refused: the run did not fail.
+    assert not (folder / "error.txt").exists()
+    (folder / "error.txt").write_text("of an earlier part")
+    with pytest.raises(SystemExit):
+        launch_here("train_speech", "fit_model=false", *more)
+    assert "fit_model=false would replace its result" in capsys.readouterr().err
+    assert (folder / "error.txt").read_text() == "of an earlier part"
     launch_here("train_speech", "trainer.max_steps=3", *more)
     assert not (folder / "error.txt").exists()
     lines = capsys.readouterr().out.splitlines()
@@ -258,6 +264,20 @@ def test_each_job_of_a_sweep_has_a_folder_and_a_name_of_its_own(launch_here, tmp
     names = [setting["experiment_name"] for setting in settings]
     assert names[0].endswith("-00")
     assert names[1] == names[0].removesuffix("00") + "01"
+
+
+def test_a_sweep_of_tests_is_done_once(launch_here, tmp_path, capsys):
+    launch_here("train_speaker", f"hydra.run.dir={tmp_path / 'trained'}", "eval_model=false")
+    tests = (
+        "fit_model=false",
+        f"load_network_from_checkpoint={tmp_path / 'trained' / 'checkpoints' / 'best.ckpt'}",
+        "evaluation.durations_sec=[],[1]",
+        f"hydra.sweep.dir={tmp_path / 'sweep'}",
+    )
+    launch_here("train_speaker", *tests, flags=["-m"])
+    assert "finished before" not in capsys.readouterr().out
+    launch_here("train_speaker", *tests, flags=["-m"])
+    assert capsys.readouterr().out.count("finished before: ") == 2
 
 
 def test_a_job_that_fails_in_a_sweep_fails_the_command(launch_here, tmp_path, capsys):

@@ -381,12 +381,28 @@ def test_a_run_that_was_finished_is_only_tested_again(start, tmp_path, capsys):
     assert metrics_of(tmp_path) == metrics
 
 
-def test_a_test_does_not_replace_the_result_of_a_run_that_was_trained(start, tmp_path):
-    start(tmp_path, config_name="train_speaker")
+@pytest.mark.parametrize("override", ["seed=42133724", "callbacks=none"])
+def test_a_test_does_not_replace_the_result_of_a_run_that_was_trained(start, tmp_path, override):
+    start(tmp_path, override, config_name="train_speaker")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(ValueError, match=r"load_network_from_checkpoint=\S+/checkpoints/best.ckpt"):
         start(tmp_path, "fit_model=false", config_name="train_speaker")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["data.test_trials={o:/nowhere}"], "there is no trial list"),
+        (["eval_model=false"], "holds the result of a test; choose another folder"),
+    ],
+)
+def test_a_test_that_is_not_possible_leaves_the_one_before(start, tmp_path, overrides, sentence):
+    start(tmp_path, "fit_model=false", config_name="train_speaker")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    with pytest.raises(ValueError, match=sentence):
+        start(tmp_path, "fit_model=false", *overrides, config_name="train_speaker")
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_test_that_breaks_leaves_nothing_of_the_one_before(start, tmp_path, monkeypatch):

@@ -61,6 +61,22 @@ def test_a_checkpoint_of_which_a_few_numbers_were_lost_falls_back_too(tmp_path, 
     assert "has another checksum" in caplog.text
 
 
+def test_a_flipped_bit_anywhere_falls_back_too(tmp_path, last):
+    previous = last.with_name("last.previous.ckpt")
+    write_checkpoint(previous, 2)
+    content = {"state_dict": {"a": torch.arange(9.0)}, "global_step": 4, RECORD_KEY: {"b": ["c"]}}
+    WholeFiles().save_checkpoint(content, last)
+    whole = last.read_bytes()
+    with zipfile.ZipFile(last) as archive:
+        pickled = archive.read(next(name for name in archive.namelist() if "data.pkl" in name))
+    start = whole.index(pickled)
+    for place in range(start, start + len(pickled)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        last.write_bytes(changed)
+        assert latest_checkpoint(tmp_path) == previous, place
+
+
 def test_a_damaged_checkpoint_without_another_is_an_error(tmp_path, last):
     last.write_bytes(b"")
     with pytest.raises(ValueError, match=r"last\.ckpt is damaged or no checkpoint"):

@@ -77,7 +77,7 @@ def test_the_jobs_of_a_sweep_are_runs_of_a_group_with_all_that_is_worth_showing(
     sweep = tmp_path / "my_sweep"
     result = start(
         "hydra.mode=MULTIRUN",
-        "seed=1,2",
+        "optim.algo.lr=0.001,0.002",
         "tag=[first,second]",
         f"hydra.sweep.dir={sweep}",
         "hydra.sweep.subdir=${hydra.job.num}",
@@ -101,7 +101,7 @@ def test_the_jobs_of_a_sweep_are_runs_of_a_group_with_all_that_is_worth_showing(
         )
         assert file.run.git.commit == commit.strip()
         assert file.config["git_commit"].startswith(commit.strip())
-        assert file.config["seed"] == number + 1
+        assert file.config["optim"]["algo"]["lr"] == 0.001 * (number + 1)
         assert file.config["trainer"]["max_steps"] == 2
         with (folder / "metrics.csv").open(newline="") as csv_file:
             rows = [row for row in csv.DictReader(csv_file) if row["train_loss"]]
@@ -122,11 +122,13 @@ def test_the_jobs_of_a_sweep_are_runs_of_a_group_with_all_that_is_worth_showing(
     assert (of_sweep.run.run_group, of_sweep.run.job_type) == ("my_sweep", "sweep")
     assert list(of_sweep.run.tags) == ["first", "second"]
     assert [row[:3] for row in of_sweep.table("tables/All jobs, metrics in %")["data"]] == [
-        ["0", "done", "1"],
-        ["1", "done", "2"],
+        ["0", "done", "0.001"],
+        ["1", "done", "0.002"],
     ]
     pictures = {name for name in of_sweep.media() if name.startswith("pictures/")}
-    assert pictures == {f"pictures/{path.stem}" for path in (sweep / "report").glob("*.png")}
+    assert (
+        pictures == {f"pictures/{path.stem}" for path in (sweep / "report").glob("*.png")} != set()
+    )
     assert f"Report: {sweep}/report/index.html" in result.stdout
     assert not files_with_the_key(tmp_path)
     assert KEY not in result.stdout + result.stderr

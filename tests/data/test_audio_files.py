@@ -100,13 +100,24 @@ def test_a_cut_file_is_refused(tmp_path):
         whole(path)
 
 
-@pytest.mark.parametrize("kind", ["wav", "aiff", "au", "w64", "rf64", "caf"])
-def test_a_cut_file_without_compression_is_refused(tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        *((kind, "is cut: it holds (68|69).* %") for kind in ("wav", "aiff", "au", "w64", "rf64")),
+        ("svx", "is cut: it holds (68|69).* %"),
+        ("nist", "is cut: it holds (68|69|67).* %"),
+        ("ogg", "is cut: it has no end"),
+        ("voc", "is cut: it has no end"),
+        ("caf", "cannot be read as audio"),
+    ],
+)
+def test_a_cut_file_is_refused_by_its_header(tmp_path, kind, sentence):
     path = tmp_path / f"cut.{kind}"
-    soundfile.write(path, sine(16_000, 2), 16_000, format=kind.upper())
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 32_000)
+    soundfile.write(path, noise, 16_000, format=kind.upper())
     assert len(whole(path)) == 32_000
-    path.write_bytes(path.read_bytes()[:-20_000])
-    sentence = "is cut: it holds (69|68).* %" if kind != "caf" else "cannot be read as audio"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) - 20_000])
     with pytest.raises(ValueError, match=rf"cut\.{kind} {sentence}"):
         read_header(path)
 
@@ -168,3 +179,11 @@ def test_an_mp3_that_does_not_say_how_long_it_is_is_read_to_its_end(tmp_path, op
     assert abs(other.num_source_samples - 80_000) < 4000
     windows = [*read_windows(audio, window_samples=16_000, hop_samples=16_000)]
     assert torch.equal(torch.cat([window.waveform for window in windows]), whole(audio.path))
+    # A header that has other facts, but no count.
+    content = bytearray(other.path.read_bytes())
+    flags = max(content.find(b"Xing"), content.find(b"Info")) + 7
+    assert content[flags] & 1
+    content[flags] &= ~1
+    other.path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"1\.mp3 has a header without the number of its frames"):
+        read_header(other.path)

@@ -29,7 +29,8 @@ from w2v2_mt.app.environment import PROJECT_FOLDER, experiment_name, load_enviro
 from w2v2_mt.app.overrides import expanded_jobs, what_is_wrong, wrong_option
 from w2v2_mt.app.process_group import Processes, is_started_outside, run_in_processes
 from w2v2_mt.app.schema import ROOTS, ConfigError, check_config
-from w2v2_mt.app.sweep_end import INTERRUPTED, report_sweep
+from w2v2_mt.app.sweep_end import report_sweep
+from w2v2_mt.core.exit_codes import INTERRUPTED
 
 _CONFIG_FOLDER = PROJECT_FOLDER / "config"
 _FROM_A_READER = re.compile(r"Caught \w+ in DataLoader worker.*\n[\w.]+: (.*\S)", flags=re.DOTALL)
@@ -70,7 +71,8 @@ def launch(config_name: str) -> None:
     try:
         command()
     except SystemExit as end:
-        if end.code != INTERRUPTED:
+        # Who sends a signal does not want to wait.
+        if not isinstance(end.code, int) or end.code < INTERRUPTED:
             report_sweep()
         raise
     report_sweep()
@@ -126,6 +128,7 @@ def job(config: DictConfig) -> float | None:
     Returns:
         The dev score of the best checkpoint, for a sweep to compare; None without training.
     """
+    from w2v2_mt.app.folder_taken import FolderTakenError
     from w2v2_mt.app.run_folder import ERROR_FILE
 
     settings = HydraConfig.get()
@@ -133,7 +136,8 @@ def job(config: DictConfig) -> float | None:
     config_name = settings.job.config_name
     assert config_name is not None
     trace = folder / ERROR_FILE
-    trace.unlink(missing_ok=True)  # Of an earlier attempt in the same folder.
+    earlier_trace = trace.read_bytes() if trace.exists() else None
+    trace.unlink(missing_ok=True)
     try:
         resolved = checked(config, config_name)
         if settings.mode == RunMode.MULTIRUN:
@@ -157,7 +161,10 @@ def job(config: DictConfig) -> float | None:
         return _run(**arguments)
     except ValueError as error:
         # Convention: a ValueError is addressed to the user; what led to it is kept on the side.
-        _keep_trace(trace)
+        if not isinstance(error, FolderTakenError):
+            _keep_trace(trace)
+        elif earlier_trace is not None:
+            trace.write_bytes(earlier_trace)
         print(f"{type(error).__name__}: {_sentence(error)}", file=sys.stderr)
         if settings.mode == RunMode.MULTIRUN:
             raise  # A launcher must learn that this job failed, and may go on with the next.

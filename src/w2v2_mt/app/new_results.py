@@ -9,8 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-STOPPED = 130
-"""The exit code of a command after Ctrl-C."""
+from w2v2_mt.core.exit_codes import INTERRUPTED
 
 
 def check_is_new(path: Path, kind: Literal["file", "folder"]) -> None:
@@ -55,5 +54,5 @@ def run_writing(write: Callable[[], str]) -> int:
         return 1
     except KeyboardInterrupt:
         print("Stopped; nothing was written.", file=sys.stderr)
-        return STOPPED
+        return INTERRUPTED
     return 0

@@ -85,10 +85,11 @@ class NonFiniteLosses(pl.Callback):
         self._skips_this_step = False
 
     def state_dict(self) -> dict[str, Any]:
-        return {"num_skipped": self.num_skipped}
+        return {"num_skipped": self.num_skipped, "num_in_a_row": self._num_in_a_row}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.num_skipped = state_dict["num_skipped"]
+        self._num_in_a_row = state_dict.get("num_in_a_row", 0)  # Unknown to older checkpoints.
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

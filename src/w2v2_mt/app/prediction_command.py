@@ -15,7 +15,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2v2_mt.app.new_results import STOPPED, check_is_new
+from w2v2_mt.app.new_results import check_is_new
+from w2v2_mt.core.exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:  # Torch would make --help wait.
     from w2v2_mt.app.prediction import Prediction
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("Stopped; what was written so far is complete.", file=sys.stderr)
-        return STOPPED
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,6 +110,7 @@ def _predict(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         output = sys.stdout
         if options.output is not None:
+            options.output.parent.mkdir(parents=True, exist_ok=True)
             output = stack.enter_context(options.output.open("x", encoding="utf-8"))
         refuse, advance = stack.enter_context(_progress(len(files)))
 
@@ -138,7 +140,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """What can be said without the network, and makes the folders of the results."""
+    """What can be said without the network."""
     for name in ("window_sec", "overlap_sec", "max_batch_sec"):
         value = getattr(options, name)
         if not 0 < value < math.inf:
@@ -153,12 +155,9 @@ def _check(options: argparse.Namespace) -> None:
     written = [path for path in (options.output, options.embeddings) if path is not None]
     for path in written:
         check_is_new(path, "file")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(
-                f"{path} cannot be written ({error.strerror}); name a file in another folder."
-            ) from error
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise ValueError(f"{path} cannot be written, as {above} is no folder; name another.")
     if len({path.resolve() for path in written}) < len(written):
         raise ValueError(f"--output and --embeddings are both {written[0]}; name two files.")
 
@@ -203,6 +202,7 @@ def _write_embeddings(path: Path, predictions: Sequence[Prediction]) -> None:
         for prediction in predictions
         if prediction.embedding is not None
     ]
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:  # savez would add a suffix to a name.
         np.savez(
             file,

@@ -18,6 +18,8 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
+from w2v2_mt.app.folder_taken import FolderTakenError
+
 _SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 _SECONDS_TO_SAVE = 60
 """For the others, when a signal has ended one."""
@@ -97,7 +99,7 @@ def run_in_processes(function: Callable[..., Any], num_processes: int, **argumen
         _on_the_usual_way(received[0])
         raise SystemExit(128 + received[0])
     if failed is not None:
-        raise ValueError(_why(failed, pipes[members.index(failed)][0]))
+        raise _why(failed, pipes[members.index(failed)][0])
     outcome, result = pipes[0][0].recv()
     assert outcome == "returned"
     return result
@@ -131,7 +133,8 @@ def _member(
     try:
         result = function(**arguments)
     except ValueError as error:
-        writer.send(("raised", str(error)))
+        outcome = "refused" if isinstance(error, FolderTakenError) else "raised"
+        writer.send((outcome, str(error)))
         raise SystemExit(1) from error
     except Exception:
         traceback.print_exc()
@@ -168,13 +171,16 @@ def _end(members: list[BaseProcess], *, num_seconds: float) -> None:
             member.join()
 
 
-def _why(failed: BaseProcess, reader: connection.Connection) -> str:
+def _why(failed: BaseProcess, reader: connection.Connection) -> ValueError:
     try:
-        return str(reader.recv()[1])
+        outcome, sentence = reader.recv()
     except EOFError:
         code = failed.exitcode or 0
         cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        return f"{failed.name} {cause}; start the run again in its folder, where it goes on."
+        return ValueError(
+            f"{failed.name} {cause}; start the run again in its folder, where it goes on."
+        )
+    return FolderTakenError(sentence) if outcome == "refused" else ValueError(sentence)
 
 
 @contextmanager

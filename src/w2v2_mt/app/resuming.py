@@ -5,6 +5,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from w2v2_mt.app.folder_taken import FolderTakenError
+from w2v2_mt.app.testing import OF_THE_NETWORK
 from w2v2_mt.app.value_types import shown
 
 Config = dict[str, Any]
@@ -49,7 +51,7 @@ _NUM_NAMED = 5
 
 
 def check_same_settings(config: Config, previous: Config, *, last: Path) -> None:
-    """Raises ValueError where a setting that shapes the training is not that of `previous`.
+    """Raises FolderTakenError where a setting that shapes the training is not that of `previous`.
 
     `previous` are the settings in `last`, the checkpoint from which the run would go on. Folders
     count by what is below data_folder. More steps are no other training only where the schedule
@@ -58,15 +60,13 @@ def check_same_settings(config: Config, previous: Config, *, last: Path) -> None
     may_differ = [*_MAY_DIFFER]
     if config["optim"]["schedule"]["_target_"] in _SCHEDULES_WITHOUT_END:
         may_differ.append("trainer.max_steps")
-    if not config["fit_model"]:
-        may_differ.append("load_network_from_checkpoint")
     before, now = _flat(previous), _flat(config)
     keys = _differing(now, before, may_differ)
     if keys:
         named = [f"{key}={_told(before, key)} (now {_told(now, key)})" for key in keys[:_NUM_NAMED]]
         if len(keys) > _NUM_NAMED:
             named.append(f"{len(keys) - _NUM_NAMED} more")
-        raise ValueError(
+        raise FolderTakenError(
             f"the run in {last.parent.parent} was started with {', '.join(named)}; go on with its "
             "settings (config.yaml), or begin another run in another folder, from these weights "
             f"with load_network_from_checkpoint={last}."
@@ -74,8 +74,14 @@ def check_same_settings(config: Config, previous: Config, *, last: Path) -> None
 
 
 def same_settings(config: Config, previous: Config) -> bool:
-    """Whether nothing but names and places differs."""
-    return not _differing(_flat(config), _flat(previous), _NAMES_AND_PLACES)
+    """Whether nothing but names and places differs.
+
+    Those of a network that is only tested are its checkpoint's, whatever a command says.
+    """
+    may_differ = [*_NAMES_AND_PLACES]
+    if not config["fit_model"] and config["load_network_from_checkpoint"] is not None:
+        may_differ += [pattern for part in OF_THE_NETWORK for pattern in (part, f"{part}.*")]
+    return not _differing(_flat(config), _flat(previous), may_differ)
 
 
 def _differing(now: Config, before: Config, may_differ: Sequence[str]) -> list[str]:

@@ -14,20 +14,20 @@ from pytorch_lightning.loggers import Logger
 from w2v2_mt.app.build import Job, build_job
 from w2v2_mt.app.callbacks import RunRecord, ValidationLines
 from w2v2_mt.app.checkpoints import (
-    CHECKPOINT_FOLDER,
     RECORD_KEY,
-    check_sums,
     load_network,
     read_checkpoint,
+    read_whole_checkpoint,
 )
 from w2v2_mt.app.faults import faults_in_sentences
+from w2v2_mt.app.folder_taken import check_not_taken
 from w2v2_mt.app.instantiation import instantiate
 from w2v2_mt.app.lr_range import run_range_test
 from w2v2_mt.app.random_states import RandomStates
 from w2v2_mt.app.record import remove_test_outputs, write_metrics, write_setting, write_test_outputs
 from w2v2_mt.app.report.run_report import write_report
 from w2v2_mt.app.resuming import check_same_settings
-from w2v2_mt.app.run_folder import METRICS_FILE
+from w2v2_mt.app.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE
 from w2v2_mt.app.saving import latest_checkpoint
 from w2v2_mt.app.stopping import StopOnSignal
 from w2v2_mt.app.testing import settings_of_test
@@ -70,19 +70,10 @@ def _run(
     sweep: str | None,
     stop_on_signal: StopOnSignal,
 ) -> float | None:
-    last = latest_checkpoint(folder)
+    last = latest_checkpoint(folder) if config["fit_model"] else None
     num_steps_done = 0 if last is None else _num_steps_done(last, config, config_name)
-    if config["fit_model"] and last is None and (folder / METRICS_FILE).exists():
-        raise ValueError(
-            f"{folder} holds the result of a run that kept no last.ckpt to go on from; choose "
-            "another folder (hydra.run.dir), or move this one away."
-        )
-    if not config["fit_model"] and (folder / CHECKPOINT_FOLDER).exists():
-        raise ValueError(
-            f"{folder} holds a run that was trained, and fit_model=false would replace its result; "
-            "choose another folder (hydra.run.dir), and to test this run "
-            f"load_network_from_checkpoint={folder / CHECKPOINT_FOLDER / 'best.ckpt'}."
-        )
+    if last is None:
+        check_not_taken(folder, trains=config["fit_model"], tests=config["eval_model"])
     started_from = config["load_network_from_checkpoint"]
     trained = None
     if started_from is not None:
@@ -98,16 +89,19 @@ def _run(
                 checkpoint=checkpoint,
             )
     pl.seed_everything(config["seed"], workers=True, verbose=False)
-    if config["eval_model"] and not config["fit_model"]:
-        # Of an earlier test: what is left of it would be told beside the settings of this one.
-        remove_test_outputs(folder)
-    write_setting(folder, config=config, overrides=overrides)
+    if not (folder / CONFIG_FILE).exists():
+        # From here on, also a run that fails has a report.
+        write_setting(folder, config=config, overrides=overrides)
     log.info(f"{config['experiment_name']}: {folder}")
 
     job = build_job(config, config_name, trained=trained)
     if config["eval_model"]:
         # Days before the test is the time to learn that its shards are missing.
         job.data.test_dataloader()
+    if not config["fit_model"]:
+        # What an earlier test left would stand beside the settings of this one.
+        remove_test_outputs(folder)
+    write_setting(folder, config=config, overrides=overrides)
     record = {"config_name": config_name, "config": config, **job.network_record}
     with (
         faults_in_sentences(),
@@ -184,8 +178,7 @@ def _test(trainer: pl.Trainer, job: Job, checkpoint: str | None, folder: Path) -
     dev_metrics: dict[str, float] = {}
     step = trainer.global_step
     if checkpoint is not None:
-        content = read_checkpoint(Path(checkpoint))
-        check_sums(Path(checkpoint))
+        content = read_whole_checkpoint(Path(checkpoint))
         step = content["global_step"]
         dev_metrics = _dev_metrics(content)
     log.info(f"testing the network of step {step} ({checkpoint or 'not saved'})")

@@ -19,6 +19,7 @@ CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides"
 ENVIRONMENT_FILE = "environment.json"
 ERROR_FILE = "error.txt"
+CHECKPOINT_FOLDER = "checkpoints"
 LR_RANGE_FILE = "lr_range.json"
 
 MetricValue = float | int | str | None

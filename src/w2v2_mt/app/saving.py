@@ -10,7 +10,8 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 
-from w2v2_mt.app.checkpoints import CHECKPOINT_FOLDER, check_sums, read_checkpoint
+from w2v2_mt.app.checkpoints import read_whole_checkpoint
+from w2v2_mt.app.run_folder import CHECKPOINT_FOLDER
 from w2v2_mt.core.constraints import PositiveFloat
 
 LAST = "last.ckpt"
@@ -122,8 +123,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
         # A run that is killed between two renames has the previous one only.
         return previous if previous.exists() else None
     try:
-        read_checkpoint(last)
-        check_sums(last)
+        read_whole_checkpoint(last)
     except ValueError as error:
         if not previous.exists():
             raise

@@ -1,15 +1,12 @@
 """The end of a sweep: its report is written, shown on the console, and told to wandb."""
 
-import signal
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-
-INTERRUPTED = 128 + signal.SIGINT
-"""The exit code of a command after Ctrl-C."""
 
 _begun: list[tuple[Path, DictConfig]] = []
 """The sweep of this process, once Hydra has begun it."""
@@ -22,11 +19,23 @@ class NoteSweep(Callback):
         _begun.append((Path(str(config.hydra.sweep.dir)).absolute(), config))
 
 
+def forget_sweep() -> None:
+    """To be called where a sweep is refused, which may be going on elsewhere."""
+    _begun.clear()
+
+
 def report_sweep() -> None:
-    """Report the sweep that this process began, if it did; some of its jobs may have failed."""
+    """Report the sweep that this process began, if it did; some of its jobs may have failed.
+
+    A sweep whose jobs are not in folders with their numbers has no report.
+    """
     if not _begun:
         return
     folder, config = _begun.pop()
+    if int(os.environ.get("RANK", 0)) > 0:  # Of the processes that torchrun started, one reports.
+        return
+    if not any(path.name.isdecimal() for path in folder.glob("*/")):
+        return
 
     from w2v2_mt.app.report.sweep_report import print_sweep_report, write_sweep_report
     from w2v2_mt.app.wandb_tracking import connect

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from copy import deepcopy
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from w2v2_mt.app.trained import TrainedNetwork
 from w2v2_mt.app.value_types import shown
+
+if TYPE_CHECKING:  # The settings alone are compared before torch is imported.
+    from w2v2_mt.app.trained import TrainedNetwork
 
 Config = dict[str, Any]
 
-_OF_THE_NETWORK = (
+OF_THE_NETWORK = (
     "network",
     "optim.loss",
     "speech.tokenizer",
@@ -27,7 +29,7 @@ _COMMANDS = {
 
 def settings_of_test(
     config: Config,
-    trained: TrainedNetwork,
+    trained: "TrainedNetwork",
     *,
     config_name: str,
     overrides: Sequence[str],
@@ -50,7 +52,7 @@ def settings_of_test(
         f"{key}={shown(_value(config, key))} "
         f"(in the checkpoint {shown(_value(trained.config, key))})"
         for key in map(_key, overrides)
-        if any(key.startswith(f"{part}.") for part in _OF_THE_NETWORK)
+        if any(key.startswith(f"{part}.") for part in OF_THE_NETWORK)
         and _value(config, key) != _value(trained.config, key)
     ]
     if contradictions:
@@ -59,7 +61,7 @@ def settings_of_test(
             "as such settings come from the checkpoint."
         )
     settings = deepcopy(config)
-    for part in _OF_THE_NETWORK:
+    for part in OF_THE_NETWORK:
         *path, name = part.split(".")
         block = reduce(lambda outer, key: outer.get(key, {}), path, settings)
         if name in block:

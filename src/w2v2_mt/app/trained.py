@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from w2v2_mt.app.checkpoints import RECORD_KEY, check_sums, read_checkpoint
+from w2v2_mt.app.checkpoints import RECORD_KEY, read_whole_checkpoint
 from w2v2_mt.app.instantiation import instantiate
 from w2v2_mt.data.stages import NormaliseWaveform
 from w2v2_mt.data.tokenizer import LetterTokenizer
@@ -78,8 +78,7 @@ def load_trained(checkpoint: Path) -> TrainedNetwork:
         ValueError: it is no complete checkpoint of this project; one that was written before
             checkpoints held the architecture needs the config of the model that it started from.
     """
-    content = read_checkpoint(checkpoint)
-    check_sums(checkpoint)
+    content = read_whole_checkpoint(checkpoint)
     record = content[RECORD_KEY]
     config_name, config = record["config_name"], record["config"]
     with TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -15,11 +16,12 @@ from torch import Tensor
 
 _BYTES_OF_A_FRAME = 2881
 """At most, of an mp3."""
+_COUNT_OF_FRAMES = re.compile(rb"VBRI|(?:Xing|Info)...(?P<flags>.)", re.DOTALL)
 _LOWEST_RATE_HZ = 1000
 """Below it there is no speech, and the ratio of the rates may round to zero."""
 
-_LOUDEST = 1e9
-"""Full scale is 1, or 32,768 in some files of floats; of much more, squares are no numbers."""
+_LOUDEST = 1e12
+"""Full scale is 1, in some files of floats 2**31; squares of much more exceed float32."""
 
 _NO_SUFFIXES_OF_AUDIO = {"raw", "mat4", "mat5"}
 """Formats of libsndfile that cannot be read without being told how, or are hardly ever audio."""
@@ -37,10 +39,16 @@ _UNKNOWN_SIZE = 0x7FFF0000
 """From here on, programs that write to a pipe mean that they did not know the size."""
 
 _CUT = re.compile(
-    r"(?:data|SSND|Data Size|riff)\s*: (?P<told>\d+) \(should be (?P<there>\d+)\)"
+    r"(?:data|SSND|BODY|Data Size|riff)\s*: (?P<told>\d+) \(should be (?P<there>\d+)\)"
     r"|count (?P<frames_there>\d+) does not match value from 'ds64' chunk of (?P<frames_told>\d+)"
 )
-"""How libsndfile says that a WAV, AIFF, AU, W64 or RF64 is shorter than its header tells."""
+"""How libsndfile says that a WAV, AIFF, SVX, AU, W64 or RF64 is shorter than its header tells."""
+
+_UNFINISHED = re.compile(r"end-of-stream (?:bit|flag)|truncated file", re.IGNORECASE)
+"""How it says that an OGG or VOC has no end."""
+
+_NIST_COUNT = re.compile(rb"^sample_count -i (\d+)$", re.MULTILINE)
+_NIST_HEADER_BYTES = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +127,7 @@ def read_header(path: Path) -> AudioFile:
                 num_source_samples = sum(map(len, _blocks(file)))
     except (soundfile.SoundFileError, OSError) as error:
         raise ValueError(f"{path} cannot be read as audio ({_reason(error)}).") from error
+    _check_whole(path, info)
     if num_source_samples == 0:
         raise ValueError(f"{path} is empty: it has no samples.")
     if info.samplerate < _LOWEST_RATE_HZ:
@@ -126,7 +135,6 @@ def read_header(path: Path) -> AudioFile:
             f"{path} has a sample rate of {info.samplerate} Hz; give a file of {_LOWEST_RATE_HZ} "
             "Hz or more."
         )
-    _check_whole(path, info.extra_info)
     return AudioFile(
         path=path,
         sample_rate_hz=info.samplerate,
@@ -136,23 +144,33 @@ def read_header(path: Path) -> AudioFile:
     )
 
 
-def _check_whole(path: Path, extra_info: str) -> None:
-    """Raises ValueError where the end is missing, which libsndfile only mentions."""
-    for found in _CUT.finditer(extra_info):
-        told = int(found["told"] or found["frames_told"])
-        there = int(found["there"] or found["frames_there"])
+def _check_whole(path: Path, info: Any) -> None:
+    """Raises ValueError where the end is missing, which libsndfile at most mentions."""
+    lengths = [
+        (int(found["told"] or found["frames_told"]), int(found["there"] or found["frames_there"]))
+        for found in _CUT.finditer(info.extra_info)
+    ]
+    if info.format == "NIST":
+        with path.open("rb") as file:
+            header = file.read(_NIST_HEADER_BYTES)
+        lengths += [(int(count), info.frames) for count in _NIST_COUNT.findall(header)]
+    for told, there in lengths:
         if there < told < _UNKNOWN_SIZE:
             raise ValueError(
                 f"{path} is cut: it holds {100 * there / told:.4g} % of what its header tells of; "
                 "use the whole file."
             )
+    if _UNFINISHED.search(info.extra_info):
+        raise ValueError(f"{path} is cut: it has no end; use the whole file.")
 
 
 def _first_frame_byte(path: Path) -> int | None:
     """Where the frames of an mp3 begin; None if the first one counts the others.
 
     It stands behind an ID3v2 tag, whose size is in four bytes of seven bits. Source: the headers
-    Xing, Info (LAME) and VBRI (Fraunhofer).
+    VBRI (Fraunhofer) and Xing or Info (LAME), of which a bit tells whether they have a count.
+
+    Raises ValueError where it could count, and does not: then there is no way to the end.
     """
     position = 0
     with path.open("rb") as file:
@@ -165,8 +183,15 @@ def _first_frame_byte(path: Path) -> int | None:
             position = 10 + size
         file.seek(position)
         first_frame = file.read(_BYTES_OF_A_FRAME)
-    has_count = any(name in first_frame for name in (b"Xing", b"Info", b"VBRI"))
-    return None if has_count else position
+    found = _COUNT_OF_FRAMES.search(first_frame)
+    if found is None:
+        return position
+    if found["flags"] is not None and not found["flags"][0] & 1:
+        raise ValueError(
+            f"{path} has a header without the number of its frames; convert it with: "
+            f"ffmpeg -i {path.name} {path.stem}.flac"
+        )
+    return None
 
 
 class _Stream(soundfile.SoundFile):

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from w2v2_mt.core.exit_codes import INTERRUPTED
 from w2v2_mt.data.preparation.shard_sets import ShardSet
 
 BYTES_PER_MB = 1_000_000
@@ -35,7 +36,7 @@ def run_command(command: Callable[[argparse.Namespace], None], options: argparse
         return 1
     except KeyboardInterrupt:
         print("Stopped; the same command goes on from here.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 
