@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -105,8 +106,9 @@ def test_a_run_whose_reader_was_killed_says_so_and_goes_on(begun, tmp_path):
     with after_a_checkpoint(process):
         os.kill(readers_of(process)[0], signal.SIGKILL)
         error = error_of(process)
-    assert error.startswith(
-        "ValueError: a process that reads data is killed by signal: Killed, as "
+    # Its pipe may break before PyTorch has heard of its end.
+    assert re.match(
+        "ValueError: a process that reads data (is killed by signal: Killed|has ended), as ", error
     )
     assert error.endswith("in its folder, where it goes on from its last checkpoint.")
     assert_goes_on(begun, tmp_path / "run")
