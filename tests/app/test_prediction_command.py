@@ -19,7 +19,7 @@ from w2v2_mt.app.run import run
 from w2v2_mt.app.trained import load_trained
 from w2v2_mt.data.stages import NormaliseWaveform
 from w2v2_mt.metrics.verification import equal_error_rate
-from w2v2_mt.metrics.word_error_rate import character_error_rate
+from w2v2_mt.metrics.word_error_rate import character_edits, error_rate
 
 SHARED = PROJECT_FOLDER.parent / "shared" / "data"
 CONFIG_NAMES = ("train_speech", "train_speaker", "train_mt_speaker_speech")
@@ -124,7 +124,7 @@ def test_windows_of_a_long_file_are_joined(both, tmp_path):
     transcript, embedding = answer_in_one_piece(both, torch.from_numpy(samples).float())
     assert len(transcript) > 100
     # Letters of a network that knows nothing are close to each other: few are others here.
-    assert character_error_rate([transcript], [record["transcript"]]) < 0.02
+    assert error_rate(character_edits([transcript], [record["transcript"]])) < 0.02
     (joined,) = np.load(tmp_path / "e.npz")["embeddings"]
     assert np.dot(joined, embedding) / np.linalg.norm(joined) / embedding.norm() > 0.999
 

@@ -5,7 +5,6 @@ import pytest
 from w2v2_mt.metrics.word_error_rate import (
     Edits,
     character_edits,
-    character_error_rate,
     error_rate,
     total,
     word_edits,
@@ -104,7 +103,7 @@ def test_random_edits_agree_with_jiwer(edited_texts):
         assert edits.deletions == expected.deletions > 0
         assert edits.insertions == expected.insertions > 0
     assert word_error_rate(*edited_texts) == pytest.approx(words.wer)
-    assert character_error_rate(*edited_texts) == pytest.approx(letters.cer)
+    assert error_rate(character_edits(*edited_texts)) == pytest.approx(letters.cer)
 
 
 def test_each_kind_of_edit_is_counted_for_each_utterance():
@@ -129,4 +128,4 @@ def test_each_kind_of_edit_is_counted_for_each_utterance():
     ],
 )
 def test_characters_of_one_utterance(reference, hypothesis, rate):
-    assert character_error_rate([reference], [hypothesis]) == pytest.approx(rate)
+    assert error_rate(character_edits([reference], [hypothesis])) == pytest.approx(rate)

@@ -199,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.output is not None:
-            _check_output(options.output)
+            check_is_new(options.output, "file")
         comparisons = compare_runs(RunFolder(options.run_a), RunFolder(options.run_b))
         if options.output is not None:
             _write(options.output, comparisons)
@@ -218,15 +218,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 soft_wrap=True,
             )
     return 0
-
-
-def _check_output(path: Path) -> None:
-    check_is_new(path, "file")
-    if not path.parent.is_dir():
-        raise ValueError(
-            f"{path} cannot be written, since {path.parent} is no folder; make it, or name a file "
-            "in another."
-        )
 
 
 def _write(path: Path, comparisons: Sequence[Comparison]) -> None:

@@ -13,9 +13,12 @@ from w2v2_mt.core.exit_codes import INTERRUPTED
 
 
 def check_is_new(path: Path, kind: Literal["file", "folder"]) -> None:
-    """Raises ValueError where there is something already."""
+    """Raises ValueError where there is something already, or no folder can be above it."""
     if os.path.lexists(path):
         raise ValueError(f"{path} exists already; name a new {kind}, or move this one away.")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise ValueError(f"{path} cannot be written, as {above} is no folder; name another.")
 
 
 @contextmanager

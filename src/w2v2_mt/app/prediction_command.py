@@ -155,9 +155,6 @@ def _check(options: argparse.Namespace) -> None:
     written = [path for path in (options.output, options.embeddings) if path is not None]
     for path in written:
         check_is_new(path, "file")
-        above = next(folder for folder in path.absolute().parents if folder.exists())
-        if not above.is_dir():
-            raise ValueError(f"{path} cannot be written, as {above} is no folder; name another.")
     if len({path.resolve() for path in written}) < len(written):
         raise ValueError(f"--output and --embeddings are both {written[0]}; name two files.")
 

@@ -20,7 +20,7 @@ from w2v2_mt.app.run_folder import (
     METRICS_FILE,
     OVERRIDES_FILE,
 )
-from w2v2_mt.tasks.error_groups import GroupErrors, errors_by_duration, errors_by_speaker
+from w2v2_mt.tasks.error_groups import UNITS, GroupErrors, errors_by_duration, errors_by_speaker
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials
 from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
 from w2v2_mt.tasks.transcripts import Transcript
@@ -115,7 +115,7 @@ def _write_errors(
     """A line for each group; the rates of a group without a word in its references are empty."""
     counts = [
         column
-        for unit, rate in (("word", "wer"), ("character", "cer"))
+        for unit, rate in UNITS
         for column in (
             f"num_{unit}s",
             f"{unit}_substitutions",

@@ -34,7 +34,7 @@ def report_sweep() -> None:
     folder, config = _begun.pop()
     if int(os.environ.get("RANK", 0)) > 0:  # Of the processes that torchrun started, one reports.
         return
-    if not any(path.name.isdecimal() for path in folder.glob("*/")):
+    if not any(path.name.isdecimal() for path in folder.glob("*")):
         return
 
     from w2v2_mt.app.report.sweep_report import print_sweep_report, write_sweep_report

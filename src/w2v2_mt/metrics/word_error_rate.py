@@ -62,11 +62,6 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> flo
     return error_rate(word_edits(references, hypotheses))
 
 
-def character_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
-    """As `word_error_rate`, of characters."""
-    return error_rate(character_edits(references, hypotheses))
-
-
 def error_rate(edits: Sequence[Edits]) -> float:
     """The errors of all utterances over the words, or characters, of all their references.
 

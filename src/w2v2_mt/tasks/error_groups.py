@@ -10,6 +10,9 @@ from w2v2_mt.core.units import seconds_from_samples
 from w2v2_mt.metrics.word_error_rate import Edits, character_edits, total, word_edits
 from w2v2_mt.tasks.transcripts import Transcript, texts_of
 
+UNITS = (("word", "wer"), ("character", "cer"))
+"""What is counted, and how its rate is called."""
+
 DURATION_EDGES_SEC = (0, 2, 5, 10, 15, 20, inf)
 """An utterance as long as an edge belongs to the span that begins there."""
 

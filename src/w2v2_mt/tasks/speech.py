@@ -10,7 +10,7 @@ from w2v2_mt.core.padding import real_mask
 from w2v2_mt.data.beam_search import BeamSearch
 from w2v2_mt.data.tokenizer import LetterTokenizer
 from w2v2_mt.losses.ctc import CtcLoss, CtcResult
-from w2v2_mt.metrics.word_error_rate import Edits, word_error_rate
+from w2v2_mt.metrics.word_error_rate import Edits, error_rate, word_error_rate
 from w2v2_mt.models.networks import SpeechNetwork, SpeechOutput
 from w2v2_mt.tasks.base import Optimisation, is_logging_step
 from w2v2_mt.tasks.event_count import EventCount
@@ -110,9 +110,8 @@ def speech_test_metrics(evaluation: SpeechEvaluation) -> dict[str, float]:
         metrics[f"test_wer_{name}_low"], metrics[f"test_wer_{name}_high"] = low, high
     for name, edits in evaluation.word_edits().items():
         metrics |= _counts(f"test_wer_{name}", edits, unit="words")
-    for name, rate in evaluation.character_error_rates().items():
-        metrics[f"test_cer_{name}"] = rate
     for name, edits in evaluation.character_edits().items():
+        metrics[f"test_cer_{name}"] = error_rate([edits])
         metrics |= _counts(f"test_cer_{name}", edits, unit="characters")
     return metrics
 

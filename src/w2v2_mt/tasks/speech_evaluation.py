@@ -13,7 +13,6 @@ from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, SEED, Interval, error_rate_
 from w2v2_mt.metrics.word_error_rate import (
     Edits,
     character_edits,
-    character_error_rate,
     total,
     word_edits,
     word_error_rate,
@@ -93,13 +92,6 @@ class SpeechEvaluation:
         """Word error rate by set name, over all utterances of a set."""
         return {
             set_name: word_error_rate(*texts_of(transcripts))
-            for set_name, transcripts in self.transcripts.items()
-        }
-
-    def character_error_rates(self) -> dict[str, float]:
-        """Character error rate by set name, over all utterances of a set."""
-        return {
-            set_name: character_error_rate(*texts_of(transcripts))
             for set_name, transcripts in self.transcripts.items()
         }
 

@@ -8,11 +8,10 @@ from matplotlib.ticker import MaxNLocator
 from w2v2_mt.app.report.page import Table
 from w2v2_mt.app.report.pictures import SERIES, Picture, picture
 from w2v2_mt.app.report.results import NO_VALUE
+from w2v2_mt.tasks.error_groups import UNITS
 
 Rows = Sequence[Mapping[str, str]]
 
-_UNITS = (("word", "wer"), ("character", "cer"))
-"""What is counted, and the column of its rate."""
 _RATE_LABEL = "errors, % of the reference"
 _BAR_WIDTHS = (0.8, 0.4)
 _COLOURS = (SERIES[0][0], SERIES[1][0])
@@ -29,7 +28,7 @@ def speaker_tables(set_name: str, rows: Rows) -> list[Table]:
             unit=unit,
             rate=rate,
         )
-        for unit, rate in _UNITS
+        for unit, rate in UNITS
     ]
 
 
@@ -43,7 +42,7 @@ def duration_tables(set_name: str, rows: Rows) -> list[Table]:
             unit=unit,
             rate=rate,
         )
-        for unit, rate in _UNITS
+        for unit, rate in UNITS
     ]
 
 
@@ -52,7 +51,7 @@ def speaker_picture(set_name: str, rows: Rows) -> Picture:
 
     def draw(axes: Axes) -> None:
         shown = [row for row in _by_rate(rows, "wer") if row["wer"]]
-        for (unit, rate), width, colour in zip(_UNITS, _BAR_WIDTHS, _COLOURS, strict=True):
+        for (unit, rate), width, colour in zip(UNITS, _BAR_WIDTHS, _COLOURS, strict=True):
             rates = [_per_cent(row, rate) for row in shown]
             axes.bar(range(1, len(shown) + 1), rates, width, color=colour, label=f"{unit}s")
         axes.set(xlabel=f"{len(shown)} speakers, from the highest WER", ylabel=_RATE_LABEL)
@@ -68,8 +67,8 @@ def duration_picture(set_name: str, rows: Rows) -> Picture:
 
     def draw(axes: Axes) -> None:
         shown = [row for row in rows if row["wer"]]
-        highest = [max(_per_cent(row, rate) for _, rate in _UNITS) for row in shown]
-        for (unit, rate), width, colour in zip(_UNITS, _BAR_WIDTHS, _COLOURS, strict=True):
+        highest = [max(_per_cent(row, rate) for _, rate in UNITS) for row in shown]
+        for (unit, rate), width, colour in zip(UNITS, _BAR_WIDTHS, _COLOURS, strict=True):
             axes.bar(
                 [_span(row) for row in shown],
                 [_per_cent(row, rate) for row in shown],
