@@ -1,4 +1,4 @@
-"""A job of a sweep that was finished before, and what it returned: it is not done a second time."""
+"""A run that was finished before, and what it returned: a sweep does not do it a second time."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import yaml
 
 from w2v2_mt.app.dev_metric import dev_metric
 from w2v2_mt.app.resuming import same_settings
-from w2v2_mt.app.run_folder import METRICS_FILE
+from w2v2_mt.app.run_folder import CONFIG_FILE, METRICS_FILE
 
 
 def finished_objective(
@@ -21,9 +21,17 @@ def finished_objective(
     """
     try:
         metrics = json.loads((folder / METRICS_FILE).read_text())
-        previous = yaml.safe_load((folder / "config.yaml").read_text())
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError):
         return False, None
-    if not same_settings(config, previous):
+    if not is_of_settings(folder, config):
         return False, None
     return True, metrics[dev_metric(config_name, config["data"])] if config["fit_model"] else None
+
+
+def is_of_settings(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether what the folder holds is of a run with these settings."""
+    try:
+        previous = yaml.safe_load((folder / CONFIG_FILE).read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(previous, dict) and same_settings(config, previous)
