@@ -73,9 +73,10 @@ def picture(name: str, *, title: str, draw: Callable[[Axes], None]) -> Picture:
         axes.set_title(title)
         draw(axes)
         svg, png = io.StringIO(), io.BytesIO()
+        figure.savefig(png, format="png", dpi=130, facecolor="white")
+        figure.set_layout_engine(None)  # It holds for both forms, and takes as long as drawing.
         unnamed = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(svg, format="svg", metadata=unnamed)
-        figure.savefig(png, format="png", dpi=130, facecolor="white")
     return Picture(
         name=name, title=title, svg=_themed(svg.getvalue(), name=name), png=png.getvalue()
     )
