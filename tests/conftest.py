@@ -1,8 +1,18 @@
-"""Fixtures that every test may use."""
+"""What every test may use, and the options of the tests."""
 
 from pathlib import Path
 
 import pytest
+
+ALL_RATES = "--all-rates"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        ALL_RATES,
+        action="store_true",
+        help="run the sweeps of the README with each learning rate, not the outer ones alone",
+    )
 
 
 @pytest.fixture(scope="session")

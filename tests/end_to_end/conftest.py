@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from tests.conftest import ALL_RATES
 from tests.data.shard_files import write_librispeech_shards, write_voxceleb_shards
 from tests.end_to_end.readme_commands import PROJECT_FOLDER, Command
 
@@ -35,12 +36,14 @@ def smoke_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_smoke(
-    smoke_data_folder: Path, tmp_path: Path
+    smoke_data_folder: Path, tmp_path: Path, pytestconfig: pytest.Config
 ) -> Iterator[Callable[[Command], list[Metrics]]]:
     """Runs a command as a smoke test and checks what it leaves; gives the metrics of each job."""
     log_folder = tmp_path / "logs"
 
     def run(command: Command) -> list[Metrics]:
+        if not pytestconfig.getoption(ALL_RATES):
+            command = command.with_outer_rates
         exit_code, output = _run_to_its_end(command, smoke_data_folder, log_folder)
         assert exit_code == 0, output
         kind = "sweep" if command.is_sweep else "run"

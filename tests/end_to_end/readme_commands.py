@@ -14,6 +14,7 @@ README = PROJECT_FOLDER / "README.md"
 _FENCED_BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 _CONFIG_NAME = re.compile(r'launch\("(\w+)"\)')
 _LAUNCHER = "hydra/launcher="
+_LEARNING_RATES = re.compile(r"(?<= optim\.algo\.lr=)([^ ,]+),[^ ]+,([^ ,]+)")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Command:
         found = _CONFIG_NAME.search((PROJECT_FOLDER / self.script).read_text())
         assert found, f"{self.script} launches nothing"
         return found.group(1)
+
+    @property
+    def with_outer_rates(self) -> "Command":
+        """The same with the first and the last of its learning rates, and all else."""
+        return Command(_LEARNING_RATES.sub(r"\1,\2", self.text))
 
     @property
     def jobs(self) -> list[list[str]]:

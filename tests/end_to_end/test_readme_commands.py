@@ -15,6 +15,8 @@ from w2v2_mt.app.overrides import expanded_jobs
 
 NUM_PUBLISHED = 25
 """Sweeps by which the experiments were published, single jobs among them."""
+NUM_OUTER = 77
+"""Jobs of all commands with the outer learning rates of each sweep alone."""
 
 MARKDOWN = """
 In a sentence, `python run_speech.py +experiment=a` is no block.
@@ -55,6 +57,15 @@ def test_a_sweep_is_taken_apart_into_jobs_and_a_list_is_one_value():
     ]
     assert sweep.local_arguments == ["-m", "+experiment=a", "optim.algo.lr=1E-6,1E-5", "tag=[x,y]"]
     assert single.jobs == [["+experiment=b"]]
+
+
+def test_the_outer_learning_rates_of_a_sweep_leave_all_else_as_it_is():
+    command = Command("python run_x.py -m +experiment=a optim.algo.lr=1E-6,1E-5,1E-4 tag=[x,y,z]")
+    assert command.with_outer_rates.text == (
+        "python run_x.py -m +experiment=a optim.algo.lr=1E-6,1E-4 tag=[x,y,z]"
+    )
+    assert command.with_outer_rates.with_outer_rates == command.with_outer_rates
+    assert sum(len(command.with_outer_rates.jobs) for command in readme_commands()) == NUM_OUTER
 
 
 def test_the_readme_has_every_published_sweep():
