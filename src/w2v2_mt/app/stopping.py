@@ -27,7 +27,8 @@ class StopOnSignal(pl.callbacks.Checkpoint):
 
     A validation that is due or begun is finished first, since none is made up for after a start
     from the middle of one. Outside of training, and at a second signal of the kind, the handlers
-    that were there before have their way at once. To be used around a whole run with `with`.
+    that were there before have their way at once; a second Ctrl-C ends the process as it stands. To
+    be used around a whole run with `with`.
 
     As a kind of checkpoint callback it comes behind those that keep `best.ckpt`.
     """
@@ -91,6 +92,10 @@ class StopOnSignal(pl.callbacks.Checkpoint):
             self._received = received
             again = "press again" if received == signal.SIGINT else f"send {received.name} again"
             log.info(f"{received.name}: finishing the step and saving; {again} to stop at once")
+        elif self._received == received == signal.SIGINT:
+            # A KeyboardInterrupt in the middle of a queue or a lock of a library, such as that of
+            # TensorBoard's writer, would leave it closed, and the process would wait for ever.
+            _by_default(received)
         else:
             self._hand_on(received, frame)
 
