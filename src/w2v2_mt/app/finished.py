@@ -23,13 +23,13 @@ def finished_objective(
         metrics = json.loads((folder / METRICS_FILE).read_text())
     except (OSError, ValueError):
         return False, None
-    if not is_of_settings(folder, config):
+    if not was_run_with(folder, config):
         return False, None
     return True, metrics[dev_metric(config_name, config["data"])] if config["fit_model"] else None
 
 
-def is_of_settings(folder: Path, config: dict[str, Any]) -> bool:
-    """Whether what the folder holds is of a run with these settings."""
+def was_run_with(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether a run with these settings left what the folder holds."""
     try:
         previous = yaml.safe_load((folder / CONFIG_FILE).read_text())
     except (OSError, ValueError, yaml.YAMLError):

@@ -20,7 +20,7 @@ from w2v2_mt.app.checkpoints import (
     read_whole_checkpoint,
 )
 from w2v2_mt.app.faults import faults_in_sentences
-from w2v2_mt.app.finished import is_of_settings
+from w2v2_mt.app.finished import was_run_with
 from w2v2_mt.app.folder_taken import check_not_taken
 from w2v2_mt.app.instantiation import instantiate
 from w2v2_mt.app.lr_range import run_range_test
@@ -99,7 +99,7 @@ def _run(
     if config["eval_model"]:
         # Days before the test is the time to learn that its shards are missing.
         job.data.test_dataloader()
-    if not config["fit_model"] or not is_of_settings(folder, config):
+    if not config["fit_model"] or not was_run_with(folder, config):
         # What an earlier test left would stand beside the settings of this one.
         remove_test_outputs(folder)
     write_setting(folder, config=config, overrides=overrides)
