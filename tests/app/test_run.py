@@ -382,6 +382,19 @@ def test_a_run_that_was_finished_is_only_tested_again(start, tmp_path, capsys):
     assert metrics_of(tmp_path) == metrics
 
 
+def test_a_run_that_goes_on_without_a_test_does_not_remove_one(start, tmp_path):
+    command = partial(start, tmp_path, config_name="train_speaker")
+    command("eval_model=false", "trainer.step_limit=1", "trainer.val_check_interval=1")
+    parts = partial(command, "trainer.val_check_interval=1")
+    parts("eval_model=false")  # What was not tested may go on so.
+    assert metrics_of(tmp_path)["tested_step"] is None
+    parts()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="holds the result of a test, which eval_model=false"):
+        parts("eval_model=false")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize("override", ["seed=42133724", "callbacks=none"])
 def test_a_test_does_not_replace_the_result_of_a_run_that_was_trained(start, tmp_path, override):
     start(tmp_path, override, config_name="train_speaker")

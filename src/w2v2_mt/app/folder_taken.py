@@ -36,3 +36,16 @@ def check_not_taken(folder: Path, *, trains: bool, tests: bool) -> None:
             f"{folder} holds the result of a test; choose another folder (hydra.run.dir), or move "
             "this one away."
         )
+
+
+def check_test_is_kept(folder: Path, *, tests: bool) -> None:
+    """Raises FolderTakenError where a run that goes on here would leave no test in place of one."""
+    from w2v2_mt.app.run_folder import CONFIG_FILE, RunFolder
+
+    if tests or not (folder / CONFIG_FILE).exists():
+        return
+    if RunFolder(folder).metrics.get("tested_step") is not None:
+        raise FolderTakenError(
+            f"{folder} holds the result of a test, which eval_model=false would remove; leave that "
+            "out, so that another test takes its place, or choose another folder (hydra.run.dir)."
+        )

@@ -21,7 +21,7 @@ from w2v2_mt.app.checkpoints import (
 )
 from w2v2_mt.app.faults import faults_in_sentences
 from w2v2_mt.app.finished import was_run_with
-from w2v2_mt.app.folder_taken import check_not_taken
+from w2v2_mt.app.folder_taken import check_not_taken, check_test_is_kept
 from w2v2_mt.app.instantiation import instantiate
 from w2v2_mt.app.lr_range import run_range_test
 from w2v2_mt.app.random_states import RandomStates
@@ -75,6 +75,8 @@ def _run(
     num_steps_done = 0 if last is None else _num_steps_done(last, config, config_name)
     if last is None:
         check_not_taken(folder, trains=config["fit_model"], tests=config["eval_model"])
+    else:
+        check_test_is_kept(folder, tests=config["eval_model"])
     started_from = config["load_network_from_checkpoint"]
     trained = None
     if started_from is not None:
