@@ -1,9 +1,57 @@
 import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from w2v2_mt.data.preparation.workspace import produce, temporary
+from w2v2_mt.data.preparation.workspace import RECORD_FILE, produce, temporary
+
+RECORD = {"record": "first"}
+RUN_WITH_A_WORKER = """
+import multiprocessing
+import sys
+from pathlib import Path
+from w2v2_mt.data.preparation.workspace import at_work
+
+def wait():
+    print("waits", flush=True)
+    open(sys.argv[2]).read()
+
+def worker(is_late):
+    work = Path(sys.argv[1])
+    if is_late:
+        wait()
+    with at_work(work):
+        if not is_late:
+            wait()
+        (work / "written").touch()
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=worker, args=[len(sys.argv) > 3])
+    process.start()
+    process.join()
+"""
+
+
+@contextmanager
+def killed_run(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """One whose worker waits until somebody opens `folder/fifo`, and then writes a file."""
+    (folder / ".partial").mkdir()
+    os.mkfifo(folder / "fifo")
+    (folder / "run.py").write_text(RUN_WITH_A_WORKER)
+    command = [sys.executable, "run.py", ".partial", "fifo", *arguments]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "waits\n"
+        run.kill()
+        run.wait()
+        yield run
 
 
 def made(
@@ -107,9 +155,36 @@ def test_a_temporary_folder_is_taken_over_and_goes_in_the_end(tmp_path: Path) ->
     (work / "left" / "over").mkdir(parents=True)
     (work / "left" / "file").touch()
     with temporary(work):
-        assert [path.name for path in work.iterdir()] == ["lock"]
+        assert sorted(path.name for path in work.iterdir()) == ["lock", "workers_lock"]
         (work / "new").mkdir()
         with pytest.raises(ValueError, match="another process is at work in"), temporary(work):
             pass
         assert (work / "new").exists()
     assert not work.exists()
+
+
+def test_the_worker_of_a_killed_run_is_waited_for(tmp_path: Path) -> None:
+    found: list[bool] = []
+
+    def fill(work: Path) -> None:
+        found.append((work / "written").exists())
+        (work / "one").mkdir()
+
+    def go_on() -> None:
+        targets, work = [tmp_path / "one"], tmp_path / ".partial"
+        produce(targets, work=work, record=RECORD, overwrite=False, fill=fill)
+
+    with killed_run(tmp_path), ThreadPoolExecutor() as threads:
+        (tmp_path / ".partial" / RECORD_FILE).write_text(json.dumps(RECORD, indent=1) + "\n")
+        gone_on = threads.submit(go_on)
+        (tmp_path / "fifo").write_text("")
+        gone_on.result()
+    assert found == [True]
+
+
+def test_a_worker_that_comes_after_its_run_was_killed_ends_at_once(tmp_path: Path) -> None:
+    with killed_run(tmp_path, "late") as run:
+        (tmp_path / "fifo").write_text("")
+        assert run.stdout is not None
+        assert run.stdout.read() == ""  # the pipe ends when the worker has ended
+    assert not (tmp_path / ".partial" / "written").exists()

@@ -17,7 +17,7 @@ from w2v2_mt.data.preparation.command_line import StageBars, run_command
 from w2v2_mt.data.preparation.ffmpeg import check_ffmpeg, convert_with_ffmpeg
 from w2v2_mt.data.preparation.rejections import REJECTED_FILE, Rejection, write_rejections
 from w2v2_mt.data.preparation.workers import Workers, default_num_workers
-from w2v2_mt.data.preparation.workspace import temporary
+from w2v2_mt.data.preparation.workspace import at_work, temporary
 
 FILES_PER_TASK = 64
 WORK_FOLDER = ".convert.partial"
@@ -125,7 +125,7 @@ def _convert(options: argparse.Namespace) -> None:
         bars.stage("convert", total=len(files), unit="files") as bar,
         Workers(options.num_workers) as workers,
     ):
-        for converted in workers.answers(convert, tasks):
+        for converted in workers.answers(_converted, tasks):
             rejections += converted.rejections
             bar.advance(converted.num_files)
     if rejections:
@@ -136,6 +136,11 @@ def _convert(options: argparse.Namespace) -> None:
         )
     list_path.unlink(missing_ok=True)  # of a run before, whose bad files have been replaced
     print(f"{len(files)} files are wav files now.")
+
+
+def _converted(task: ConversionTask) -> Converted:
+    with at_work(task.scratch):
+        return convert(task)
 
 
 def _m4a_files(folder: Path) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from w2v2_mt.data.preparation.rejections import Rejection, RejectionAccount
 from w2v2_mt.data.preparation.shard_writing import ShardReport, ShardTask, Utterance, write_shard
 from w2v2_mt.data.preparation.statistics import SetStatistics
 from w2v2_mt.data.preparation.workers import Workers
+from w2v2_mt.data.preparation.workspace import at_work
 
 PLACE_BYTES = 8
 MIN_NUM_SHARDS = 8
@@ -207,4 +208,5 @@ def read_statistics(folder: Path, *, name: str) -> SetStatistics:
 
 
 def _written(task: ShardTask) -> tuple[str, ShardReport]:
-    return task.path.name, write_shard(task)
+    with at_work(task.scratch):
+        return task.path.name, write_shard(task)

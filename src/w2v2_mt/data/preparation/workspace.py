@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ RECORD_FILE = "preparation.json"
 
 _COMPLETE = "complete"
 _LOCK = "lock"
+_WORKERS_LOCK = "workers_lock"
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -67,6 +69,21 @@ def produce(
 
 
 @contextmanager
+def at_work(work: Path) -> Iterator[None]:
+    """For what a worker does below `work`, which must not outlive the run that asked for it.
+
+    A worker ends a moment after a run that is killed. The next run waits for one that is within the
+    context before it takes `work` over; one that comes later ends here, before it does anything.
+    """
+    with open(work / _WORKERS_LOCK, "w+") as file:  # on NFS, a shared lock needs a readable file
+        fcntl.flock(file, fcntl.LOCK_SH)
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            os._exit(1)
+        yield
+
+
+@contextmanager
 def temporary(work: Path) -> Iterator[None]:
     """An empty folder for the time of the context, and for one process alone.
 
@@ -110,7 +127,7 @@ def _clear(work: Path) -> None:
     for entry in work.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
-        elif entry.name != _LOCK:
+        elif entry.name not in (_LOCK, _WORKERS_LOCK):
             entry.unlink()
 
 
@@ -123,4 +140,6 @@ def _locked(work: Path) -> Iterator[None]:
             raise ValueError(
                 f"another process is at work in {work}; wait for it or stop it."
             ) from error
+        with open(work / _WORKERS_LOCK, "w+") as workers_file:
+            fcntl.flock(workers_file, fcntl.LOCK_EX)  # until the workers of a killed run have ended
         yield
