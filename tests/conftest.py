@@ -1,10 +1,19 @@
-"""What every test may use, and the options of the tests."""
+"""What every test may use, the options of the tests, and their seed."""
 
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from hypothesis import settings
 
 ALL_RATES = "--all-rates"
+SEED = 0
+
+# On a busy machine an example may take longer than the limit that is usual.
+settings.register_profile("seeded", derandomize=True, deadline=None)
+settings.load_profile("seeded")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -13,6 +22,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the sweeps of the README with each learning rate, not the outer ones alone",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Seed before the fixtures, so that a test sees the same numbers whatever ran before it."""
+    random.seed(SEED)
+    np.random.seed(SEED)
+    torch.manual_seed(SEED)
 
 
 @pytest.fixture(scope="session")

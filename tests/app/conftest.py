@@ -112,7 +112,7 @@ def run_command(start_command: Callable[..., subprocess.Popen]) -> Callable[...,
 
     def run(folder: Path, config_name: str, *more: str) -> str:
         process = start_command(folder, config_name, *more)
-        output, errors = process.communicate(timeout=300)
+        output, errors = process.communicate(timeout=600)
         assert process.returncode == 0, output + errors
         return output
 

@@ -46,7 +46,7 @@ def fill(disk: Path, *, num_bytes_left: int) -> Path:
 
 def error_of(process: subprocess.Popen) -> str:
     """The last that a run says, which is to fail."""
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 1, output + errors
     assert "Traceback" not in output + errors
     (error,) = [line for line in errors.splitlines() if "Error" in line]
@@ -58,7 +58,7 @@ def saved_step(checkpoints: Path) -> int:
 
 
 def assert_ends_well(process: subprocess.Popen) -> str:
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, output + errors
     return output
 

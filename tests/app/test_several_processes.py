@@ -58,7 +58,7 @@ def test_a_loss_that_is_no_number_ends_all_processes_with_the_keys_of_each(start
         tmp_path, "train_speaker", "trainer.devices=2", "optim/algo=sgd", "optim.algo.lr=1e38",
         "optim/schedule=constant", "trainer.max_steps=4", "trainer.val_check_interval=4",
     )  # fmt: skip
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 1, output
     assert "the training loss of step" in errors
     content = json.loads((tmp_path / "non_finite_batch.json").read_text())
@@ -114,7 +114,7 @@ def begin_with_a_nan_in_the_second_process(small_overrides, tmp_path):
 def said_by(process: subprocess.Popen) -> tuple[str, str]:
     """All that its processes print until the last of them has ended."""
     try:
-        return process.communicate(timeout=120)
+        return process.communicate(timeout=600)
     finally:
         process.kill()  # The others end with it, where they wait for each other for ever.
 

@@ -25,7 +25,7 @@ def training(start_command, tmp_path):
         saved_at = last.stat().st_mtime_ns if last.exists() else 0
         process = start_command(tmp_path, "train_speech", *SETTINGS)
         processes.append(process)
-        for _ in range(1200):
+        for _ in range(6000):
             with suppress(FileNotFoundError):
                 if last.stat().st_mtime_ns > saved_at:
                     return process
@@ -46,7 +46,7 @@ def interrupt(process):
 
 
 def ended(process):
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=600)
     return output + errors
 
 

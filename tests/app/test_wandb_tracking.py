@@ -50,7 +50,7 @@ def start(small_overrides):
             env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
 
     return run_command

@@ -89,7 +89,7 @@ def start_sweep(smoke_data_folder, tmp_path) -> Iterator[Callable]:
             process.wait()
 
 
-def wait_for(is_true: Callable[[], object], what: str, limit_sec: float = 120) -> None:
+def wait_for(is_true: Callable[[], object], what: str, limit_sec: float = 600) -> None:
     deadline = time.monotonic() + limit_sec
     while not is_true():
         assert time.monotonic() < deadline, f"waited in vain for {what}"

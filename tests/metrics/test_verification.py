@@ -79,14 +79,14 @@ class TestEqualErrorRate:
         assert equal_error_rate([0.9, 0.5, 0.5, 0.1], [1, 1, 0, 0])[0] == pytest.approx(0.25)
 
     @given(scored_trials)
-    @settings(deadline=None, max_examples=150)
+    @settings(max_examples=150)
     def test_it_agrees_with_a_search(self, trials):
         scores, labels = zip(*trials, strict=True)
         expected = searched_equal_error_rate(scores, labels)
         assert equal_error_rate(list(scores), list(labels))[0] == pytest.approx(expected, abs=1e-9)
 
     @given(scored_trials)
-    @settings(deadline=None, max_examples=50)
+    @settings(max_examples=50)
     def test_neither_order_nor_a_rising_function_matters(self, trials):
         scores, labels = (np.array(column) for column in zip(*trials, strict=True))
         order = np.random.default_rng(0).permutation(len(scores))
@@ -134,7 +134,7 @@ class TestMinDcf:
         assert min_dcf(scores, labels, p_target=0.5, c_miss=0.5)[0] == pytest.approx(2 / 20)
 
     @given(scored_trials, st.floats(0.01, 0.99), st.floats(0.1, 10), st.floats(0.1, 10))
-    @settings(deadline=None, max_examples=150)
+    @settings(max_examples=150)
     def test_it_agrees_with_a_search(self, trials, p_target, c_miss, c_fa):
         scores, labels = zip(*trials, strict=True)
 
@@ -184,7 +184,7 @@ class TestCllr:
         assert cllr([-2000.0, 2000.0], [1, 0]) == pytest.approx(2000 / math.log(2))
 
     @given(scored_trials)
-    @settings(deadline=None, max_examples=100)
+    @settings(max_examples=100)
     def test_it_agrees_with_a_sum_over_trials(self, trials):
         targets = [math.log2(1 + math.exp(-score)) for score, label in trials if label]
         impostors = [math.log2(1 + math.exp(score)) for score, label in trials if not label]

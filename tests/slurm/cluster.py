@@ -26,7 +26,7 @@ PARTITION = "short"
 _MEMORY_OF_A_NODE_MB = 8_000
 _COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # Where Debian keeps the daemons.
-_START_SEC = 60
+_START_SEC = 300
 _STOP_SEC = 20
 
 
@@ -191,7 +191,7 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
 
 def answer(*command: str) -> str:
     """What a command of SLURM prints; CalledProcessError where it fails."""
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
 
 
 def _free_ports(number: int) -> list[int]:

@@ -102,7 +102,7 @@ def test_two_processes_find_what_one_finds(in_batches, data_folder, tmp_path):
         )
         for rank in range(2)
     ]
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    outputs = [process.communicate(timeout=600)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
     for rank in range(2):
         assert_same(in_batches, torch.load(tmp_path / f"found_by_{rank}.pt", weights_only=True))

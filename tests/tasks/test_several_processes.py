@@ -46,7 +46,7 @@ def states_of_two(tmp_path_factory):
         )
         for rank in range(2)
     ]
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    outputs = [process.communicate(timeout=600)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
     return [torch.load(folder / f"states_of_{rank}.pt", weights_only=True) for rank in range(2)]
 

@@ -80,7 +80,7 @@ def test_the_seed_and_not_the_order_decides() -> None:
     assert split(names) != split(names, seed=2)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     num_videos=st.lists(st.integers(1, 5), min_size=4, max_size=12),
     val_fraction=st.floats(0.01, 0.9),
