@@ -143,6 +143,15 @@ def test_the_script_prints_a_table_and_writes_the_numbers(runs, tmp_path):
     assert trials["interval"][1] < 0
 
 
+def test_ctrl_c_is_one_sentence(runs, monkeypatch, capsys):
+    def interrupted(*runs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparison, "compare_runs", interrupted)
+    assert main([str(run) for run in runs]) == 130
+    assert capsys.readouterr().err == "Stopped; nothing was written.\n"
+
+
 class TestRefused:
     def sentence(self, capsys, *folders):
         assert main([str(folder) for folder in folders]) == 1

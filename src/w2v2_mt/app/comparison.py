@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from w2v2_mt.app.console import plain_console
-from w2v2_mt.app.new_results import check_is_new, written_whole
+from w2v2_mt.app.new_results import check_is_new, run_writing, written_whole
 from w2v2_mt.app.run_folder import METRICS_FILE, RunFolder, TrialScores
 from w2v2_mt.core.keys import speaker_of
 from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, SEED, Interval
@@ -197,27 +196,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run_b", type=Path, metavar="RUN_B", help="folder of another")
     parser.add_argument("--output", type=Path, help="a new file, the numbers as JSON")
     options = parser.parse_args(arguments)
-    try:
-        if options.output is not None:
-            check_is_new(options.output, "file")
-        comparisons = compare_runs(RunFolder(options.run_a), RunFolder(options.run_b))
-        if options.output is not None:
-            _write(options.output, comparisons)
-    except (ValueError, OSError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
+    return run_writing(lambda: _compared(options))
+
+
+def _compared(options: argparse.Namespace) -> str:
+    """What the command prints."""
+    if options.output is not None:
+        check_is_new(options.output, "file")
+    comparisons = compare_runs(RunFolder(options.run_a), RunFolder(options.run_b))
+    if options.output is not None:
+        _write(options.output, comparisons)
     console = plain_console()
-    console.print(f"A: {options.run_a}\nB: {options.run_b}", soft_wrap=True, highlight=False)
-    console.print(comparison_table(comparisons))
-    for one in comparisons:
-        if one.num_only_a or one.num_only_b:
-            what = "utterances" if one.metric == "wer" else "trials"
-            console.print(
-                f"{one.metric.upper()} {one.name}: left out {one.num_only_a} {what} of A alone and "
-                f"{one.num_only_b} of B alone.",
-                soft_wrap=True,
-            )
-    return 0
+    with console.capture() as printed:
+        console.print(f"A: {options.run_a}\nB: {options.run_b}", soft_wrap=True, highlight=False)
+        console.print(comparison_table(comparisons))
+        for one in comparisons:
+            if one.num_only_a or one.num_only_b:
+                what = "utterances" if one.metric == "wer" else "trials"
+                console.print(
+                    f"{one.metric.upper()} {one.name}: left out {one.num_only_a} {what} of A alone "
+                    f"and {one.num_only_b} of B alone.",
+                    soft_wrap=True,
+                )
+    return printed.get().rstrip("\n")
 
 
 def _write(path: Path, comparisons: Sequence[Comparison]) -> None:
