@@ -1,11 +1,12 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,10 @@ def made(
     )
 
 
+def stopped_by_hand(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
 def contents(folder: Path) -> dict[str, str]:
     return {
         name: (folder / name / "record").read_text()
@@ -138,6 +143,39 @@ def test_a_call_that_is_stopped_between_its_moves_is_finished_by_the_next(
             made(tmp_path, record="second", overwrite=True)
     made(tmp_path, record=then, overwrite=True)
     assert contents(tmp_path) == {"one": then, "two": then}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+@pytest.fixture
+def open_when_removed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files of a folder that are open when it is removed, which on NFS would stay there."""
+    found: list[str] = []
+    remove = shutil.rmtree
+
+    def watched(folder: Path, *arguments: object, **options: object) -> None:
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with suppress(FileNotFoundError):  # that of the listing itself
+                name = os.readlink(descriptor)
+                if name.startswith(f"{folder}/"):
+                    found.append(name)
+        remove(folder, *arguments, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    return found
+
+
+def test_no_file_is_open_when_the_folder_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_when_removed: list[str]
+) -> None:
+    made(tmp_path)
+    with temporary(tmp_path / ".temporary"):
+        pass
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", stopped_by_hand)
+        with pytest.raises(KeyboardInterrupt):
+            made(tmp_path, record="second", overwrite=True)
+    assert not made(tmp_path, record="second")
+    assert open_when_removed == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
 
 

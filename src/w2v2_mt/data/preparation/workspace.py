@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 RECORD_FILE = "preparation.json"
 """What a result was made of and how, in the last of its folders."""
@@ -48,6 +49,7 @@ def produce(
     if (work / _COMPLETE).exists():
         with _locked(work):
             _move(work, targets)
+        _remove(work)
     if _text(targets[-1] / RECORD_FILE) == text:
         return False
     existing = [target for target in targets if target.exists()]
@@ -65,6 +67,7 @@ def produce(
         (work / targets[-1].name / RECORD_FILE).write_text(text, encoding="utf-8")
         (work / _COMPLETE).touch()
         _move(work, targets)
+    _remove(work)
     return True
 
 
@@ -90,15 +93,16 @@ def temporary(work: Path) -> Iterator[None]:
     What a killed process has left there is removed. Raises ValueError where another one is at work.
     """
     work.mkdir(exist_ok=True)
-    with _locked(work):
-        for entry in work.iterdir():
-            if entry.is_dir():
-                # A process that the killed one had started may write there for a moment still.
-                shutil.rmtree(entry, ignore_errors=True)
-        try:
+    lock = _locked(work)
+    try:
+        with lock:
+            for entry in work.iterdir():
+                if entry.is_dir():
+                    # ffmpeg, which the killed process had started, may write there for a moment.
+                    shutil.rmtree(entry, ignore_errors=True)
             yield
-        finally:
-            shutil.rmtree(work)
+    finally:
+        _remove(work)
 
 
 def _move(work: Path, targets: Sequence[Path]) -> None:
@@ -112,11 +116,14 @@ def _move(work: Path, targets: Sequence[Path]) -> None:
                 shutil.rmtree(replaced, ignore_errors=True)
                 target.rename(replaced)
             made.rename(target)
-    # The mark goes last: without it, what is left of the folder would be taken for unfinished work.
     for entry in work.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
-    shutil.rmtree(work)
+
+
+def _remove(work: Path) -> None:
+    """Remove the folder, whose lock has to be closed: an open file stays on NFS, and its folder."""
+    shutil.rmtree(work, ignore_errors=True)  # another process may have begun to remove it too
 
 
 def _text(path: Path) -> str | None:
@@ -131,9 +138,13 @@ def _clear(work: Path) -> None:
             entry.unlink()
 
 
-@contextmanager
-def _locked(work: Path) -> Iterator[None]:
-    with open(work / _LOCK, "w") as file:
+def _locked(work: Path) -> TextIO:
+    """The lock of a folder, which is held until the file is closed.
+
+    Raises ValueError where another process holds it.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(open(work / _LOCK, "w"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -142,4 +153,5 @@ def _locked(work: Path) -> Iterator[None]:
             ) from error
         with open(work / _WORKERS_LOCK, "w+") as workers_file:
             fcntl.flock(workers_file, fcntl.LOCK_EX)  # until the workers of a killed run have ended
-        yield
+        stack.pop_all()
+        return file
