@@ -116,6 +116,7 @@ def _move(work: Path, targets: Sequence[Path]) -> None:
                 shutil.rmtree(replaced, ignore_errors=True)
                 target.rename(replaced)
             made.rename(target)
+    # The mark stays longer: without it, what is left would be taken for unfinished work.
     for entry in work.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
