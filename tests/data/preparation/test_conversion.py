@@ -60,6 +60,13 @@ def test_wav_files_lie_where_the_archive_wants_them(folder: Path) -> None:
     assert not list(folder.rglob(".*"))
 
 
+@pytest.mark.usefixtures("run_that_was_killed")
+def test_the_worker_of_a_killed_run_writes_no_wav_file(folder: Path) -> None:
+    with pytest.raises(SystemExit):
+        run(folder)
+    assert wav_files(folder) == []
+
+
 def test_a_wav_file_is_what_a_shard_would_hold(folder: Path) -> None:
     assert run(folder) == 0
     m4a = (folder / FILES[0]).read_bytes()

@@ -93,6 +93,13 @@ def test_shards_are_enough_and_of_equal_size(num_utterances: int, sizes: list[in
     assert shard_sizes(num_utterances, samples_per_shard=1000) == sizes
 
 
+@pytest.mark.usefixtures("run_that_was_killed")
+def test_the_worker_of_a_killed_run_writes_no_shard(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        write(tmp_path / "work", 3)
+    assert list((tmp_path / "work" / "val").iterdir()) == []
+
+
 def test_every_utterance_is_written_once_with_its_facts(tmp_path: Path) -> None:
     write(tmp_path / "work", 200)
     folder = tmp_path / "work" / "val"
