@@ -1,4 +1,4 @@
-"""How fast do the training streams deliver audio, and how much of a speech batch is padding?
+"""Measure the speed of the training streams and the padding of speech batches.
 
 Two baselines. For speakers: decoding each file whole and cutting the 3 s chunk out of it, where
 ours decodes the chunk alone. For speech: batches of a fixed size in random order, where ours cuts
@@ -12,8 +12,8 @@ import statistics
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from random import Random
@@ -23,33 +23,36 @@ import numpy as np
 from default_settings import default_settings
 from torch.utils.data import DataLoader
 
-from w2v2_mt.app.instantiation import instantiate
-from w2v2_mt.core.samples import EncodedSample
+from w2v2_mt.core.samples import EncodedSample, SpeakerSample
 from w2v2_mt.core.units import SAMPLE_RATE_HZ, samples_from_seconds, seconds_from_samples
-from w2v2_mt.data.batching import fixed_size_batches
-from w2v2_mt.data.preparation.audio import encode_wav
-from w2v2_mt.data.stages import ChunkSelector, Decode, DecodedSample
+from w2v2_mt.data.batching import equal_size_batches
+from w2v2_mt.data.speaker import SpeakerData
+from w2v2_mt.data.speech import SpeechData
 from w2v2_mt.data.streams import TrainingStream
+from w2v2_mt.data.transforms import ChunkSelector, NormaliseWaveform, decode
+from w2v2_mt.prepare.audio import encode
+from w2v2_mt.settings.instantiation import instantiate
 
 NUM_WORKERS = (0, 1, 2)
 NUM_PASSES = 3
 
 
-class DecodeWholeFiles:
-    """EncodedSample -> DecodedSample: what `Decode` does, with all of a file decoded first."""
-
-    def __init__(self, *, selector: ChunkSelector) -> None:
-        self.decode = Decode()
-        self.selector = selector
-
-    def __call__(self, samples: Iterable[EncodedSample], rng: Random) -> Iterator[DecodedSample]:
-        for sample in self.decode(samples, rng):
-            for chunk in self.selector.chunks(len(sample.waveform), rng):
-                yield replace(sample, waveform=sample.waveform[chunk.start : chunk.stop])
+def cut_whole_file(
+    sample: EncodedSample, *, selector: ChunkSelector, normaliser: NormaliseWaveform, rng: Random
+) -> SpeakerSample:
+    """Make the sample of a chunk like `make_speaker_sample`, with all of its file decoded first."""
+    whole = decode(sample)
+    (chunk,) = selector.chunks(len(whole), rng)
+    return SpeakerSample(
+        key=sample.key,
+        waveform=normaliser(whole[chunk.start : chunk.stop]),
+        speaker_id=sample.entry("speaker_id"),
+        speaker_index=sample.entry("speaker_id_idx"),
+    )
 
 
 def write_shards(folder: Path, durations_sec: Sequence[float], *, samples_per_shard: int) -> None:
-    """Noise of these durations, with the facts of both corpora."""
+    """Noise of these durations, with the metadata of both corpora."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     num_speakers = 100
@@ -60,7 +63,7 @@ def write_shards(folder: Path, durations_sec: Sequence[float], *, samples_per_sh
                     -3000, 3000, samples_from_seconds(duration_sec), dtype=np.int16
                 )
                 speaker = number % num_speakers
-                facts = {
+                metadata = {
                     "transcription": "NOISE",
                     "speaker_id": str(speaker),
                     "speaker_id_idx": speaker,
@@ -68,8 +71,8 @@ def write_shards(folder: Path, durations_sec: Sequence[float], *, samples_per_sh
                     "sampling_rate": SAMPLE_RATE_HZ,
                 }
                 for suffix, content in (
-                    ("wav", encode_wav(noise)),
-                    ("json", json.dumps(facts).encode()),
+                    ("wav", encode(noise, "wav")),
+                    ("json", json.dumps(metadata).encode()),
                 ):
                     member = tarfile.TarInfo(f"{speaker}/{number}/00001.{suffix}")
                     member.size = len(content)
@@ -96,14 +99,16 @@ def training_loader(task: str, settings: dict[str, Any]) -> DataLoader[Any]:
     if task == "speech":
         parts["tokenizer"] = instantiate(settings["speech"]["tokenizer"])
     else:
-        parts |= {"test_durations_sec": [], "num_cohort_utterances": None}
-    loading = instantiate(settings[task]["dataloader"])
-    data = instantiate(settings["data"][task], loading=loading, seed=settings["seed"], **parts)
-    return data.train_dataloader()
+        parts |= {"test_durations_sec": [], "score_normalisation": "none"}
+        parts |= {"cohort_utterances_per_speaker": 1}
+    parts["corpus"] = instantiate(settings["data"][task])
+    parts["loading"] = instantiate(settings[task]["dataloader"])
+    kind = SpeechData if task == "speech" else SpeakerData
+    return kind(seed=settings["seed"], **parts).train_dataloader()
 
 
 def read(loader: DataLoader[Any], *, num_batches: int) -> tuple[float, list[list[int]]]:
-    """Seconds of audio per second behind the first batch, and the lengths of each batch."""
+    """Seconds of audio per second after the first batch, and the lengths of each batch."""
     batches = iter(loader)
     next(batches)
     start = time.perf_counter()
@@ -113,7 +118,7 @@ def read(loader: DataLoader[Any], *, num_batches: int) -> tuple[float, list[list
 
 
 def padding_share(lengths: Iterable[Sequence[int]]) -> float:
-    """How much of all batches is behind the end of an utterance."""
+    """Return the share of padding in all batches."""
     batches = list(lengths)
     num_real = sum(map(sum, batches))
     return 1 - num_real / sum(len(batch) * max(batch) for batch in batches)
@@ -125,7 +130,7 @@ def measure_padding(lengths: list[list[int]]) -> None:
     Random(0).shuffle(utterances)
     batch_size = round(len(utterances) / len(lengths))
     ours = padding_share(lengths)
-    random = padding_share(fixed_size_batches(utterances, batch_size=batch_size))
+    random = padding_share(equal_size_batches(utterances, Random(0), batch_size=batch_size))
     print(
         f"padding of speech batches: {ours:.1%}; in random order, {batch_size} in a batch: "
         f"{random:.1%}; {random / ours:.1f} times less"
@@ -144,7 +149,13 @@ def measure_speech(settings: dict[str, Any], *, num_batches: int) -> list[list[i
 
 def measure_speaker(settings: dict[str, Any], *, num_batches: int) -> None:
     """Print the speed of the speaker stream and of its baseline, which take turns."""
-    selector = instantiate(settings["speaker"]["pipeline"]["selector_train"])
+    pipeline = {name: instantiate(node) for name, node in settings["speaker"]["pipeline"].items()}
+    decode_whole = partial(
+        cut_whole_file,
+        selector=pipeline["selector_train"],
+        normaliser=pipeline["normaliser"],
+        rng=Random(0),
+    )
     speeds, baseline_speeds = [], []
     for _ in range(NUM_PASSES):
         speeds.append(read(training_loader("speaker", settings), num_batches=num_batches)[0])
@@ -152,7 +163,7 @@ def measure_speaker(settings: dict[str, Any], *, num_batches: int) -> None:
         assert isinstance(loader.dataset, TrainingStream)
         # In place of the choice of a chunk and its decoding.
         loader.dataset.choosing = []
-        loader.dataset.decoding[:1] = [DecodeWholeFiles(selector=selector)]
+        loader.dataset.make_sample = decode_whole
         baseline_speeds.append(read(loader, num_batches=num_batches)[0])
     ratios = [ours / whole for ours, whole in zip(speeds, baseline_speeds, strict=True)]
     print(

@@ -4,13 +4,13 @@ from typing import Any
 
 import hydra
 
-from w2v2_mt.app.environment import PROJECT_FOLDER
-from w2v2_mt.app.main import checked
+from w2v2_mt.settings.environment import PROJECT_FOLDER
+from w2v2_mt.settings.validation import check_settings
 
 CONFIG_NAME = "train_mt_speaker_speech"
 
 
 def default_settings(*overrides: str) -> dict[str, Any]:
-    """What `run_mt_speech_speaker.py` would use with these overrides on its command line."""
+    """Return the settings of `run_mt_speech_speaker.py` with these overrides."""
     with hydra.initialize_config_dir(str(PROJECT_FOLDER / "config"), version_base="1.3"):
-        return checked(hydra.compose(CONFIG_NAME, list(overrides)), CONFIG_NAME)
+        return check_settings(hydra.compose(CONFIG_NAME, list(overrides)))

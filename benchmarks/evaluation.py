@@ -1,14 +1,14 @@
-"""How long does the test of speakers take: embedding utterances, and scoring 600,000 trials?
+"""Measure the speaker test: embedding utterances, and scoring 600,000 trials.
 
 Embedding: the utterances of the trials o, e, h and of validation, either of `--data_folder` or,
 without it, noise, as long and in as many lists as those of VoxCeleb are, one of `--scale` of them.
 The baseline embeds the utterances of each list one by one, with all cores on each; ours embeds each
-utterance once, in batches of similar length, a process for each core. It is also told what ours
-takes in one process on all cores.
+utterance once, in batches of similar length, a process for each core. Ours is also
+measured in one process on all cores.
 
 Scoring: the embeddings are made up. The baseline is a plain loop: one cosine for each trial, on a
-part of them. What a 95 % interval of the EER takes is told apart. Each measurement has a process of
-its own, so that its peak memory is its own.
+part of them. The time of a 95 % interval of the EER is reported separately. Each measurement
+has its own process, so that its peak memory is its own.
 """
 
 import argparse
@@ -29,15 +29,16 @@ from data_loading import write_shards
 from default_settings import default_settings
 from torch import Tensor
 
-from w2v2_mt.app.instantiation import instantiate
 from w2v2_mt.core.batches import SpeakerBatch
-from w2v2_mt.core.keys import speaker_of
+from w2v2_mt.core.samples import speaker_of
 from w2v2_mt.core.trials import Trial
-from w2v2_mt.data.stages import AttachSpeaker, Decode, NormaliseWaveform
+from w2v2_mt.data.batching import similar_length_batches
 from w2v2_mt.data.streams import EvaluationStream
+from w2v2_mt.data.transforms import NormaliseWaveform, make_speaker_sample, sample_length
 from w2v2_mt.data.trials import keys_of_trials, read_trials
-from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, SEED, equal_error_rate_interval
+from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, equal_error_rate_bootstrap
 from w2v2_mt.metrics.verification import equal_error_rate, min_dcf, trial_scores
+from w2v2_mt.settings.instantiation import instantiate
 
 NUM_OF_VOXCELEB1, NUM_OF_VALIDATION = 153_516, 10_920
 NUM_IN_LIST = {"o": 4_708, "e": 145_160, "h": 137_924, "val": NUM_OF_VALIDATION}
@@ -112,33 +113,34 @@ def embed(
         "num_workers=0",
         *batch,
     )
-    network = instantiate(
-        settings["network"], num_letters=32, letter_statistics=None, num_speakers=10
-    ).eval()
+    network = instantiate(settings["network"]).build(num_tokens=32, num_speakers=10).eval()
     loading = instantiate(settings["speaker"]["dataloader"])
     embeddings: dict[str, Tensor] = {}
     with torch.inference_mode():
-        network.speaker(torch.randn(1, 16_000), torch.tensor([16_000]))
+        network.answer(torch.randn(1, 16_000), torch.tensor([16_000]), tasks=["speaker"])["speaker"]
         start, start_of_processors = time.perf_counter(), time.process_time()
         for trial_list in lists:
             stream = EvaluationStream(
                 shards=trial_list.shards,
-                choosing=[],
-                batching=loading.evaluation_batches,
-                decoding=[
-                    Decode(),
-                    NormaliseWaveform(eps=1e-7),
-                    AttachSpeaker(is_training=False),
-                ],
+                batching=partial(
+                    similar_length_batches,
+                    max_num_samples=loading.eval_max_num_samples,
+                    max_batch_size=loading.val_batch_size,
+                    window_size=20_000,
+                    length=sample_length,
+                ),
+                make_sample=partial(
+                    make_speaker_sample, normaliser=NormaliseWaveform(eps=1e-7), is_training=False
+                ),
                 collate=partial(SpeakerBatch.collate, set_name="test"),
                 only_keys=trial_list.keys,
-                max_num_utterances=None,
-                max_num_of_speaker=None,
                 rank=rank,
                 world_size=world_size,
             )
             for found in stream:
-                output = network.speaker(found.waveforms, found.num_samples)
+                output = network.answer(found.waveforms, found.num_samples, tasks=["speaker"])[
+                    "speaker"
+                ]
                 embeddings.update(zip(found.keys, output.embeddings, strict=True))
         seconds = time.perf_counter() - start
         return seconds, time.process_time() - start_of_processors, embeddings
@@ -228,7 +230,7 @@ def measure_blocks(num_trials: int) -> tuple[float, float, str]:
 
 
 def measure_loop(num_trials: int) -> tuple[float, float, str]:
-    """As `measure_blocks`, a trial at a time."""
+    """Measure the same as `measure_blocks`, one trial at a time."""
     embeddings = made_up_embeddings()
     trials = made_up_trials(list(embeddings), num_trials)
     start = time.perf_counter()
@@ -248,13 +250,11 @@ def measure_interval(num_trials: int) -> str:
     trials = made_up_trials(list(embeddings), num_trials)
     scores = trial_scores(embeddings, trials)
     start = time.perf_counter()
-    low, high = equal_error_rate_interval(
-        scores,
+    low, high = equal_error_rate_bootstrap(
+        [scores],
         [trial.same_speaker for trial in trials],
         [(speaker_of(trial.left_key), speaker_of(trial.right_key)) for trial in trials],
-        num_resamples=NUM_RESAMPLES,
-        seed=SEED,
-    )
+    ).interval()
     return (
         f"{num_trials} trials of {NUM_SPEAKERS} speakers, {NUM_RESAMPLES} draws: EER between "
         f"{low:.4f} and {high:.4f} in {time.perf_counter() - start:.2f} s, "

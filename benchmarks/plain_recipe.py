@@ -5,13 +5,14 @@
 """
 
 import copy
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from transformers import Wav2Vec2Model
 
-from w2v2_mt.core.frames import frames_from_samples
-from w2v2_mt.core.padding import real_mask
-from w2v2_mt.models.networks import MultiTaskNetwork, SpeakerOutput, SpeechOutput
+from w2v2_mt.core.padding import frames_from_samples, padding_mask
+from w2v2_mt.models.heads import SpeakerOutput, SpeechOutput
+from w2v2_mt.models.networks import MultiTaskNetwork
 
 
 class PlainMultiTaskNetwork(nn.Module):
@@ -26,16 +27,15 @@ class PlainMultiTaskNetwork(nn.Module):
         self.speech_head = copy.deepcopy(heads_of.speech_head)
         self.speaker_head = copy.deepcopy(heads_of.speaker_head)
 
-    def speech(self, waveforms: Tensor, num_samples: Tensor) -> SpeechOutput:
-        frames, num_frames = self._frames(waveforms, num_samples)
-        return SpeechOutput(logits=self.speech_head(frames), num_frames=num_frames)
-
-    def speaker(self, waveforms: Tensor, num_samples: Tensor) -> SpeakerOutput:
-        embeddings, logits = self.speaker_head(*self._frames(waveforms, num_samples))
-        return SpeakerOutput(embeddings=embeddings, logits=logits)
+    def answer(
+        self, waveforms: Tensor, num_samples: Tensor, *, tasks: Sequence[str]
+    ) -> dict[str, SpeechOutput | SpeakerOutput]:
+        """Return the output of the head of each of these tasks."""
+        frames = self._frames(waveforms, num_samples)
+        return {task: self.get_submodule(f"{task}_head")(*frames) for task in tasks}
 
     def _frames(self, waveforms: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
-        is_real = real_mask(num_samples, waveforms.shape[1])
+        is_real = padding_mask(num_samples, waveforms.shape[1])
         attention_mask = None if is_real.all() else is_real.long()
         frames = self.wav2vec2(waveforms, attention_mask=attention_mask).last_hidden_state
         config = self.wav2vec2.config

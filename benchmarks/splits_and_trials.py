@@ -1,4 +1,4 @@
-"""How long do the split and the trials of a corpus take, and how much memory, to a million files?
+"""Measure time and memory of the split and the trials of a corpus of up to a million files.
 
 The names are made up; each corpus has a process of its own, and 30,000 trials are drawn from all
 pairs.
@@ -8,11 +8,12 @@ import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
-from w2v2_mt.data.preparation.meta import Sex
-from w2v2_mt.data.preparation.splits import split_utterances
-from w2v2_mt.data.preparation.trials import make_trials
-from w2v2_mt.data.preparation.utterance_names import UtteranceName
+from w2v2_mt.prepare.options import VoxCelebOptions
+from w2v2_mt.prepare.splits import split_utterances
+from w2v2_mt.prepare.trials import make_trials
+from w2v2_mt.prepare.voxceleb_utterances import Sex, UtteranceName
 
 
 def measure_names(num_speakers: int, num_videos: int, num_per_video: int) -> str:
@@ -26,7 +27,8 @@ def measure_names(num_speakers: int, num_videos: int, num_per_video: int) -> str
         for number in range(num_per_video)
     ]
     start = time.perf_counter()
-    split_utterances(names, sexes=sexes, val_fraction=0.01, val_split_mode="equal", seed=1)
+    options = VoxCelebOptions(data_folder=Path(), seed=1)
+    split_utterances(names, sexes=sexes, options=options)
     split_sec = time.perf_counter() - start
     start = time.perf_counter()
     make_trials(names, sexes=sexes, num_trials=30_000, seed=1)

@@ -1,4 +1,4 @@
-"""How fast is a training step on a CPU, against the plain recipe (see plain_recipe.py)?
+"""Measure a training step on a CPU against the plain recipe of plain_recipe.py.
 
 One step of both tasks: two forward passes, CTC and AAM-softmax in equal parts, backward, Adam.
 wav2vec2-base with random weights, the convolutions frozen, the transformer trained, no
@@ -12,45 +12,57 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import torch
 from default_settings import default_settings
 from plain_recipe import PlainMultiTaskNetwork
 
-from w2v2_mt.app.build import instantiate
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
 from w2v2_mt.core.samples import SpeakerSample, SpeechSample
 from w2v2_mt.core.units import samples_from_seconds
+from w2v2_mt.decoding.tokenizer import LetterTokenizer
+from w2v2_mt.models.networks import MultiTaskNetwork
 from w2v2_mt.models.upstream import load_upstream
+from w2v2_mt.optim.schedules import Constant
+from w2v2_mt.settings.instantiation import instantiate
+from w2v2_mt.tasks.optimization import OptimizationPlan
+from w2v2_mt.tasks.speaker import SpeakerObjective
+from w2v2_mt.tasks.speaker_evaluation import SpeakerEvaluation
+from w2v2_mt.tasks.speech import SpeechObjective
+from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
+from w2v2_mt.tasks.training_task import TrainingTask
 
 PLAIN, OURS, OURS_CHECKPOINTED = "plain recipe", "ours", "ours, checkpointed"
 RECIPES = (PLAIN, OURS, OURS_CHECKPOINTED)
 
 NUM_SPEAKERS = 1211
-"""Of VoxCeleb1's training set."""
+"""Number of speakers in VoxCeleb1's training set."""
 
-NUM_LETTERS = 32
-NUM_LETTERS_PER_SEC = 14
-"""Of LibriSpeech."""
+NUM_TOKENS = 32
+NUM_TOKENS_PER_SEC = 14
+"""Tokens per second in LibriSpeech."""
 
 LOSS_TOLERANCE = 1e-3
 """Relative: the recipes round differently, and Adam's first steps make much of small gradients."""
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
-Batches = tuple[SpeechBatch, SpeakerBatch]
-Step = Callable[[SpeechBatch, SpeakerBatch], float]
+Batches = dict[str, SpeechBatch | SpeakerBatch]
+"""A batch of each task."""
+
+Step = Callable[[Batches], float]
 
 
 def draw_batches(speech_sec: list[float], speaker_sec: list[float]) -> Batches:
-    """Noise of these durations, with drawn letters and a speaker each."""
+    """Noise of these durations, with drawn tokens and a speaker each."""
     torch.manual_seed(1)
     speech = [
         SpeechSample(
             key=str(number),
             waveform=torch.randn(samples_from_seconds(duration_sec)),
             transcription="",
-            letters=torch.randint(4, NUM_LETTERS, (round(NUM_LETTERS_PER_SEC * duration_sec),)),
+            tokens=torch.randint(4, NUM_TOKENS, (round(NUM_TOKENS_PER_SEC * duration_sec),)),
         )
         for number, duration_sec in enumerate(speech_sec)
     ]
@@ -63,56 +75,83 @@ def draw_batches(speech_sec: list[float], speaker_sec: list[float]) -> Batches:
         )
         for number, duration_sec in enumerate(speaker_sec)
     ]
-    return (
-        SpeechBatch.collate(speech, set_name="train"),
-        SpeakerBatch.collate(speaker, set_name="train"),
+    return {
+        "speech": SpeechBatch.collate(speech, set_name="train"),
+        "speaker": SpeakerBatch.collate(speaker, set_name="train"),
+    }
+
+
+def build_network(settings: dict[str, Any]) -> MultiTaskNetwork:
+    """Build the network of these settings from the weights of one seed."""
+    torch.manual_seed(0)
+    return instantiate(settings["network"]).build(num_tokens=NUM_TOKENS, num_speakers=NUM_SPEAKERS)
+
+
+def build_task(settings: dict[str, Any], network: Any) -> TrainingTask:
+    """Return the task that a multi-task run trains, in training mode."""
+    loss = instantiate(settings["optim"]["loss"])
+    objectives = {
+        "speech": SpeechObjective(
+            SpeechEvaluation(loss=loss.ctc_loss, tokenizer=LetterTokenizer(vocabulary_path=None))
+        ),
+        "speaker": SpeakerObjective(
+            SpeakerEvaluation(
+                loss=loss.speaker_loss,
+                val_trials=[],
+                test_trials={},
+                normalisation="none",
+                cohort_size=2,
+                durations_sec=[],
+            )
+        ),
+    }
+    optimization = OptimizationPlan(
+        optimizer=lambda parameters: instantiate(settings["optim"]["algo"]).build(parameters),
+        schedule=Constant(),
+        num_steps=1,
+        monitor="val_score",
+        num_batches_between_validations=1,
     )
+    return TrainingTask(
+        network=network,
+        objectives=objectives,
+        optimization=optimization,
+        loss=loss.build(list(objectives)),
+    ).train()
 
 
-def build_step(recipe: str) -> Step:
-    """A training step that goes on from the weights of one seed and returns its loss."""
+def build_step(task: TrainingTask) -> Step:
+    """Return a function that takes a training step and returns its loss."""
+    optimizer = task.configure_optimizers()["optimizer"]
+
+    def step(batches: Batches) -> float:
+        optimizer.zero_grad()
+        weighted, _ = task.compute_loss(batches)
+        task.backpropagate(weighted.loss, weighted)
+        optimizer.step()
+        return weighted.loss.item()
+
+    return step
+
+
+def build_recipe_step(recipe: str) -> Step:
+    """Return the training step of a recipe."""
     settings = default_settings(
         "network.wav2vec_huggingface_id=wav2vec2-base",
         "network.reset_weights=true",
         f"network.use_gradient_checkpointing={recipe == OURS_CHECKPOINTED}",
     )
-    torch.manual_seed(0)
-    network = instantiate(
-        settings["network"],
-        num_letters=NUM_LETTERS,
-        num_speakers=NUM_SPEAKERS,
-        letter_statistics=None,
+    network = build_network(settings)
+    if recipe != PLAIN:
+        return build_step(build_task(settings, network))
+    torch.manual_seed(0)  # The encoder is built first, so this repeats its weights.
+    wav2vec2 = load_upstream(
+        settings["network"]["wav2vec_huggingface_id"],
+        reset_weights=True,
+        regularisation=instantiate(settings["network"]["regularisation"]),
     )
-    if recipe == PLAIN:
-        torch.manual_seed(0)  # the trunk is built first, so this repeats its weights
-        wav2vec2 = load_upstream(
-            settings["network"]["wav2vec_huggingface_id"],
-            reset_weights=True,
-            regularisation=instantiate(settings["network"]["regularisation"]),
-        )
-        network = PlainMultiTaskNetwork(wav2vec2=wav2vec2, heads_of=network)
-    network.train()
-    multi_task_loss = instantiate(settings["optim"]["loss"])
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = instantiate(settings["optim"]["algo"], parameters=trained)
-
-    def step(speech: SpeechBatch, speaker: SpeakerBatch) -> float:
-        optimiser.zero_grad()
-        letters = network.speech(speech.waveforms, speech.num_samples)
-        speakers = network.speaker(speaker.waveforms, speaker.num_samples)
-        loss = multi_task_loss(
-            letters.logits,
-            letters.num_frames,
-            speech.letters,
-            speech.num_letters,
-            speakers.logits,
-            speaker.speaker_indices,
-        ).loss
-        loss.backward()
-        optimiser.step()
-        return loss.item()
-
-    return step
+    plain = PlainMultiTaskNetwork(wav2vec2=wav2vec2, heads_of=network)
+    return build_step(build_task(settings, plain))
 
 
 def measure(
@@ -124,14 +163,14 @@ def measure(
     for number in range(1 + num_steps):
         for recipe, step in steps.items():
             start = clock()
-            losses[recipe].append(step(*batches))
+            losses[recipe].append(step(batches))
             if number > 0:
                 durations_sec[recipe].append(clock() - start)
     return durations_sec, losses
 
 
 def peak_memory_gib(recipe: str, batches: Batches, num_threads: int) -> float:
-    """Of a process of its own that takes two steps: libraries, weights and all."""
+    """Return the peak memory of a process that takes two steps, libraries included."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
         return pool.submit(_own_peak_memory_gib, recipe, batches, num_threads).result()
@@ -139,9 +178,9 @@ def peak_memory_gib(recipe: str, batches: Batches, num_threads: int) -> float:
 
 def _own_peak_memory_gib(recipe: str, batches: Batches, num_threads: int) -> float:
     torch.set_num_threads(num_threads)
-    step = build_step(recipe)
+    step = build_recipe_step(recipe)
     for _ in range(2):
-        step(*batches)
+        step(batches)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
@@ -176,13 +215,15 @@ def main() -> None:
         "--clock",
         choices=CLOCKS,
         default="wall",
-        help="'processor' where other work runs beside; with one thread, as waiting ones count",
+        help="'processor' on a machine under other load; with one thread, as waiting ones count",
     )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.num_threads)
     padded = draw_batches(arguments.speech_sec, arguments.speaker_sec)
     equal_sec = [statistics.mean(arguments.speech_sec)] * len(arguments.speech_sec)
-    equal = draw_batches(equal_sec, [statistics.mean(arguments.speaker_sec)] * len(padded[1]))
+    equal = draw_batches(
+        equal_sec, [statistics.mean(arguments.speaker_sec)] * len(arguments.speaker_sec)
+    )
     print(
         f"wav2vec2-base, {arguments.num_threads} threads, {arguments.clock} time, "
         f"{arguments.num_steps} steps in turns"
@@ -194,7 +235,7 @@ def main() -> None:
         memory_gib = peak_memory_gib(recipe, padded, arguments.num_threads)
         print(f"  {recipe:20} {memory_gib:6.2f} GiB", flush=True)
 
-    steps = {recipe: build_step(recipe) for recipe in RECIPES}
+    steps = {recipe: build_recipe_step(recipe) for recipe in RECIPES}
     timing = {"num_steps": arguments.num_steps, "clock": CLOCKS[arguments.clock]}
     # Only without padding do all compute the same: the plain group norm counts padding.
     durations_sec, losses = measure(steps, equal, **timing)

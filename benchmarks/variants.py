@@ -1,4 +1,4 @@
-"""What does each way of sharing one wav2vec2 cost on a CPU, in time and in memory?
+"""Measure time and memory of each way of sharing one wav2vec2 on a CPU.
 
 The baseline is the plain network with two heads. One step of both tasks, with wav2vec2-base from
 random weights, the convolutions frozen and the transformer trained; the variants take turns. Before
@@ -16,12 +16,21 @@ from dataclasses import dataclass, field
 import torch
 from default_settings import default_settings
 from torch import Tensor
-from train_step import CLOCKS, NUM_LETTERS, NUM_SPEAKERS, Batches, Step, draw_batches, measure
+from train_step import (
+    CLOCKS,
+    NUM_TOKENS,
+    Batches,
+    Step,
+    build_network,
+    build_step,
+    build_task,
+    draw_batches,
+    measure,
+)
 
-from w2v2_mt.app.build import instantiate
-from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
-from w2v2_mt.models.networks import LetterGuidedPooling
+from w2v2_mt.models.heads import SpeechOutput
 from w2v2_mt.models.pooling import MeanPooling
+from w2v2_mt.models.sharing import CtcPool
 
 PLAIN = "plain"
 BRANCHED = "network.use_multi_branch_encoder=true"
@@ -46,55 +55,29 @@ BLANK_INDEX = 0
 
 @dataclass
 class Timing:
-    """Of each round."""
+    """The measurements of each round."""
 
     forward_sec: list[float] = field(default_factory=list)
     both_sec: list[float] = field(default_factory=list)
 
 
-def build_step(overrides: list[str]) -> Step:
+def build_variant_step(overrides: list[str]) -> Step:
+    """Return the training step of the network with these settings."""
     settings = default_settings(
         "network.wav2vec_huggingface_id=wav2vec2-base",
         "network.reset_weights=true",
         "network.use_gradient_checkpointing=false",
         *overrides,
     )
-    torch.manual_seed(0)
-    network = instantiate(
-        settings["network"],
-        num_letters=NUM_LETTERS,
-        num_speakers=NUM_SPEAKERS,
-        letter_statistics=None,
-    ).train()
-    multi_task_loss = instantiate(settings["optim"]["loss"])
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = instantiate(settings["optim"]["algo"], parameters=trained)
-
-    def step(speech: SpeechBatch, speaker: SpeakerBatch) -> float:
-        optimiser.zero_grad()
-        letters = network.speech(speech.waveforms, speech.num_samples)
-        speakers = network.speaker(speaker.waveforms, speaker.num_samples)
-        loss = multi_task_loss(
-            letters.logits,
-            letters.num_frames,
-            speech.letters,
-            speech.num_letters,
-            speakers.logits,
-            speaker.speaker_indices,
-        ).loss
-        loss.backward()
-        optimiser.step()
-        return loss.item()
-
-    return step
+    return build_step(build_task(settings, build_network(settings)))
 
 
 def own_peak_memory_gib(overrides: list[str], batches: Batches, num_threads: int) -> float:
-    """Of this process after two steps: libraries, weights, Adam's state and all."""
+    """Return the peak memory of this process after two steps, everything included."""
     torch.set_num_threads(num_threads)
-    step = build_step(overrides)
+    step = build_variant_step(overrides)
     for _ in range(2):
-        step(*batches)
+        step(batches)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
@@ -121,14 +104,23 @@ def compare_pooling(num_rounds: int) -> None:
     """In turns: the forward pass alone, and with the backward pass that follows in training."""
     torch.manual_seed(1)
     frames = torch.randn(NUM_UTTERANCES, NUM_FRAMES, DIM, requires_grad=True)
-    logits = torch.randn(NUM_UTTERANCES, NUM_FRAMES, NUM_LETTERS)
+    logits = torch.randn(NUM_UTTERANCES, NUM_FRAMES, NUM_TOKENS)
     logits[..., BLANK_INDEX] += 2.2  # so that about half of the frames are blank
     num_frames = torch.full((NUM_UTTERANCES,), NUM_FRAMES)
-    guide = LetterGuidedPooling(blank_index=BLANK_INDEX, pool_blanks=False, without_gradient=True)
+    guide = CtcPool(
+        enable_ctc_pool_speaker_embedding=True,
+        enable_ctc_pool_no_grad=True,
+        ctc_pool_on_blank_embeddings=False,
+        ctc_blank_idx=BLANK_INDEX,
+    )
     pooling = MeanPooling(DIM)
 
     def guided(frames: Tensor, logits: Tensor, num_frames: Tensor) -> Tensor:
-        return pooling(frames, num_frames, guide.selected(logits, num_frames))
+        return pooling(
+            frames,
+            num_frames,
+            guide.select_frames(SpeechOutput(logits=logits, num_frames=num_frames)),
+        )
 
     loop, ours = Timing(), Timing()
     for number in range(1 + num_rounds):
@@ -166,7 +158,7 @@ def main() -> None:
         "--clock",
         choices=CLOCKS,
         default="wall",
-        help="'processor' where other work runs beside; with one thread, as waiting ones count",
+        help="'processor' on a machine under other load; with one thread, as waiting ones count",
     )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.num_threads)
@@ -185,11 +177,11 @@ def main() -> None:
         for name, overrides in VARIANTS.items()
     }
     print(f"  {PLAIN:34} {memory_gib[PLAIN]:5.2f} GiB")
-    plain = build_step(VARIANTS[PLAIN])
+    plain = build_variant_step(VARIANTS[PLAIN])
     for name, overrides in VARIANTS.items():
         if name == PLAIN:
             continue
-        steps = {PLAIN: plain, name: build_step(overrides)}
+        steps = {PLAIN: plain, name: build_variant_step(overrides)}
         durations_sec, _ = measure(
             steps, batches, num_steps=arguments.num_steps, clock=CLOCKS[arguments.clock]
         )

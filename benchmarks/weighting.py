@@ -1,4 +1,4 @@
-"""What does a method of weighting the losses add to the time of a multi-task step on a CPU?
+"""Measure the time that each loss weighting adds to a multi-task step on a CPU.
 
 One step of both tasks as in train_step.py: everything but the convolutions is trained, from random
 weights. The methods take turns in training one network on the same batches. "one more backward
@@ -8,67 +8,46 @@ pass" is a step with equal weights that follows the loss back to the shared para
 import argparse
 import statistics
 from collections.abc import Callable
-from typing import get_args
 
 import torch
 from default_settings import default_settings
-from train_step import CLOCKS, NUM_LETTERS, NUM_SPEAKERS, draw_batches
+from train_step import CLOCKS, Batches, build_network, build_task, draw_batches
 
-from w2v2_mt.app.build import instantiate
-from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
-from w2v2_mt.losses.weighting import ScaleMethod
+from w2v2_mt.losses.weighting import WEIGHTINGS
+from w2v2_mt.settings.instantiation import instantiate
 
 NULL, ONE_MORE, COMPARED = "null", "one more backward pass", "null, gradients compared"
 RECIPES = (NULL, "uncertainty", "gradnorm", "pcgrad", COMPARED, ONE_MORE)
 
-Step = Callable[[SpeechBatch, SpeakerBatch], None]
+Step = Callable[[Batches], None]
 
 
 def build_steps(architecture: str) -> dict[str, Step]:
-    """By recipe, a training step as `tasks/multi_task.py` takes it."""
+    """Return the training step of each recipe; all train one network with one optimizer."""
     settings = default_settings(
         f"network.wav2vec_huggingface_id={architecture}",
         "network.reset_weights=true",
         "network.use_gradient_checkpointing=false",
     )
-    torch.manual_seed(0)
-    network = instantiate(
-        settings["network"],
-        num_letters=NUM_LETTERS,
-        num_speakers=NUM_SPEAKERS,
-        letter_statistics=None,
-    )
-    network.train()
+    network = build_network(settings)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = instantiate(settings["optim"]["algo"], parameters=trained)
+    optimizer = instantiate(settings["optim"]["algo"]).build(trained)
 
     def build_step(recipe: str) -> Step:
-        scale_method = recipe if recipe in get_args(ScaleMethod) else None
-        loss = instantiate(settings["optim"]["loss"], scale_method=scale_method)
+        settings["optim"]["loss"]["scale_method"] = recipe if recipe in WEIGHTINGS.names else None
+        task = build_task(settings, network)
 
-        def step(speech: SpeechBatch, speaker: SpeakerBatch) -> None:
-            optimiser.zero_grad()
-            letters = network.speech(speech.waveforms, speech.num_samples)
-            speakers = network.speaker(speaker.waveforms, speaker.num_samples)
-            result = loss(
-                letters.logits,
-                letters.num_frames,
-                speech.letters,
-                speech.num_letters,
-                speakers.logits,
-                speaker.speaker_indices,
-            )
-            shared = network.shared_parameters()
-            if loss.needs_gradients_apart or recipe == COMPARED:
-                others = network.unshared_parameters()
-                geometry = loss.backward_apart(result.loss, result, shared=shared, others=others)
-                if recipe == COMPARED:
-                    geometry.cosine.item()
-            else:
-                if recipe == ONE_MORE:
-                    torch.autograd.grad(result.loss, shared, retain_graph=True, allow_unused=True)
-                result.loss.backward()
-            optimiser.step()
+        def step(batches: Batches) -> None:
+            optimizer.zero_grad()
+            weighted, _ = task.compute_loss(batches)
+            loss = weighted.loss
+            if recipe == ONE_MORE:
+                shared, _ = network.split_parameters()
+                torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
+            geometry = task.backpropagate(loss, weighted, compares_gradients=recipe == COMPARED)
+            if geometry is not None and recipe == COMPARED:
+                geometry.metrics()
+            optimizer.step()
 
         return step
 
@@ -88,7 +67,7 @@ def main() -> None:
         "--clock",
         choices=CLOCKS,
         default="processor",
-        help="'processor' where other work runs beside; with one thread, as waiting ones count",
+        help="'processor' on a machine under other load; with one thread, as waiting ones count",
     )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.num_threads)
@@ -105,7 +84,7 @@ def main() -> None:
     for number in range(1 + arguments.num_steps):  # the first round is not timed
         for recipe, step in steps.items():
             start = clock()
-            step(*batches)
+            step(batches)
             if number > 0:
                 durations_sec[recipe].append(clock() - start)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Say how far two runs are apart and whether by chance; --help shows the arguments."""
+"""Compare the error rates of two runs: `w2v2-mt compare`."""
 
 import sys
 
-from w2v2_mt.app.comparison import main
+from w2v2_mt.app.commands import main
 
-sys.exit(main())
+sys.exit(main(["compare", *sys.argv[1:]]))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from w2v2_mt.app.console import plain_console
+from w2v2_mt.core.terminal import print_visible
+from w2v2_mt.report.console import plain_console, print_table
 
 METRICS = {
     "test_wer_clean": ("word error rate, test-clean", "100 %"),
@@ -33,7 +34,7 @@ def demo_table(folder: Path) -> Table:
 
 
 def duration(folder: Path) -> str:
-    """How long the demo took; the run may have gone on from an earlier one."""
+    """Return the duration of the demo; the run may have been resumed."""
     path = folder / "demo_duration_sec"
     if not path.is_file():
         return "unknown"
@@ -42,12 +43,13 @@ def duration(folder: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
+    """Print the table of a demo and return the exit code."""
     (folder,) = map(Path, arguments)
     console = plain_console()
     try:
-        console.print(demo_table(folder))
+        print_table(console, demo_table(folder))
     except ValueError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print_visible(f"Error: {error}", to_stderr=True)
         return 1
     console.print(f"Report: {folder / 'report' / 'index.html'}", soft_wrap=True)
     console.print(f"Total time: {duration(folder)}")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Write the network of a checkpoint for other tools; --help shows the arguments."""
+"""Write the network of a checkpoint as a model of transformers: `w2v2-mt export huggingface`."""
 
 import sys
 
-from w2v2_mt.app.huggingface_export import main
+from w2v2_mt.app.commands import main
 
-sys.exit(main())
+sys.exit(main(["export", "huggingface", *sys.argv[1:]]))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Write the network of a checkpoint for other tools; --help shows the arguments."""
+"""Write the network of a checkpoint as an ONNX graph: `w2v2-mt export onnx`."""
 
 import sys
 
-from w2v2_mt.app.onnx_export import main
+from w2v2_mt.app.commands import main
 
-sys.exit(main())
+sys.exit(main(["export", "onnx", *sys.argv[1:]]))

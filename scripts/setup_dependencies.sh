@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Make .venv and install into it what requirements.txt lists, and this project. When nothing has
-# changed since the last time, there is nothing to do. PYTHON=<interpreter> chooses the Python.
+# Make .venv and install requirements.txt and this project into it, unless nothing has changed since the
+# last installation. PYTHON=<interpreter> chooses the Python.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -31,24 +31,24 @@ chosen_python() {
     local candidate
     if [ -n "${PYTHON:-}" ]; then
         is_supported "$PYTHON" ||
-            fail "PYTHON=$PYTHON is no Python 3.10 to 3.13; name one that is, or unset PYTHON."
+            fail "PYTHON=$PYTHON is not a Python 3.10 to 3.13. Name one that is, or unset PYTHON."
         can_make_environments "$PYTHON" ||
             fail "PYTHON=$PYTHON has no module venv or ensurepip; install its package for venv."
         echo "$PYTHON"
         return
     fi
-    # Each is run, for a command may exist and yet start nothing, such as a shim of pyenv.
+    # Each candidate is started, since a command may exist without a Python, such as a shim of pyenv.
     for candidate in python3.13 python3.12 python3.11 python3.10 python3 python; do
         if is_supported "$candidate" && can_make_environments "$candidate"; then
             command -v "$candidate"
             return
         fi
     done
-    fail "there is no Python 3.10 to 3.13 with venv on PATH; install one, or set PYTHON to it."
+    fail "PATH has no Python 3.10 to 3.13 with venv. Install one, or set PYTHON to it."
 }
 
 state() {
-    # The place counts too: an environment and an editable install do not survive a move.
+    # The folder is included, since an environment and an editable install do not survive a move.
     echo "$(cat requirements.txt pyproject.toml | cksum) $PWD"
 }
 

@@ -1,14 +1,20 @@
 #!/usr/bin/env bash
-# Run tests: all of them in two processes, or what the arguments, which are pytest's, ask for.
+# Run all tests in three processes, or those that the arguments of pytest select, such as `-m unit` or
+# `tests/models`. COVERAGE=1 prints the branch coverage as well, which takes more time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ./scripts/setup_dependencies.sh
 
-# The networks of the tests are small: threads would cost more than they save.
+# The networks of the tests are small; threads would cost more time than they save.
 export OMP_NUM_THREADS=1
 if [ $# -eq 0 ]; then
-    # A file stays in one process, since its tests share what its fixtures make; files start in
-    # their order, for the long ones of end_to_end would otherwise come last.
-    set -- -n 2 --dist loadfile --no-loadscope-reorder
+    # Three processes on two cores, since the tests of SLURM wait most of their time. A file stays
+    # in one process, since its tests share fixtures; files start in alphabetical order, since the
+    # long ones of end_to_end would otherwise come last.
+    set -- -n 3 --dist loadfile --no-loadscope-reorder
 fi
-exec .venv/bin/python -m pytest "$@"
+if [ -n "${COVERAGE:-}" ]; then
+    set -- "$@" --cov --cov-report=term
+fi
+# TEST_PATH, if set, is the PATH of the tests.
+PATH="${TEST_PATH:-$PATH}" exec .venv/bin/python -m pytest "$@"

@@ -1,6 +1,8 @@
-"""What every test may use, the options of the tests, and their seed."""
+"""Options, markers, seed and shared fixtures of all tests."""
 
 import random
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +10,36 @@ import pytest
 import torch
 from hypothesis import settings
 
+pytest_plugins = ["tests.helpers.run_fixtures"]
+
+TESTS_FOLDER = Path(__file__).parent
 ALL_RATES = "--all-rates"
 SEED = 0
 
-# On a busy machine an example may take longer than the limit that is usual.
+INTEGRATION_FOLDERS = {"app", "end_to_end", "golden", "parity", "scripts"}
+"""Folders of tests that start commands or compare with other programs."""
+INTEGRATION_FILES = {
+    "prepare/test_stopping.py",
+    "report/test_pages_in_browser.py",
+    "report/test_run_report.py",
+    "synthetic/test_corpus.py",
+    "tasks/test_combinations.py",
+    "tasks/test_one_evaluation.py",
+    "tasks/test_overfit.py",
+    "tasks/test_several_processes.py",
+    "tasks/test_third_task.py",
+    "training/test_lr_range_test.py",
+    "training/test_user_errors.py",
+    "training/callbacks/test_nonfinite_losses.py",
+    "training/callbacks/test_overfit.py",
+    "training/callbacks/test_step_profile.py",
+    "models/test_device_waits.py",
+}
+"""Files of tests that train networks, start processes or draw whole reports."""
+INTEGRATION_FIXTURES = {"ffmpeg", "run_command", "shared_folder", "start_command", "train"}
+"""Fixtures that start commands, train networks or read real speech."""
+
+# On a busy machine an example may take longer than the default limit.
 settings.register_profile("seeded", derandomize=True, deadline=None)
 settings.load_profile("seeded")
 
@@ -20,13 +48,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         ALL_RATES,
         action="store_true",
-        help="run the sweeps of the README with each learning rate, not the outer ones alone",
+        help="run the documented sweeps with each learning rate, not only the first",
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test as unit or integration by its folder, file, fixtures and marker slow."""
+    for item in items:
+        path = item.path.relative_to(TESTS_FOLDER)
+        fixtures = INTEGRATION_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("integration") is None:
+            is_unit = (
+                path.parts[0] not in INTEGRATION_FOLDERS
+                and path.as_posix() not in INTEGRATION_FILES
+                and not fixtures
+                and item.get_closest_marker("slow") is None
+                and item.get_closest_marker("programs") is None
+            )
+            item.add_marker("unit" if is_unit else "integration")
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """Seed before the fixtures, so that a test sees the same numbers whatever ran before it."""
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Seed before the fixtures, so that a test draws the same numbers whatever ran before it."""
+    for mark in item.iter_markers("programs"):
+        for name in mark.args:
+            if shutil.which(name) is None:
+                pytest.skip(f"{name} is not installed")
+    # Several tests write a package of a user under the same name, each with other classes.
+    for name in [name for name in sys.modules if name.split(".")[0] == "my_lab"]:
+        del sys.modules[name]
     random.seed(SEED)
     np.random.seed(SEED)
     torch.manual_seed(SEED)
@@ -34,7 +85,7 @@ def pytest_runtest_setup() -> None:
 
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
-    """The folder of real speech beside the project; a test that needs it is skipped without it."""
+    """Return the folder of real speech next to the project; skip the test if there is none."""
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not folder.is_dir():
         pytest.skip(f"the folder of real speech {folder} does not exist")

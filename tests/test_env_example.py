@@ -1,8 +1,10 @@
 """The example of a `.env` means the same to Python and to bash."""
 
+import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -28,16 +30,16 @@ NAMES = {
 
 def read_by_bash(folder: Path) -> dict[str, str]:
     """What the file adds to an environment of `HOME` and `PATH`."""
-    source = 'set -a; . "$1"; env -0'
+    source = 'set -a; . "$1"; "$2" -c "import json, os; print(json.dumps(dict(os.environ)))"'
     result = subprocess.run(
-        ["bash", "-c", source, "bash", EXAMPLE],
+        ["bash", "-c", source, "bash", EXAMPLE, sys.executable],
         cwd=folder,
         env={name: os.environ[name] for name in ("HOME", "PATH")},
         check=True,
         capture_output=True,
         text=True,
     )
-    return dict(line.split("=", 1) for line in result.stdout.split("\0") if line)
+    return dict(json.loads(result.stdout))
 
 
 def test_python_and_bash_expand_it_alike(tmp_path, monkeypatch):

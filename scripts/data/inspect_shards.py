@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Print what a folder of shards holds, and export some of it; --help shows the arguments."""
+"""Print what a folder of shards holds: `w2v2-mt prepare inspect`."""
 
 import sys
 
-from w2v2_mt.data.preparation.inspection import main
+from w2v2_mt.app.commands import main
 
-sys.exit(main())
+sys.exit(main(["prepare", "inspect", *sys.argv[1:]]))

@@ -6,7 +6,7 @@ usage="Usage: download_librispeech.sh [--accept_unknown_md5] [SUBSET...]
 
 Downloads train-clean-100, train-clean-360, train-other-500, dev-clean, dev-other, test-clean and
 test-other, or the subsets that are named, to \$DATA_FOLDER/librispeech. A download that was stopped
-goes on where it was. An archive that is there already, also one brought by hand, is only checked.
+resumes. An archive that exists, even one copied by hand, is only checked.
 
 --accept_unknown_md5 keeps an archive that is there already and is not the published one.
 
@@ -50,7 +50,7 @@ check_file() { # PART FILE
 
 for subset in "${subsets[@]}"; do
     [ -n "$(published_md5 "$subset.tar.gz")" ] ||
-        fail "'$subset' is no subset of LibriSpeech; --help names them."
+        fail "'$subset' is not a subset of LibriSpeech. --help lists them."
 done
 command -v md5sum >/dev/null || fail "md5sum is not installed; install it (GNU coreutils)."
 
@@ -62,7 +62,7 @@ for subset in "${subsets[@]}"; do
     fi
     problem="$(md5_problem "$file" "$subset.tar.gz")"
     if [ -z "$problem" ]; then
-        echo "There already: $file"
+        echo "Exists: $file"
     elif [ "$accept_unknown_md5" = true ]; then
         echo "Kept: $problem."
     else

@@ -1,8 +1,8 @@
-"""The launcher of sweeps, for SLURM and for this machine.
+"""The launcher of sweeps, on SLURM or on this machine.
 
-It stands in this package because Hydra finds launchers nowhere else. It adds to
-hydra-submitit-launcher what a sweep of days needs: finished jobs are not submitted again, a job
-that breaks does not end the wait for the others, and errors are gathered in one file.
+It is in this package because Hydra searches launchers only here. In addition to
+hydra-submitit-launcher, it does not submit finished jobs again, waits for the other jobs when one
+fails, and collects all errors in one file.
 """
 
 import sys
@@ -11,36 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 
-from w2v2_mt.app.process_group import Processes
-from w2v2_mt.app.sweep_end import forget_sweep
-from w2v2_mt.core.exit_codes import INTERRUPTED
+from w2v2_mt.core.errors import INTERRUPTED
+from w2v2_mt.core.terminal import print_visible
+from w2v2_mt.training.process_launch import Processes
 
 if TYPE_CHECKING:
-    from w2v2_mt.app.sweep_plan import PlannedJob
+    from w2v2_mt.app.sweep_runner import PlannedJob
 
 
 class SweepLauncher(BaseSubmititLauncher):
-    """Starts the jobs of a sweep that have no result yet, waits for all, and says which failed.
+    """A launcher that runs the unfinished jobs of a sweep, waits for all and reports failures.
 
-    Null, or an empty text, leaves a setting to the cluster. The names are those of sbatch, or of
-    submitit where it has another.
-
-    Args:
-        cluster: slurm, or local: the same on this machine, without SLURM.
-        submitit_folder: logs and pickled jobs; `%j` stands for the number that SLURM gives a job.
-        name: of the jobs, in squeue.
-        timeout_min: a job that takes longer is saved, queued again and goes on.
-        num_gpus: on each node of a job; 0 asks for none.
-        devices: processes on each node where there are no GPUs; null: one.
-        num_nodes: of each job.
-        array_parallelism: how many jobs of the sweep run at a time.
-        signal_delay_s: how long before its time is over a job is told to save.
-        max_num_timeout: how often a job is queued again because its time was over.
-        setup: lines of shell in front of each job.
-        additional_parameters: anything else for sbatch, by its long name.
+    A setting that is null or empty is left to the cluster. The names are those of sbatch, or of
+    submitit where it has another; config/hydra/launcher/slurm.yaml describes them.
     """
 
     def __init__(
@@ -49,11 +35,6 @@ class SweepLauncher(BaseSubmititLauncher):
         cluster: Literal["slurm", "local"],
         submitit_folder: str,
         name: str,
-        partition: str | None,
-        account: str | None,
-        qos: str | None,
-        constraint: str | None,
-        exclude: str | None,
         num_gpus: int,
         devices: int | None,
         num_nodes: int,
@@ -61,112 +42,106 @@ class SweepLauncher(BaseSubmititLauncher):
         mem_gb: float | None,
         timeout_min: int,
         array_parallelism: int,
-        signal_delay_s: int,
         max_num_timeout: int,
         setup: Sequence[str] | None,
         additional_parameters: dict[str, Any] | None,
+        **slurm_options: str | int | None,
     ):
         super().__init__()
         self.cluster = cluster
         self.processes = Processes.of_settings(gpus=num_gpus, devices=devices, num_nodes=num_nodes)
         self.submitit_folder = submitit_folder
+        self._job_folder = submitit_folder
         self.array_parallelism = array_parallelism
         self.max_num_timeout = max_num_timeout
-        of_any_cluster: dict[str, Any] = {
+        parameters = {
             "name": name,
             "timeout_min": timeout_min,
             "cpus_per_task": cpus_per_task,
             "mem_gb": mem_gb,
             "gpus_per_node": num_gpus or None,
-        }
-        of_slurm: dict[str, Any] = {
-            # A task for each process; on this machine a job starts its processes itself.
-            "ntasks_per_node": self.processes.num_of_node,
-            "nodes": num_nodes,
-            "partition": partition,
-            "account": account,
-            "qos": qos,
-            "constraint": constraint,
-            "exclude": exclude,
-            "signal_delay_s": signal_delay_s,
-            "array_parallelism": array_parallelism,
-            "setup": list(setup) if setup else None,
-            # A task that dies would leave the others waiting for it.
-            "srun_args": ["--kill-on-bad-exit=1"],
-            # The job is queued again by its own wish, which not every cluster allows by default.
-            "additional_parameters": {"requeue": True, **(additional_parameters or {})},
+            # One task per process; on this machine a job launches its processes itself.
+            "slurm_ntasks_per_node": self.processes.num_of_node,
+            "slurm_nodes": num_nodes,
+            "slurm_array_parallelism": array_parallelism,
+            "slurm_setup": list(setup) if setup else None,
+            # Without this option, the other tasks would wait for a task that died.
+            "slurm_srun_args": ["--kill-on-bad-exit=1"],
+            # A job requeues itself, which not every cluster allows by default.
+            "slurm_additional_parameters": {"requeue": True, **(additional_parameters or {})},
+            **{f"slurm_{option}": value for option, value in slurm_options.items()},
         }
         self.parameters = {
-            name: value
-            for name, value in {
-                **of_any_cluster,
-                **{f"slurm_{name}": value for name, value in of_slurm.items()},
-            }.items()
-            if value not in (None, "")
+            parameter: value for parameter, value in parameters.items() if value not in (None, "")
         }
+
+    def __call__(self, *arguments: Any) -> None:
+        """Run a job in its own process and write its result as JSON, which runs no code."""
+        import submitit
+
+        from w2v2_mt.app.submit_folder import result_file, write_result
+
+        returned = super().__call__(*arguments)
+        write_result(result_file(submitit.JobEnvironment().paths), returned)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from w2v2_mt.app.sweep import Sweep
-        from w2v2_mt.app.sweep_plan import planned_jobs
+        # Here, because every command of Hydra in this environment, also of other programs, imports
+        # this module, and these read `.env` and set variables.
+        from w2v2_mt.app.main import forget_sweep
+        from w2v2_mt.app.submit_folder import new_submit_folder
+        from w2v2_mt.app.sweep_runner import SweepRunner, plan_jobs
 
         assert self.config is not None
         assert self.hydra_context is not None
         folder = Path(str(self.config.hydra.sweep.dir)).absolute()
+        has_begun = False
         try:
-            jobs = planned_jobs(
+            jobs = plan_jobs(
                 self.config,
                 self.hydra_context.config_loader,
                 job_overrides,
                 first_number=initial_job_idx,
                 sweep_folder=folder,
+                processes=self.processes,
             )
-            self._check_processes([job.processes for job in jobs])
-            sweep = Sweep(
-                folder,
-                jobs,
+            sweep = SweepRunner(
+                folder=folder,
+                jobs=jobs,
                 submitit_folder=Path(self.submitit_folder).absolute(),
                 in_slurm=self.cluster == "slurm",
             )
-            sweep.refuse_to_run_twice()
+            sweep.check_not_queued()
+            pattern = new_submit_folder(sweep.submitit_folder, sweep_folder=folder)
+            self._job_folder = str(pattern)
+            has_begun = True
+            sweep.run(self._submit, num_at_a_time=self.array_parallelism)
         except ValueError as error:
-            forget_sweep()
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-            sys.exit(1)
-        sweep.announce()
-        try:
-            sweep.wait(self._submit, num_at_a_time=self.array_parallelism)
-        except ValueError as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            if not has_begun:  # Another command may run this sweep, and reports it.
+                forget_sweep()
+            print_visible(f"{type(error).__name__}: {error}", to_stderr=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            print(sweep.how_to_go_on(), file=sys.stderr)
+            if not has_begun:
+                raise
+            print_visible(sweep.describe_interruption(), to_stderr=True)
             sys.exit(INTERRUPTED)
-        if sweep.report():
+        if any(job.error for job in jobs):
             sys.exit(1)
-        return [sweep.results.get(job.number) or _finished_before(job) for job in jobs]
-
-    def _check_processes(self, processes_of_jobs: "Sequence[Processes]") -> None:
-        wrong = [processes for processes in processes_of_jobs if processes != self.processes]
-        if wrong:
-            raise ValueError(
-                f"a job of this sweep runs on {wrong[0]}, but the sweep asks for "
-                f"{self.processes} for each job; give jobs with other devices a command of "
-                "their own."
-            )
+        return [job.result for job in jobs if job.result is not None]
 
     def _submit(self, jobs: "Sequence[PlannedJob]") -> Sequence[Any]:
         import submitit
 
         try:
             executor = submitit.AutoExecutor(
-                folder=self.submitit_folder,
+                folder=self._job_folder,
                 cluster=self.cluster,
                 **{f"{self.cluster}_max_num_timeout": self.max_num_timeout},
             )
         except RuntimeError as error:
-            raise ValueError(f"{error}; see hydra/launcher=submitit_local.") from error
+            raise ValueError(f"{error}. See hydra/launcher=local.") from error
         executor.update_parameters(**self.parameters)
         state = Singleton.get_state()
         arguments = [
@@ -175,14 +150,8 @@ class SweepLauncher(BaseSubmititLauncher):
         ]
         try:
             return executor.map_array(self, *zip(*arguments, strict=True))
-        except RuntimeError as error:  # That of submitit, where sbatch refuses the jobs.
+        except RuntimeError as error:  # submitit raises it if sbatch refuses the jobs.
             raise ValueError(
-                f"the jobs cannot be submitted ({str(error).strip().splitlines()[-1]}); compare "
-                "CLUSTER_... in .env with what sinfo shows."
+                f"the jobs cannot be submitted ({str(error).strip().splitlines()[-1]}). Compare "
+                "CLUSTER_... in .env with the output of sinfo."
             ) from error
-
-
-def _finished_before(job: "PlannedJob") -> JobReturn:
-    return JobReturn(
-        overrides=job.overrides, _return_value=job.objective, status=JobStatus.COMPLETED
-    )

@@ -7,8 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-import w2v2_mt.app.run
-from tests.app.left_in_folder import metrics_of, rows_of
+from tests.helpers.left_in_folder import metrics_of, rows_of
 from w2v2_mt.app.run import run
 
 STEPS = ["trainer.max_steps=8", "trainer.val_check_interval=2"]
@@ -32,24 +31,23 @@ class KilledAfter(pl.Callback):
 
 
 @pytest.fixture
-def start(small_config, monkeypatch):
+def start(small_config):
     def start_run(folder: Path, config_name: str, *overrides: str, killed_after: int = 0) -> None:
         config = small_config(config_name, *STEPS, *overrides)
-        with monkeypatch.context() as patch:
-            if killed_after:
-                placed = w2v2_mt.app.run._placed
-                patch.setattr(
-                    "w2v2_mt.app.run._placed",
-                    lambda *arguments: [*placed(*arguments), KilledAfter(killed_after)],
-                )
-            run(config, config_name=config_name, folder=folder, overrides=overrides)
+        run(
+            config,
+            config_name=config_name,
+            folder=folder,
+            overrides=overrides,
+            extra_callbacks=[KilledAfter(killed_after)] if killed_after else [],
+        )
 
     return start_run
 
 
 @pytest.mark.parametrize("config_name", CONFIG_NAMES)
 @pytest.mark.parametrize(("num_workers", "killed_after"), [(0, 3), (0, 6), (1, 5)])
-def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(
+def test_a_run_that_was_killed_resumes_as_if_it_had_not_been(
     start, tmp_path, config_name, num_workers, killed_after
 ):
     settings = [
@@ -82,7 +80,7 @@ def test_a_run_that_was_killed_in_its_test_writes_the_test_where_the_whole_run_d
     assert rows_of(tmp_path / "whole")[-1]["step"] == "8"
 
 
-def test_batches_that_wait_for_a_step_and_a_schedule_that_follows_validations_go_on_too(
+def test_batches_that_wait_for_a_step_and_a_schedule_that_follows_validations_resume_too(
     start, tmp_path
 ):
     settings = [

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 
-from w2v2_mt.app.environment import PROJECT_FOLDER
-from w2v2_mt.app.main import ConfigError, check_jobs, launch
+from w2v2_mt.app.main import launch
+from w2v2_mt.settings.environment import PROJECT_FOLDER
 
 SCRIPTS = {
     "run_speech.py": "train_speech",
@@ -57,8 +57,8 @@ def test_missing_shards_end_a_command_with_one_sentence(run_script, tmp_path):
     finished = run_script("run_speech.py", "+experiment=baseline_speech", "+debug=smoke")
     assert finished.returncode == 1
     assert finished.stderr == (
-        f"ValueError: no shards match '*.tar' in {tmp_path}/data/librispeech_shards/test_clean: "
-        "run scripts/data/librispeech/produce_librispeech_shards.sh or set DATA_FOLDER\n"
+        f"ValueError: {tmp_path}/data/librispeech_shards/test_clean must hold shards (*.tar). Run "
+        "scripts/data/librispeech/produce_librispeech_shards.sh or set DATA_FOLDER.\n"
     )
     # What led to it is kept on the side.
     (trace,) = (tmp_path / "logs").rglob("error.txt")
@@ -76,7 +76,7 @@ def test_an_error_of_a_reading_process_is_one_sentence_too(
     assert error.value.code == 1
     (sentence,) = capsys.readouterr().err.splitlines()
     assert re.fullmatch(
-        r"ValueError: shard .*\.tar is truncated or damaged \(.*\): write it again", sentence
+        r"ValueError: Shard .*\.tar is truncated or corrupt \(.*\)\. Write it again\.", sentence
     )
     (trace,) = tmp_path.rglob("error.txt")
     assert "Original Traceback" in trace.read_text()
@@ -87,15 +87,15 @@ def test_an_error_of_a_reading_process_is_one_sentence_too(
     [
         (
             ["optim.algo.lr=abc"],
-            "ConfigError: optim.algo.lr is 'abc'; set it to a number that is above 0.",
+            "ConfigError: optim.algo.lr (abc) must be a number.",
         ),
         (
             ["-m", "optim.algo.lr=1e-4,0"],
-            "ConfigError: optim.algo.lr is 0; set it to a number that is above 0.",
+            "ConfigError: optim.algo.lr (0) must be greater than 0.",
         ),
         (
             ["+optiom.algo.lr=1"],
-            "ConfigError: optiom is no setting of a run; did you mean 'optim'?",
+            "ConfigError: optiom is not a setting of a run. Did you mean 'optim'?",
         ),
     ],
 )
@@ -108,98 +108,6 @@ def test_a_wrong_setting_ends_a_command_before_anything_is_made(
     assert not (tmp_path / "logs").exists()
 
 
-@pytest.mark.parametrize(
-    ("overrides", "sentence"),
-    [
-        (["tag=[a"], "no viable alternative at input '.a'"),
-        (["+seed=1"], "An item is already at 'seed'"),
-    ],
-)
-def test_what_hydra_refuses_is_one_sentence_too(overrides, sentence):
-    with pytest.raises(ConfigError, match=sentence) as error:
-        check_jobs("train_speech", overrides, is_sweep=True)
-    assert len(str(error.value).splitlines()) == 1
-    assert "--help" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "sentence"),
-    [
-        (
-            ["+experiment=baseline_speach"],
-            "experiment has no option 'baseline_speach'; did you mean 'baseline_speech'?",
-        ),
-        (
-            ["+experimen=baseline_speech"],
-            "experimen is no setting of a run; did you mean '+experiment'?",
-        ),
-        (
-            ["optim/algo=lion"],
-            "optim/algo has no option 'lion'; choose one of adam, sgd.",
-        ),
-        (
-            ["optim/algo=adam,sgdd"],
-            "optim/algo has no option 'sgdd'; did you mean 'sgd'?",
-        ),
-        (
-            ["optim/algoo=adam"],
-            "optim/algoo is no group of settings; did you mean 'optim/algo'?",
-        ),
-        (
-            ["experiment=baseline_speech"],
-            "experiment is not among the settings of this command; to add it, write "
-            "+experiment=baseline_speech.",
-        ),
-        (
-            ["~callbacks", "trainer.max_step=3"],
-            "trainer.max_step is no setting of trainer; did you mean 'max_steps'?",
-        ),
-        (
-            ["optim.algo.learning_rate=1"],
-            "optim.algo.learning_rate is no setting of optim.algo; use one of lr, betas, eps, "
-            "weight_decay.",
-        ),
-        (
-            ["optim/schedule=exp_decay", "optim.schedule.initial_lr=1"],
-            "optim.schedule.initial_lr is no setting of optim.schedule; did you mean 'final_lr'?",
-        ),
-        (
-            ["optim/schedule=constant", "~optim.schedule.num_cycles"],
-            "optim.schedule.num_cycles is no setting of optim.schedule; remove it.",
-        ),
-        (
-            ["hydra/launcher=slrm"],
-            "hydra/launcher has no option 'slrm'; did you mean 'slurm'?",
-        ),
-        (["max_steps=3"], "max_steps is no setting of a run; did you mean trainer.max_steps?"),
-        (["callback=none"], "callback is no setting of a run; did you mean 'callbacks'?"),
-    ],
-)
-def test_a_misspelt_override_is_answered_with_what_may_have_been_meant(overrides, sentence):
-    with pytest.raises(ConfigError) as error:
-        check_jobs("train_speech", overrides, is_sweep=True)
-    assert str(error.value) == sentence
-
-
-def test_several_values_are_no_sweep_without_its_flag():
-    sentence = r"^seed=1,2 has several values; add -m to the command .* write \[..\] around them"
-    with pytest.raises(ConfigError, match=sentence):
-        check_jobs("train_speech", ["seed=1,2"], is_sweep=False)
-
-
-def test_a_misspelt_option_of_a_part_is_found():
-    overrides = ["optim/loss@optim.loss.speaker_loss=cross_entropi"]
-    with pytest.raises(ConfigError, match="did you mean 'cross_entropy'"):
-        check_jobs("train_mt_speaker_speech", overrides, is_sweep=True)
-
-
-def test_every_job_of_a_sweep_is_checked():
-    check_jobs("train_speech", ["seed=1,2", "optim/schedule=glob(*)"], is_sweep=True)
-    check_jobs("train_speech", ["hydra/launcher=basic", "hydra/sweeper=basic"], is_sweep=True)
-    with pytest.raises(ConfigError, match="seed is -3"):
-        check_jobs("train_speech", ["seed=1,2,-3"], is_sweep=True)
-
-
 @pytest.mark.parametrize("script", sorted(SCRIPTS))
 def test_help_names_groups_and_examples(run_script, script):
     finished = run_script(script, "--help")
@@ -210,7 +118,13 @@ def test_help_names_groups_and_examples(run_script, script):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--cfg", "job"], ["optim.algo.lr=abc"], ["trainer.max_steps=7777"]],
+    [
+        ["--help"],
+        ["--cfg", "job"],
+        ["optim.algo.learning_rate=1"],
+        ["optim/algo=lion"],
+        ["+optiom.algo.lr=1"],
+    ],
 )
 def test_an_answer_about_settings_imports_nothing_heavy(arguments):
     code = (
@@ -228,7 +142,7 @@ def test_an_answer_about_settings_imports_nothing_heavy(arguments):
     assert finished.stdout.splitlines()[-1] == "imported: []"
 
 
-def test_a_run_goes_on_in_the_folder_that_it_is_given(launch_here, tmp_path, capsys):
+def test_a_run_resumes_in_the_folder_that_it_is_given(launch_here, tmp_path, capsys):
     folder = tmp_path / "my_run"
     more = (f"hydra.run.dir={folder}", "trainer.val_check_interval=1")
     launch_here("train_speech", "trainer.max_steps=3", "trainer.step_limit=1", *more)
@@ -247,7 +161,7 @@ def test_a_run_goes_on_in_the_folder_that_it_is_given(launch_here, tmp_path, cap
     launch_here("train_speech", "trainer.max_steps=3", *more)
     assert not (folder / "error.txt").exists()
     lines = capsys.readouterr().out.splitlines()
-    assert f"going on from step 1 ({folder / 'checkpoints' / 'last.ckpt'})" in lines
+    assert f"resuming from step 1 ({folder / 'checkpoints' / 'last.ckpt'})" in lines
     steps = [line.split(":")[0] for line in lines if line.startswith("step ")]
     assert steps == ["step 2", "step 3"]
     settings = yaml.safe_load((folder / "config.yaml").read_text())
@@ -286,7 +200,7 @@ def test_a_job_that_fails_in_a_sweep_fails_the_command(launch_here, tmp_path, ca
         launch_here("train_speaker", f"data_folder={tmp_path / 'empty'}", flags=["-m"])
     assert error.value.code == 1
     printed = capsys.readouterr()
-    assert f"ValueError: there is no {tmp_path / 'empty'}/vox2_shards" in printed.err
+    assert f"ValueError: The trial list {tmp_path / 'empty'}/vox2_shards" in printed.err
     (page,) = tmp_path.glob("w2v2-mt/sweep/*/report/index.html")
     assert f"Report: {page}" in printed.out
-    assert "1 jobs: 1 failed" in page.read_text()
+    assert "1 job: 1 failed" in page.read_text()

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.app.conftest import SCRIPTS
-from w2v2_mt.app.environment import PROJECT_FOLDER
+from tests.helpers.run_fixtures import SCRIPTS
+from w2v2_mt.settings.environment import PROJECT_FOLDER
 
 SETTINGS = [
     "network.wav2vec_initially_frozen=true",
@@ -52,7 +52,7 @@ def test_two_processes_train_and_test_as_one_that_takes_their_batches_in_turn(
     assert len(list(two.glob("scores_*.txt"))) == len(list(one.glob("scores_*.txt")))
 
 
-def test_a_loss_that_is_no_number_ends_all_processes_with_the_keys_of_each(start_command, tmp_path):
+def test_a_nonfinite_loss_ends_all_processes_with_the_keys_of_each(start_command, tmp_path):
     # With such a learning rate the first step leaves no number in the network.
     process = start_command(
         tmp_path, "train_speaker", "trainer.devices=2", "optim/algo=sgd", "optim.algo.lr=1e38",
@@ -100,7 +100,7 @@ def begin_with_a_nan_in_the_second_process(small_overrides, tmp_path):
             *more,
         )
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.app.spoiled_command", config_name, *arguments],
+            [sys.executable, "-m", "tests.helpers.spoiled_command", config_name, *arguments],
             cwd=PROJECT_FOLDER,
             env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
             stdout=subprocess.PIPE,
@@ -134,7 +134,7 @@ def assert_names_the_batches_of_both(folder: Path) -> None:
     assert losses[1] == "nan"
 
 
-def test_a_loss_that_is_no_number_in_one_process_ends_both(
+def test_a_nonfinite_loss_in_one_process_ends_both(
     begin_with_a_nan_in_the_second_process, tmp_path
 ):
     process = begin_with_a_nan_in_the_second_process("train_speaker")
@@ -142,7 +142,7 @@ def test_a_loss_that_is_no_number_in_one_process_ends_both(
     assert process.returncode == 1, output + errors
     assert "Traceback" not in output + errors
     (error,) = [line for line in errors.splitlines() if "Error" in line]
-    assert error.startswith("ValueError: the training loss of step 2 is no number (loss nan")
+    assert error.startswith("ValueError: the training loss of step 2 is not finite (loss nan")
     assert_names_the_batches_of_both(tmp_path)
     assert not list(tmp_path.glob("checkpoints/*"))
 
@@ -154,7 +154,7 @@ def test_a_loss_that_is_no_number_in_one_process_ends_both(
         ("train_mt_speaker_speech", ["optim.loss.scale_method=gradnorm"]),
     ],
 )
-def test_a_loss_that_is_no_number_in_one_process_is_left_out_by_both(
+def test_a_nonfinite_loss_in_one_process_is_skipped_by_both(
     begin_with_a_nan_in_the_second_process, tmp_path, config_name, settings
 ):
     process = begin_with_a_nan_in_the_second_process(
@@ -166,7 +166,7 @@ def test_a_loss_that_is_no_number_in_one_process_is_left_out_by_both(
     )
     output, errors = said_by(process)
     assert process.returncode == 0, output + errors
-    assert (output + errors).count("the step is left out, as 0 before it.") == 1
+    assert (output + errors).count("the step is skipped, after 0 others.") == 1
     assert "sync_dist" not in output + errors
     assert_names_the_batches_of_both(tmp_path)
     first, second = (seen["states"] for seen in seen_by_both(tmp_path))

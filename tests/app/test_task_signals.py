@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from w2v2_mt.app.build import build_job
 from w2v2_mt.core.padding import pad_sequences
-from w2v2_mt.data.tokenizer import LetterTokenizer
+from w2v2_mt.decoding.tokenizer import LetterTokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*have no `val_dataloader`")
 
@@ -47,12 +47,10 @@ def fit(task, train_loaders, folder, *, callbacks=(), **settings):
     ("config_name", "node"),
     [("train_speaker", "optim.loss"), ("train_mt_speaker_speech", "optim.loss.speaker_loss")],
 )
-def test_the_margin_grows_with_the_steps_of_the_optimiser(
-    small_config, tmp_path, config_name, node
-):
+def test_the_margin_is_ramped_over_optimizer_steps(small_config, tmp_path, config_name, node):
     config = small_config(config_name, f"{node}.margin=0.4", f"{node}.margin_warmup_steps=2")
-    job = build_job(config, config_name)
-    loss = job.task.loss if config_name == "train_speaker" else job.task.loss.speaker_loss
+    job = build_job(config)
+    loss = job.task.objectives["speaker"].loss
     watch = Watch(lambda task: loss.present_margin)
     loaders = job.data.train_dataloader()
     fit(job.task, loaders, tmp_path, callbacks=[watch], max_steps=4, accumulate_grad_batches=2)
@@ -68,7 +66,7 @@ def test_the_options_of_the_speaker_loss_change_the_loss_and_not_the_accuracy(
 ):
     def logged(*overrides):
         pl.seed_everything(0, verbose=False)
-        job = build_job(small_config(config_name, *overrides), config_name)
+        job = build_job(small_config(config_name, *overrides))
         metrics = fit(job.task, job.data.train_dataloader(), tmp_path, max_steps=1)
         name = "train_loss" if config_name == "train_speaker" else "train_speaker_loss"
         return metrics[name], metrics["train_acc"]
@@ -87,25 +85,23 @@ def test_the_options_of_the_speaker_loss_change_the_loss_and_not_the_accuracy(
     assert same == accuracy
 
 
-def with_letters(batch, transcriptions):
+def with_tokens(batch, transcriptions):
     """The batch, with other transcriptions."""
     tokenizer = LetterTokenizer(vocabulary_path=None)
-    letters, num_letters = pad_sequences([tokenizer.encode(text) for text in transcriptions])
-    return replace(
-        batch, letters=letters, num_letters=num_letters, transcriptions=list(transcriptions)
-    )
+    tokens, num_tokens = pad_sequences([tokenizer.encode(text) for text in transcriptions])
+    return replace(batch, tokens=tokens, num_tokens=num_tokens, transcriptions=list(transcriptions))
 
 
 @pytest.mark.parametrize("config_name", ["train_speech", "train_mt_speaker_speech"])
-def test_utterances_that_cannot_be_aligned_are_left_out_and_all_counted(
+def test_utterances_that_cannot_be_aligned_are_skipped_and_all_counted(
     small_config, tmp_path, config_name
 ):
-    job = build_job(small_config(config_name), config_name)
+    job = build_job(small_config(config_name))
     loaders = job.data.train_dataloader()
     is_speech = config_name == "train_speech"
     speech = next(iter(loaders if is_speech else loaders["speech"]))
     # No utterance of the test data has as many frames.
-    too_long = with_letters(speech, len(speech) * ["A" * 100])
+    too_long = with_tokens(speech, len(speech) * ["A" * 100])
     batches = [speech, too_long, too_long, speech]
     if is_speech:
         loaders = DataLoader(batches, batch_size=None)
@@ -127,7 +123,7 @@ def test_utterances_that_cannot_be_aligned_are_left_out_and_all_counted(
 @pytest.mark.parametrize("config_name", ["train_speech", "train_mt_speaker_speech"])
 @pytest.mark.parametrize(("bias", "share"), [(100.0, 1.0), (-100.0, 0.0)])
 def test_the_share_of_blank_frames_is_logged(small_config, tmp_path, config_name, bias, share):
-    job = build_job(small_config(config_name), config_name)
+    job = build_job(small_config(config_name))
     network = job.task.network
     head = network.head if config_name == "train_speech" else network.speech_head
     with torch.no_grad():

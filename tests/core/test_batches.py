@@ -10,13 +10,13 @@ def speaker_sample(key, num_samples, index):
     )
 
 
-def test_a_speech_batch_keeps_the_lengths_of_waveforms_and_letters():
+def test_a_speech_batch_keeps_the_lengths_of_waveforms_and_tokens():
     samples = [
         SpeechSample(
             key=key,
             waveform=torch.ones(num_samples),
             transcription=text,
-            letters=torch.tensor([7] * len(text)),
+            tokens=torch.tensor([7] * len(text)),
         )
         for key, num_samples, text in (("a", 5, "HI"), ("b", 3, "YOU"))
     ]
@@ -25,8 +25,8 @@ def test_a_speech_batch_keeps_the_lengths_of_waveforms_and_letters():
     assert batch.set_name == "clean"
     assert batch.num_samples.tolist() == [5, 3]
     assert batch.waveforms.sum(dim=1).tolist() == [5.0, 3.0]
-    assert batch.num_letters.tolist() == [2, 3]
-    assert batch.letters.tolist() == [[7, 7, 0], [7, 7, 7]]
+    assert batch.num_tokens.tolist() == [2, 3]
+    assert batch.tokens.tolist() == [[7, 7, 0], [7, 7, 7]]
     assert batch.transcriptions == ["HI", "YOU"]
 
 

@@ -1,14 +1,20 @@
+import pytest
 import torch
 
-from w2v2_mt.core.padding import is_known_unpadded, pad_sequences, real_mask
+from w2v2_mt.core.padding import (
+    frames_from_samples,
+    is_known_unpadded,
+    pad_sequences,
+    padding_mask,
+)
 
 
 def test_a_mask_is_true_where_an_element_is_real():
-    mask = real_mask(torch.tensor([0, 1, 3]), 3)
+    mask = padding_mask(torch.tensor([0, 1, 3]), 3)
     assert mask.tolist() == [[False] * 3, [True, False, False], [True] * 3]
 
 
-def test_sequences_are_padded_behind_and_keep_their_lengths():
+def test_sequences_are_padded_at_the_end_and_keep_their_lengths():
     padded, lengths = pad_sequences([torch.tensor([1.0, 2.0]), torch.tensor([3.0])])
     assert padded.tolist() == [[1.0, 2.0], [3.0, 0.0]]
     assert lengths.tolist() == [2, 1]
@@ -22,3 +28,17 @@ def test_only_full_rows_are_known_to_be_unpadded():
 def test_lengths_on_a_device_are_never_asked_for():
     lengths = torch.tensor([3, 3], device="meta")  # Reading a value would be an error.
     assert not is_known_unpadded(lengths, 3)
+
+
+@pytest.mark.parametrize("divide", ["floor", "trunc"])
+def test_frames_are_the_same_however_negative_numbers_are_divided(monkeypatch, divide):
+    """A graph of ONNX rounds towards zero: a waveform of 1 sample had one frame there."""
+    monkeypatch.setattr(
+        torch.Tensor, "__floordiv__", lambda a, b: torch.div(a, b, rounding_mode=divide)
+    )
+    lengths = list(range(1000))
+    sizes = {"kernel_sizes": (10, 3, 3, 3, 3, 2, 2), "strides": (5, 2, 2, 2, 2, 2, 2)}
+    counts = frames_from_samples(torch.tensor(lengths), **sizes).tolist()
+    assert counts == [frames_from_samples(length, **sizes) for length in lengths]
+    assert counts[:400] == [0] * 400
+    assert counts[400] == 1

@@ -1,15 +1,16 @@
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.data.shard_files import write_librispeech_shards, write_voxceleb_shards
-from w2v2_mt.data.librispeech import LibriSpeechData
+from tests.helpers.shard_files import write_librispeech_shards, write_voxceleb_shards
 from w2v2_mt.data.loading import SpeakerLoading, SpeechLoading
-from w2v2_mt.data.stages import ChunkSelector, NormaliseWaveform
-from w2v2_mt.data.tokenizer import LetterTokenizer
-from w2v2_mt.data.voxceleb import VoxCelebData
+from w2v2_mt.data.speaker import SpeakerCorpus, SpeakerData
+from w2v2_mt.data.speech import SpeechCorpus, SpeechData
+from w2v2_mt.data.transforms import ChunkSelector, NormaliseWaveform
+from w2v2_mt.decoding.tokenizer import LetterTokenizer
 
 SPEECH_LOADING: dict[str, Any] = {
     "train_max_num_samples": 120_000,
@@ -31,6 +32,13 @@ SPEAKER_LOADING: dict[str, Any] = {
 }
 
 
+def _with_corpus(kind: type, settings: dict[str, Any]) -> dict[str, Any]:
+    """Replace the settings of a corpus by the corpus."""
+    names = {field.name for field in fields(kind)} & settings.keys()
+    corpus = kind(prepared_by="scripts/prepare.sh", **{name: settings[name] for name in names})
+    return {name: settings[name] for name in settings.keys() - names} | {"corpus": corpus}
+
+
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with small shards of LibriSpeech, VoxCeleb1 and VoxCeleb2."""
@@ -41,10 +49,10 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def librispeech(data_folder: Path) -> Callable[..., LibriSpeechData]:
-    """Makes a LibriSpeechData; arguments change its settings or those of its loading."""
+def librispeech(data_folder: Path) -> Callable[..., SpeechData]:
+    """Make a SpeechData of LibriSpeech; arguments change the settings of its parts."""
 
-    def make(**changes: Any) -> LibriSpeechData:
+    def make(**changes: Any) -> SpeechData:
         loading = {name: changes.pop(name, value) for name, value in SPEECH_LOADING.items()}
         settings: dict[str, Any] = {
             "shards_folder": str(data_folder / "librispeech_shards"),
@@ -56,16 +64,16 @@ def librispeech(data_folder: Path) -> Callable[..., LibriSpeechData]:
             "tokenizer": LetterTokenizer(vocabulary_path=None),
             "seed": 3,
         }
-        return LibriSpeechData(**settings | changes)
+        return SpeechData(**_with_corpus(SpeechCorpus, settings | changes))
 
     return make
 
 
 @pytest.fixture
-def voxceleb(data_folder: Path) -> Callable[..., VoxCelebData]:
-    """Makes a VoxCelebData of VoxCeleb2; arguments as above."""
+def voxceleb(data_folder: Path) -> Callable[..., SpeakerData]:
+    """Make a SpeakerData of VoxCeleb2; arguments as above."""
 
-    def make(**changes: Any) -> VoxCelebData:
+    def make(**changes: Any) -> SpeakerData:
         loading = {name: changes.pop(name, value) for name, value in SPEAKER_LOADING.items()}
         tests = {
             "o": "vox2_shards/test",
@@ -87,9 +95,10 @@ def voxceleb(data_folder: Path) -> Callable[..., VoxCelebData]:
             ),
             "normaliser": NormaliseWaveform(eps=1e-7),
             "test_durations_sec": [],
-            "num_cohort_utterances": None,
+            "score_normalisation": "none",
+            "cohort_utterances_per_speaker": 5,
             "seed": 3,
         }
-        return VoxCelebData(**settings | changes)
+        return SpeakerData(**_with_corpus(SpeakerCorpus, settings | changes))
 
     return make

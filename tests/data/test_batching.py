@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from w2v2_mt.core.samples import SpeakerSample
 from w2v2_mt.data.batching import (
     dynamic_batches,
-    fixed_size_batches,
-    ordered_batches,
-    shuffled,
+    equal_size_batches,
+    shuffle,
+    similar_length_batches,
 )
 
 
@@ -38,14 +38,14 @@ def _librispeech_like_lengths(rng: Random, num_utterances: int) -> list[int]:
 
 @pytest.mark.parametrize("buffer_size", [1, 2, 10, 100, 1000])
 def test_shuffling_loses_and_repeats_nothing(buffer_size: int) -> None:
-    output = list(shuffled(range(100), buffer_size=buffer_size, rng=Random(1)))
+    output = list(shuffle(range(100), Random(1), buffer_size=buffer_size))
     assert sorted(output) == list(range(100))
     assert (output == list(range(100))) == (buffer_size == 1)
 
 
 def test_shuffling_is_drawn_from_the_generator() -> None:
     first, again, other = (
-        list(shuffled(range(50), buffer_size=20, rng=Random(seed))) for seed in (1, 1, 2)
+        list(shuffle(range(50), Random(seed), buffer_size=20)) for seed in (1, 1, 2)
     )
     assert first == again != other
 
@@ -53,14 +53,14 @@ def test_shuffling_is_drawn_from_the_generator() -> None:
 def test_shuffling_holds_no_more_than_its_buffer() -> None:
     num_read = count()
     samples = (next(num_read) for _ in range(100))
-    stream = shuffled(samples, buffer_size=7, rng=Random(0))
+    stream = shuffle(samples, Random(0), buffer_size=7)
     next(stream)
     assert next(num_read) == 8
 
 
 def _ordered(lengths: list[int], **limits: int | None) -> list[list[int]]:
     settings = {"max_num_samples": 12, "max_batch_size": None, "window_size": 5, **limits}
-    return list(ordered_batches(lengths, length=int, **settings))
+    return list(similar_length_batches(lengths, Random(0), length=int, **settings))
 
 
 def test_evaluation_batches_are_cut_from_sorted_windows() -> None:
@@ -90,9 +90,13 @@ def test_evaluation_batches_fit_and_lose_nothing(
     assert sorted(length for batch in batches for length in batch) == sorted(lengths)
 
 
-def test_fixed_size_batches_keep_the_order_and_the_rest() -> None:
-    assert list(fixed_size_batches(range(7), batch_size=3)) == [[0, 1, 2], [3, 4, 5], [6]]
-    assert list(fixed_size_batches([], batch_size=3)) == []
+def test_equal_size_batches_keep_the_order_and_the_rest() -> None:
+    assert list(equal_size_batches(range(7), Random(0), batch_size=3)) == [
+        [0, 1, 2],
+        [3, 4, 5],
+        [6],
+    ]
+    assert list(equal_size_batches([], Random(0), batch_size=3)) == []
 
 
 @given(
@@ -111,7 +115,7 @@ def test_dynamic_batches_fit_and_lose_nothing(
     assert sorted(length for batch in batches for length in batch) == sorted(lengths)
 
 
-def test_a_queue_is_cut_by_hand_as_expected() -> None:
+def test_a_queue_is_split_as_computed_by_hand() -> None:
     batches = list(_dynamic([2, 10, 9, 3, 4, 5], max_num_samples=20, max_queue_size=10))
     # 2 x 10; 4 x 5 would fit with 3 and 2 behind them
     assert sorted(sorted(batch) for batch in batches) == [[2, 3, 4, 5], [9, 10]]
@@ -144,7 +148,7 @@ def test_no_sample_waits_for_long_in_an_endless_stream() -> None:
     rng = Random(0)
     lengths = ((rng.randint(100, 1000), number) for number in count())
     num_batches, num_read = 2_000, 0
-    seen = set()
+    seen: set[int] = set()
     batches = dynamic_batches(
         lengths, max_num_samples=10_000, max_queue_size=100, length=lambda s: s[0], rng=Random(1)
     )
@@ -155,7 +159,7 @@ def test_no_sample_waits_for_long_in_an_endless_stream() -> None:
     assert set(range(num_read - 300)) <= seen
 
 
-def test_a_queue_smaller_than_a_batch_goes_on() -> None:
+def test_a_queue_smaller_than_a_batch_is_refilled() -> None:
     batches = list(islice(_dynamic((1 for _ in count()), max_num_samples=100, max_queue_size=5), 3))
     assert batches == [[1] * 5] * 3
 
@@ -171,6 +175,7 @@ def test_a_sample_that_fits_no_batch_is_named_with_the_option() -> None:
     )
     with pytest.raises(
         ValueError,
-        match=r"84/1/2 has 21 samples.*\(20\): raise speech\.dataloader\.train_max_num_samples",
+        match=r"84/1/2 \(21 samples\) must fit into a batch \(20\)\. "
+        r"Raise speech\.dataloader\.train_max_num_samples",
     ):
         next(batches)

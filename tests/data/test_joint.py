@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
+from scipy.stats import rankdata
 
-from tests.data.shard_files import write_voxceleb_shards
+from tests.helpers.shard_files import write_voxceleb_shards
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
 from w2v2_mt.data.joint import JointData
-from w2v2_mt.data.librispeech import LibriSpeechData
-from w2v2_mt.data.shards import read_shard_without_audio
-from w2v2_mt.data.stages import ChunkSelector
-from w2v2_mt.data.voxceleb import VoxCelebData
+from w2v2_mt.data.shards import read_shard
+from w2v2_mt.data.speaker import SpeakerData
+from w2v2_mt.data.speech import SpeechData
+from w2v2_mt.data.transforms import ChunkSelector
 
 
 class _Recorder(LightningModule):
@@ -43,7 +44,7 @@ class _Recorder(LightningModule):
 
 @pytest.fixture
 def joint(
-    librispeech: Callable[..., LibriSpeechData], voxceleb: Callable[..., VoxCelebData]
+    librispeech: Callable[..., SpeechData], voxceleb: Callable[..., SpeakerData]
 ) -> JointData:
     return JointData(speech=librispeech(), speaker=voxceleb())
 
@@ -82,11 +83,11 @@ def test_both_parts_know_the_trainer(joint: JointData) -> None:
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     joint.trainer = trainer
     joint.setup("fit")
-    assert joint.speech.trainer is joint.speaker.trainer is trainer
+    assert joint.data_of_task["speech"].trainer is joint.data_of_task["speaker"].trainer is trainer
 
 
 def test_the_speech_of_a_joint_run_is_that_of_a_speech_run(
-    joint: JointData, librispeech: Callable[..., LibriSpeechData]
+    joint: JointData, librispeech: Callable[..., SpeechData]
 ) -> None:
     alone = next(iter(librispeech().train_dataloader()))
     together = next(iter(joint.train_dataloader()["speech"]))
@@ -103,8 +104,8 @@ def long_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def matched(
-    librispeech: Callable[..., LibriSpeechData],
-    voxceleb: Callable[..., VoxCelebData],
+    librispeech: Callable[..., SpeechData],
+    voxceleb: Callable[..., SpeakerData],
     long_files: Path,
 ) -> Callable[..., JointData]:
     """A joint run with chunks as long as speech; 6 of 0.6 s bound a batch to 57,600 samples."""
@@ -127,7 +128,7 @@ def test_matched_chunks_have_the_lengths_of_speech(matched: Callable[..., JointD
     joint = matched()
     batches = _speaker_batches(joint, 600)
     drawn = np.sort(np.concatenate([batch.num_samples.numpy() for batch in batches]))
-    speech = np.sort(joint.speech.sampled_lengths())
+    speech = np.sort(joint.data_of_task["speech"].draw_lengths())
     assert speech.max() < 48_000
     # The largest distance of the two distributions; Kolmogorov's bound for a chance of 1 %.
     shares = [np.searchsorted(each, speech, side="right") / len(each) for each in (drawn, speech)]
@@ -158,39 +159,47 @@ def test_matched_chunks_are_the_same_for_a_seed(
 
 
 def test_matched_or_not_each_reader_reads_the_same_files(
-    matched: Callable[..., JointData], voxceleb: Callable[..., VoxCelebData], long_files: Path
+    matched: Callable[..., JointData], voxceleb: Callable[..., SpeakerData], long_files: Path
 ) -> None:
-    def keys(speaker: VoxCelebData, reader: int) -> set[str]:
+    def keys(speaker: SpeakerData, reader: int) -> set[str]:
         stream = speaker.train_dataloader().dataset
-        return {s.key for s in stream.epoch_samples(epoch=1, reader=reader, num_readers=2)}
+        return {s.key for s in stream.epoch_samples(epoch=1, worker=reader, num_workers=2)}  # type: ignore[attr-defined]
 
     joint = matched()
     joint.train_dataloader()
     plain = voxceleb(shards_folder=str(long_files))
     for reader in range(2):
-        assert keys(joint.speaker, reader) == keys(plain, reader)
+        assert keys(joint.data_of_task["speaker"], reader) == keys(plain, reader)
 
 
-def test_files_shorter_than_speech_are_used_whole(
-    matched: Callable[..., JointData], data_folder: Path
+@pytest.mark.parametrize("strategy", ["random", "random_contiguous"])
+def test_the_length_of_a_waveform_does_not_show_its_task(
+    matched: Callable[..., JointData], data_folder: Path, tmp_path: Path, strategy: Any
 ) -> None:
-    joint = matched(shards_folder=str(data_folder))
-    whole = {key: length for _, key, length in _stated_lengths(data_folder / "vox2_shards/train")}
-    longest = max(joint.speech.sampled_lengths())
-    chunks = [
-        (whole[key], length)
-        for batch in _speaker_batches(joint, 60)
-        for key, length in zip(batch.keys, batch.num_samples.tolist(), strict=True)
-    ]
-    assert all(length <= min(file_length, longest) for file_length, length in chunks)
-    assert 0 < sum(length == file_length for file_length, length in chunks) < len(chunks)
+    # Most files of speakers are shorter than speech.
+    write_voxceleb_shards(tmp_path, min_samples=8_000, max_samples=24_000, num_per_video=4)
+    selector = ChunkSelector(
+        desired_chunk_length_sec=0.6, selection_strategy=strategy, match_speech_lengths=True
+    )
+    joint = matched(shards_folder=str(tmp_path), selector_train=selector)
+    loaders = joint.train_dataloader()
+    lengths = {
+        task: np.concatenate([batch.num_samples.numpy() for batch in islice(loader, 200)])
+        for task, loader in loaders.items()
+    }
+    labels = np.repeat([1, 0], [len(lengths["speech"]), len(lengths["speaker"])])
+    ranks = rankdata(np.concatenate([lengths["speech"], lengths["speaker"]]))
+    num_pairs = len(lengths["speech"]) * len(lengths["speaker"])
+    num_speech = len(lengths["speech"])
+    area = (ranks[labels == 1].sum() - num_speech * (num_speech + 1) / 2) / num_pairs
+    assert abs(area - 0.5) < 0.05
 
 
 def _stated_lengths(folder: Path) -> list[tuple[Path, str, int]]:
     return [
-        (shard, sample.key, sample.facts["num_frames"])
+        (shard, sample.key, sample.metadata["num_frames"])
         for shard in folder.glob("*.tar")
-        for sample in read_shard_without_audio(shard)
+        for sample in read_shard(shard, with_audio=False)
     ]
 
 
@@ -198,9 +207,10 @@ def test_speech_that_is_longer_than_a_speaker_batch_is_refused(
     matched: Callable[..., JointData],
 ) -> None:
     joint = matched(train_batch_size=1)
-    longest = max(joint.speech.sampled_lengths())
+    longest = max(joint.data_of_task["speech"].draw_lengths())
     with pytest.raises(
-        ValueError, match=rf"speech of {longest} samples, more than a speaker batch holds \(9600, "
+        ValueError,
+        match=rf"\(9600 samples\) must be at least the longest .* \({longest}\)\. Raise speaker",
     ):
         joint.train_dataloader()
 
@@ -208,10 +218,10 @@ def test_speech_that_is_longer_than_a_speaker_batch_is_refused(
 def test_without_matching_nobody_asks_how_long_speech_is(
     joint: JointData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def asked(data: LibriSpeechData) -> list[int]:
+    def asked(data: SpeechData) -> list[int]:
         raise AssertionError("lengths were read")
 
-    monkeypatch.setattr(LibriSpeechData, "sampled_lengths", asked)
+    monkeypatch.setattr(SpeechData, "draw_lengths", asked)
     for batch in _speaker_batches(joint, 4):
         assert len(batch) == 6
         assert batch.waveforms.shape[1] == 9_600

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.shard_files import (
+from tests.helpers.shard_files import (
     Utterance,
     encoded_audio,
     librispeech_utterances,
     write_members,
     write_shard,
 )
-from w2v2_mt.data.shards import find_shards, read_shard, read_shard_without_audio
+from w2v2_mt.data.shards import find_shards, read_shard
 
 WAV = encoded_audio(np.zeros(100))
 
@@ -40,27 +40,29 @@ def test_shards_are_found_in_the_order_of_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["empty", "missing"])
 def test_a_folder_without_shards_says_what_to_run(tmp_path: Path, folder: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"no shards match '\*\.tar' in .*: run x\.sh or set DATA"):
+    with pytest.raises(ValueError, match=r"must hold shards \(\*\.tar\)\. Run x\.sh or set DATA"):
         find_shards(tmp_path / folder, producer="x.sh")
 
 
-def test_samples_come_in_order_with_bytes_facts_and_shard(
+def test_samples_come_in_order_with_bytes_metadata_and_shard(
     shard: Path, utterances: list[Utterance]
 ) -> None:
     samples = list(read_shard(shard))
     assert [sample.key for sample in samples] == [utterance.key for utterance in utterances]
-    assert [sample.facts for sample in samples] == [utterance.facts for utterance in utterances]
+    assert [sample.metadata for sample in samples] == [
+        utterance.metadata for utterance in utterances
+    ]
     assert samples[3].audio == encoded_audio(utterances[3].waveform)
     assert {sample.shard for sample in samples} == {str(shard)}
 
 
-def test_facts_are_those_of_the_samples_without_their_audio(
+def test_metadata_are_those_of_the_samples_without_their_audio(
     tmp_path: Path, utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard = tmp_path / "a.tar"
     members = [(f"{each.key}.wav", bytes(10**6)) for each in utterances]
-    facts = [(f"{each.key}.json", json.dumps(each.facts).encode()) for each in utterances]
-    write_members(shard, [pair for pairs in zip(members, facts, strict=True) for pair in pairs])
+    metadata = [(f"{each.key}.json", json.dumps(each.metadata).encode()) for each in utterances]
+    write_members(shard, [pair for pairs in zip(members, metadata, strict=True) for pair in pairs])
     num_bytes = 0
     original = tarfile.ExFileObject.read
 
@@ -71,26 +73,28 @@ def test_facts_are_those_of_the_samples_without_their_audio(
         return content
 
     monkeypatch.setattr(tarfile.ExFileObject, "read", read)
-    samples = list(read_shard_without_audio(shard))
-    assert [(each.key, each.facts) for each in samples] == [
-        (each.key, each.facts) for each in utterances
+    samples = list(read_shard(shard, with_audio=False))
+    assert [(each.key, each.metadata) for each in samples] == [
+        (each.key, each.metadata) for each in utterances
     ]
-    assert num_bytes == sum(len(content) for _, content in facts)
+    assert num_bytes == sum(len(content) for _, content in metadata)
     for sample, read_at_once in zip(samples, read_shard(shard), strict=True):
         assert sample.audio != read_at_once.audio
         assert sample.audio_file() == read_at_once.audio_file()
 
 
-def test_facts_of_a_damaged_shard_are_refused(shard: Path, tmp_path: Path) -> None:
+def test_metadata_of_a_corrupt_shard_are_refused(shard: Path, tmp_path: Path) -> None:
     content = shard.read_bytes()
     shard.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"000000\.tar is truncated or damaged .*: write it again"):
-        list(read_shard_without_audio(shard))
+    with pytest.raises(
+        ValueError, match=r"000000\.tar is truncated or corrupt .*\. Write it again"
+    ):
+        list(read_shard(shard, with_audio=False))
     write_members(tmp_path / "b.tar", [("x.wav", WAV), ("x.json", b"{")])
     with pytest.raises(
-        ValueError, match=r"the json of utterance x in shard .*b\.tar cannot be read"
+        ValueError, match=r"The json of utterance x in shard .*b\.tar must be readable"
     ):
-        list(read_shard_without_audio(tmp_path / "b.tar"))
+        list(read_shard(tmp_path / "b.tar", with_audio=False))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +126,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     utterance = Utterance(
         key="a/b/1",
         waveform=np.zeros(100),
-        facts={},
+        metadata={},
         other_members={"pyd": bomb, "pkl": bomb, "pickle": bomb, "pth": bomb, "ten": bomb},
     )
     write_shard(tmp_path / "s.tar", [utterance])
@@ -172,16 +176,16 @@ def _header_positions(content: bytes, name: str) -> list[int]:
     "damage",
     [_cut_in_audio, _cut_in_header, _cut_between_members, _broken_header, _empty, _zeros],
 )
-def test_a_damaged_shard_is_named(shard: Path, damage: object) -> None:
-    shard.write_bytes(damage(shard.read_bytes()))  # type: ignore[operator]
-    with pytest.raises(ValueError, match=rf"shard {shard} is truncated or damaged \(.+\): write"):
+def test_a_corrupt_shard_is_named(shard: Path, damage: object) -> None:
+    shard.write_bytes(damage(shard.read_bytes()))
+    with pytest.raises(ValueError, match=rf"Shard {shard} is truncated or corrupt \(.+\)\. Write"):
         list(read_shard(shard))
 
 
-def test_a_cut_in_mid_member_with_an_intact_end_is_found(shard: Path) -> None:
+def test_a_member_truncated_before_an_intact_end_is_found(shard: Path) -> None:
     content = shard.read_bytes()
     shard.write_bytes(content[: len(content) // 2 // 512 * 512] + bytes(1024))
-    with pytest.raises(ValueError, match=rf"shard {shard} .* write"):
+    with pytest.raises(ValueError, match=rf"hard {shard} .* Write"):
         list(read_shard(shard))
 
 
@@ -197,20 +201,24 @@ def test_a_cut_in_mid_member_with_an_intact_end_is_found(shard: Path) -> None:
 def test_an_incomplete_utterance_is_named(tmp_path: Path, members: list[tuple[str, bytes]]) -> None:
     path = tmp_path / "s.tar"
     write_members(path, members)
-    with pytest.raises(ValueError, match=rf"utterance a/b/1 in shard {path} has the members \["):
+    with pytest.raises(
+        ValueError, match=rf"Utterance a/b/1 in shard {path} must have one audio file .* not \["
+    ):
         list(read_shard(path))
 
 
 def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
     write_members(tmp_path / "s.tar", [("a/1.wav", WAV), ("a/1.wav", WAV), ("a/1.json", b"{}")])
-    with pytest.raises(ValueError, match=r"s\.tar is truncated or damaged .*a/1\.wav: duplicate"):
+    with pytest.raises(ValueError, match=r"s\.tar is truncated or corrupt .*a/1\.wav: duplicate"):
         list(read_shard(tmp_path / "s.tar"))
 
 
 def test_unreadable_json_is_named(tmp_path: Path) -> None:
     path = tmp_path / "s.tar"
     write_members(path, [("a/b/1.wav", WAV), ("a/b/1.json", b"{")])
-    with pytest.raises(ValueError, match=rf"the json of utterance a/b/1 in shard {path} cannot"):
+    with pytest.raises(
+        ValueError, match=rf"The json of utterance a/b/1 in shard {path} must be readable"
+    ):
         list(read_shard(path))
 
 
@@ -219,5 +227,5 @@ def test_an_archive_of_another_tar_program_is_read(tmp_path: Path) -> None:
     path = tmp_path / "s.tar"
     write_members(path, [("a/b/1.wav", WAV), ("a/b/1.json", json.dumps({"x": 1}).encode())])
     path.write_bytes(path.read_bytes() + bytes(100 * 512))
-    assert [sample.facts for sample in read_shard(path)] == [{"x": 1}]
+    assert [sample.metadata for sample in read_shard(path)] == [{"x": 1}]
     assert tarfile.is_tarfile(path)

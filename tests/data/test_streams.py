@@ -1,4 +1,5 @@
 import pickle
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -11,18 +12,12 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from tests.data.shard_files import Utterance, write_shard
+from tests.helpers.shard_files import Utterance, write_shard
 from w2v2_mt.core.samples import EncodedSample
-from w2v2_mt.data.batching import dynamic_batches, fixed_size_batches
+from w2v2_mt.data.batching import dynamic_batches, equal_size_batches
 from w2v2_mt.data.shards import find_shards
-from w2v2_mt.data.stages import (
-    ChunkSelector,
-    Decode,
-    DecodedSample,
-    SelectChunks,
-    encoded_length,
-)
 from w2v2_mt.data.streams import EvaluationStream, TrainingStream
+from w2v2_mt.data.transforms import ChunkSelector, decode, sample_length, select_chunks
 
 NUM_SHARDS, NUM_IN_SHARD = 4, 6
 KEYS = [f"{shard}/v/{number}" for shard in range(NUM_SHARDS) for number in range(NUM_IN_SHARD)]
@@ -38,8 +33,8 @@ def _with_draw(keys: Iterable[str], rng: Random) -> Iterator[tuple[str, float]]:
         yield key, rng.random()
 
 
-def _batches(samples: Iterable[Any], rng: Random, *, batch_size: int) -> Iterator[list[Any]]:
-    return fixed_size_batches(samples, batch_size=batch_size)
+def _unchanged(sample: Any) -> Any:
+    return sample
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +42,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("shards")
     for start in range(0, len(KEYS), NUM_IN_SHARD):
         keys = KEYS[start : start + NUM_IN_SHARD]
-        utterances = [Utterance(key=key, waveform=np.zeros(8), facts={}) for key in keys]
+        utterances = [Utterance(key=key, waveform=np.zeros(8), metadata={}) for key in keys]
         write_shard(folder / f"s_{start:06d}.tar", utterances)
     return find_shards(folder, producer="x.sh")
 
@@ -57,8 +52,8 @@ def _training(shards: list[Path], **changes: Any) -> TrainingStream:
         "shards": shards,
         "shuffle_buffer_size": 5,
         "choosing": [_keys_only],
-        "batching": partial(_batches, batch_size=1),
-        "decoding": [],
+        "batching": partial(equal_size_batches, batch_size=1),
+        "make_sample": _unchanged,
         "collate": tuple,
         "seed": 1,
         "num_batches_done": 0,
@@ -72,8 +67,8 @@ def _evaluation(shards: list[Path], **changes: Any) -> EvaluationStream:
     settings: dict[str, Any] = {
         "shards": shards,
         "choosing": [_keys_only],
-        "batching": partial(_batches, batch_size=1),
-        "decoding": [],
+        "batching": partial(equal_size_batches, batch_size=1),
+        "make_sample": _unchanged,
         "collate": tuple,
         "only_keys": None,
         "max_num_utterances": None,
@@ -114,13 +109,13 @@ def test_uneven_readers_share_out_each_epoch_too(shards: list[Path], num_readers
         keys = [
             key
             for reader in range(num_readers)
-            for key in stream.epoch_samples(epoch=epoch, reader=reader, num_readers=num_readers)
+            for key in stream.epoch_samples(epoch=epoch, worker=reader, num_workers=num_readers)
         ]
         assert sorted(keys) == sorted(KEYS)
 
 
 def test_a_batch_crosses_the_border_of_epochs_and_nothing_is_dropped(shards: list[Path]) -> None:
-    stream = _training(shards, batching=partial(_batches, batch_size=7))
+    stream = _training(shards, batching=partial(equal_size_batches, batch_size=7))
     batches = list(islice(stream, 24))  # 24 x 7 = 7 epochs of 24
     assert {len(batch) for batch in batches} == {7}
     assert Counter(key for batch in batches for key in batch) == Counter(7 * KEYS)
@@ -139,7 +134,7 @@ def test_the_order_of_shards_changes_from_epoch_to_epoch(shards: list[Path]) -> 
     stream = _training(shards, shuffle_buffer_size=1)
 
     def order(epoch: int) -> str:
-        keys = stream.epoch_samples(epoch=epoch, reader=0, num_readers=1)
+        keys = stream.epoch_samples(epoch=epoch, worker=0, num_workers=1)
         return "".join(dict.fromkeys(key[0] for key in keys))
 
     assert len({order(epoch) for epoch in range(10)}) > 3
@@ -151,7 +146,7 @@ def test_a_reader_draws_differently_from_its_neighbour_and_from_epoch_to_epoch(
 ) -> None:
     stream = _training(shards, choosing=[_keys_only, _with_draw])
     draws = [
-        next(stream.epoch_samples(epoch=epoch, reader=reader, num_readers=2))[1]
+        next(stream.epoch_samples(epoch=epoch, worker=reader, num_workers=2))[1]
         for epoch in range(3)
         for reader in range(2)
     ]
@@ -160,7 +155,7 @@ def test_a_reader_draws_differently_from_its_neighbour_and_from_epoch_to_epoch(
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
 @pytest.mark.parametrize("num_batches_done", [1, 2, 5, 17, 40])
-def test_a_stream_goes_on_with_the_batches_that_would_have_followed(
+def test_a_stream_continues_with_the_batches_that_would_have_followed(
     uneven_shards: list[Path], num_workers: int, num_batches_done: int
 ) -> None:
     num_batches = num_batches_done + 20
@@ -173,12 +168,11 @@ def test_a_stream_goes_on_with_the_batches_that_would_have_followed(
 def test_batches_that_were_given_are_not_decoded_again(uneven_shards: list[Path]) -> None:
     decoded = []
 
-    def decode(samples: Iterable[EncodedSample], rng: Random) -> Iterator[EncodedSample]:
-        for sample in samples:
-            decoded.append(sample.key)
-            yield sample
+    def record(sample: EncodedSample) -> EncodedSample:
+        decoded.append(sample.key)
+        return sample
 
-    stream = _training(uneven_shards, choosing=[], decoding=[decode], num_batches_done=30)
+    stream = _training(uneven_shards, choosing=[], make_sample=record, num_batches_done=30)
     batch = next(iter(stream))
     assert decoded == [sample.key for sample in batch]
 
@@ -193,7 +187,7 @@ def uneven_shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             Utterance(
                 key=f"{shard}/v/{number}",
                 waveform=(waveform := rng.uniform(-1, 1, length)),
-                facts={"num_frames": len(waveform)},
+                metadata={"num_frames": len(waveform)},
             )
             for number, length in enumerate(rng.integers(1000, 30_000, NUM_IN_SHARD + 2 * shard))
         ]
@@ -210,32 +204,33 @@ def _decoded_batches(
     )
     stream = _training(
         shards,
-        choosing=[SelectChunks(selector=selector, shuffle_buffer_size=5)],
+        choosing=[partial(select_chunks, selector=selector, shuffle_buffer_size=5)],
         batching=partial(
-            _by_length, max_num_samples=20_000, max_queue_size=7, length=encoded_length
+            dynamic_batches, max_num_samples=20_000, max_queue_size=7, length=sample_length
         ),
-        decoding=[Decode()],
-        collate=_keys_and_waveforms,
+        make_sample=_key_and_waveform,
+        collate=list,
         num_batches_done=num_batches_done,
     )
     loader = DataLoader(stream, batch_size=None, num_workers=num_workers)
     return list(islice(loader, num_batches))
 
 
-def _by_length(samples: Iterable[Any], rng: Random, **settings: Any) -> Iterator[list[Any]]:
-    return dynamic_batches(samples, rng=rng, **settings)
+def _key_and_waveform(sample: EncodedSample) -> tuple[str, bytes]:
+    return sample.key, decode(sample).numpy().tobytes()
 
 
-def _keys_and_waveforms(samples: list[DecodedSample]) -> list[tuple[str, bytes]]:
-    return [(sample.key, sample.waveform.numpy().tobytes()) for sample in samples]
+def test_the_order_of_one_set_is_that_of_earlier_versions(shards: list[Path]) -> None:
+    keys = list(_training(shards).epoch_samples(epoch=2, worker=1, num_workers=2))
+    assert "".join(key[0] + key[-1] for key in keys) == "000102053104303334320335"
 
 
 def test_fewer_shards_than_readers_is_an_error_with_the_numbers(shards: list[Path]) -> None:
     stream = _training(shards, world_size=3)
-    message = r"4 shards in .* cannot be dealt out to 6 readers \(3 processes with 2 each\): lower"
+    message = r"must hold at least 6 shards, not 4, .* \(3 processes with 2 each\)\. Lower"
     with pytest.raises(ValueError, match=message):
-        stream.check_num_readers(6)
-    with pytest.raises(ValueError, match="4 shards in .* cannot be dealt out to 5 readers"):
+        stream.check_num_workers(6)
+    with pytest.raises(ValueError, match="must hold at least 5 shards, not 4"):
         next(iter(_training(shards, world_size=5)))
 
 
@@ -247,7 +242,7 @@ def test_an_error_of_a_stage_comes_out_of_a_worker(tmp_path: Path) -> None:
         _loaded(_training([tmp_path / "s.tar"]), 1, 1)
     except ValueError as error:
         message = str(error)
-    assert "s.tar is truncated or damaged" in message
+    assert "s.tar is truncated or corrupt" in message
 
 
 @pytest.mark.parametrize("make", [_training, _evaluation])
@@ -271,7 +266,7 @@ def test_evaluation_reads_each_utterance_once_with_any_number_of_readers(
 
 
 def test_evaluation_keeps_the_order_and_the_batch_size(shards: list[Path]) -> None:
-    stream = _evaluation(shards, batching=partial(_batches, batch_size=10))
+    stream = _evaluation(shards, batching=partial(equal_size_batches, batch_size=10))
     assert list(stream) == list(stream) == [tuple(KEYS[i : i + 10]) for i in (0, 10, 20)]
 
 
@@ -302,7 +297,10 @@ def test_reading_stops_when_all_keys_are_found(shards: list[Path]) -> None:
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_a_key_that_is_nowhere_is_an_error(shards: list[Path], world_size: int) -> None:
     only_keys = frozenset([*KEYS[:3], "id1/x/1", "id1/x/2"])
-    message = r"2 utterances of the trial lists are not in the shards of .*, the first is id1/x/1:"
+    message = (
+        rf"^The shards of {re.escape(str(shards[0].parent))} must hold all utterances of the trial "
+        r"lists, but 2 are missing, first id1/x/1\. Write these shards and lists again\.$"
+    )
     for rank in range(world_size):
         with pytest.raises(ValueError, match=message):
             list(_evaluation(shards, only_keys=only_keys, rank=rank, world_size=world_size))

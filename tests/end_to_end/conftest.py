@@ -2,8 +2,6 @@ import json
 import math
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,9 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tests.conftest import ALL_RATES
-from tests.data.shard_files import write_librispeech_shards, write_voxceleb_shards
-from tests.end_to_end.readme_commands import PROJECT_FOLDER, Command
+from tests.helpers.documented_commands import PROJECT_FOLDER, Command
+from tests.helpers.shard_files import write_librispeech_shards, write_voxceleb_shards
+from tests.helpers.warm_commands import WarmCommand
 
 NUM_SMOKE_STEPS = 2
 
@@ -43,7 +42,7 @@ def run_smoke(
 
     def run(command: Command) -> list[Metrics]:
         if not pytestconfig.getoption(ALL_RATES):
-            command = command.with_outer_rates
+            command = command.with_first_rate
         exit_code, output = _run_to_its_end(command, smoke_data_folder, log_folder)
         assert exit_code == 0, output
         kind = "sweep" if command.is_sweep else "run"
@@ -75,18 +74,12 @@ def _run_to_its_end(command: Command, data_folder: Path, log_folder: Path) -> tu
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_OFFLINE": "1",
     }
-    arguments = [sys.executable, command.script, *command.local_arguments, "+debug=smoke"]
+    arguments = [command.script, *command.local_arguments, "+debug=smoke"]
     lines: list[str] = []
     running: Path | None = None
-    with subprocess.Popen(
-        arguments,
-        cwd=PROJECT_FOLDER,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    with WarmCommand(
+        arguments, cwd=PROJECT_FOLDER, env=environment, are_errors_apart=False
     ) as process:
-        assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
             if line.startswith("step ") and not line.startswith(f"step {NUM_SMOKE_STEPS}:"):
@@ -96,7 +89,7 @@ def _run_to_its_end(command: Command, data_folder: Path, log_folder: Path) -> tu
                 if running is not None:
                     shutil.rmtree(running / "checkpoints")
                 running = folder
-    return process.returncode, "".join(lines)
+    return process.wait(), "".join(lines)
 
 
 def _meant(overrides: list[str]) -> set[str]:

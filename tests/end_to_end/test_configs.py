@@ -8,15 +8,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import open_dict
 
-from w2v2_mt.app.environment import PROJECT_FOLDER
-from w2v2_mt.app.main import checked, name_launchers
-from w2v2_mt.app.schema import ROOTS
+from w2v2_mt.settings.environment import PROJECT_FOLDER
+from w2v2_mt.settings.validation import check_settings
 
 CONFIG_FOLDER = PROJECT_FOLDER / "config"
 FILES = sorted(
     str(path.relative_to(CONFIG_FOLDER).with_suffix("")) for path in CONFIG_FOLDER.rglob("*.yaml")
 )
-NUM_FILES = 57
 
 SPEECH, SPEAKER, BOTH = "train_speech", "train_speaker", "train_mt_speaker_speech"
 ENTRY_POINTS = {
@@ -31,6 +29,7 @@ ENTRY_POINTS = {
     "optim/loss/ctc": [SPEECH],
     "optim/loss/aam_softmax": [SPEAKER],
     "optim/loss/cross_entropy": [SPEAKER],
+    "sharing/*": [BOTH],
     "speech/pipeline/base_wav": [SPEECH, BOTH],
     "speech/*": [SPEECH, BOTH],
     "speaker/*": [SPEAKER, BOTH],
@@ -54,16 +53,21 @@ GROUPS = {
     "network/regularisation": "wav2vec2_none wav2vec2_default_asr",
     "optim/algo": "adam sgd",
     "optim/loss": "ctc cross_entropy aam_softmax mt_speech_speaker_loss",
-    "optim/schedule": "constant tri_stage exp_decay one_cycle cyclic reduce_on_plateau",
+    "optim/schedule": "constant tri_stage tri_stage_demo exp_decay one_cycle cyclic "
+    "reduce_on_plateau",
     "speech/dataloader": "speech",
     "speech/pipeline": "base_wav",
     "speech/tokenizer": "default",
     "speaker/dataloader": "speaker",
     "speaker/pipeline": "base_wav_chunked",
+    "sharing": "plain branched split ctc_pool layer_weights branched_split",
     "trainer": "trainer debug_trainer",
-    "hydra/launcher": "slurm slurm_11vram slurm_24vram slurm_snellius submitit_local",
+    "hydra/launcher": "slurm slurm_11vram slurm_24vram slurm_snellius local",
 }
 """Options that published commands, and commands of users, may name."""
+
+NEEDED = {"optim/loss/cross_entropy": ["network.use_cosine_linear=false"]}
+"""Settings without which an option conflicts with the defaults."""
 
 
 def entry_points(file: str) -> list[str]:
@@ -75,12 +79,12 @@ def choice(file: str) -> list[str]:
     group, _, option = file.rpartition("/")
     if not group or file in PARTS:
         return []
-    return [f"{'+' if group in ('experiment', 'debug', 'size') else ''}{group}={option}"]
+    chosen = f"{'+' if group in ('experiment', 'debug', 'size') else ''}{group}={option}"
+    return [chosen, *NEEDED.get(file, [])]
 
 
-def test_all_files_are_known():
-    assert len(FILES) == NUM_FILES
-    assert set(FILES) >= PARTS | set(ROOTS)
+def test_entry_points_and_shared_parts_exist():
+    assert set(FILES) >= PARTS | {SPEECH, SPEAKER, BOTH}
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -90,7 +94,6 @@ def test_no_option_is_missing(group):
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_composes_to_settings_that_pass_the_check(file):
-    name_launchers()
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         for name in entry_points(file):
@@ -102,4 +105,41 @@ def test_a_file_composes_to_settings_that_pass_the_check(file):
                 assert type(launcher).__name__ == "SweepLauncher"
             with open_dict(config):
                 del config["hydra"]
-            checked(config, name)
+            check_settings(config)
+
+
+EXPERIMENTS = {
+    "baseline_speech": SPEECH,
+    "baseline_speaker_mean": SPEAKER,
+    "baseline_speaker_first+cls": SPEAKER,
+    "multi_task_2heads_vanilla": BOTH,
+    "demo": BOTH,
+}
+SHORT = ["", "+size=tiny", "+debug=overfit", "+debug=profile", "+debug=smoke"]
+
+
+@pytest.mark.parametrize("short", SHORT)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_can_be_made_short(experiment, short):
+    schedules = GROUPS["optim/schedule"].split()
+    # The demo changes more settings than the others.
+    chosen = [f"optim/schedule={each}" for each in schedules] if experiment == "demo" else []
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        for schedule in ["", *(chosen if short in ("", "+debug=overfit") else [])]:
+            options = [f"+experiment={experiment}", schedule, short]
+            config = hydra.compose(EXPERIMENTS[experiment], [each for each in options if each])
+            settings = check_settings(config)
+            target = settings["optim"]["schedule"]["_target_"]
+            if short == "+debug=overfit" and not schedule:
+                assert target.endswith("Constant")
+
+
+@pytest.mark.parametrize("short", ["+size=tiny", "+debug=smoke"])
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_short_run_uses_gpus_only_if_the_command_says_so(monkeypatch, short, gpus):
+    monkeypatch.setenv("NUM_GPUS", "2")
+    chosen = ["gpus=1", short, "trainer.precision=bf16-mixed"] if gpus else [short]
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        trainer = check_settings(hydra.compose(BOTH, chosen))["trainer"]
+    assert trainer["gpus"] == gpus
+    assert trainer["precision"] == ("bf16-mixed" if gpus else "32-true")

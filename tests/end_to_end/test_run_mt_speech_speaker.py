@@ -1,6 +1,6 @@
 import pytest
 
-from tests.end_to_end.readme_commands import readme_commands
+from tests.helpers.documented_commands import documented_commands
 
 EXPECTED = {
     "val_wer_other",
@@ -12,8 +12,8 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("command", readme_commands("run_mt_speech_speaker.py"), ids=str)
-def test_a_command_of_the_readme_runs_to_its_end(command, run_smoke):
+@pytest.mark.parametrize("command", documented_commands("run_mt_speech_speaker.py"), ids=str)
+def test_a_documented_command_runs_to_its_end(command, run_smoke):
     for metrics in run_smoke(command):
         assert metrics.keys() >= EXPECTED
         score = 0.25 * (metrics["val_wer_clean"] + metrics["val_wer_other"])

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.end_to_end.readme_commands import readme_commands
+from tests.helpers.documented_commands import documented_commands
 
 EXPECTED = {
     "val_eer",
@@ -10,8 +10,8 @@ EXPECTED = {
 """Of VoxCeleb1; there are two more tests of a network that was trained on VoxCeleb2."""
 
 
-@pytest.mark.parametrize("command", readme_commands("run_speaker.py"), ids=str)
-def test_a_command_of_the_readme_runs_to_its_end(command, run_smoke):
+@pytest.mark.parametrize("command", documented_commands("run_speaker.py"), ids=str)
+def test_a_documented_command_runs_to_its_end(command, run_smoke):
     expected = set(EXPECTED)
     if "data=voxceleb1" not in command.overrides:
         expected |= {"test_eer_e", "test_eer_h", "test_mindcf_e", "test_mindcf_h"}

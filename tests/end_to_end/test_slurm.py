@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.readme_commands import PROJECT_FOLDER
-from tests.slurm.cluster import PARTITION, answer, running_cluster, what_is_missing
+from tests.helpers.documented_commands import PROJECT_FOLDER
+from tests.helpers.slurm_cluster import PARTITION, answer, running_cluster, what_is_missing
 
 MT = "run_mt_speech_speaker.py"
 SPEAKER = "run_speaker.py"
@@ -169,7 +169,7 @@ def test_a_job_that_fails_does_not_stop_the_others_and_its_error_is_in_one_file(
 
 
 @pytest.mark.parametrize("how", ["USR2", "requeue"])
-def test_a_job_that_is_stopped_goes_on_from_its_last_step(start, tmp_path, how):
+def test_a_job_that_is_stopped_resumes_from_its_last_step(start, tmp_path, how):
     folder = tmp_path / "sweep"
     sweep = start(
         *(SPEAKER, folder, "+experiment=baseline_speaker_mean", "data=voxceleb1", "+debug=smoke"),
@@ -192,12 +192,12 @@ def test_a_job_that_is_stopped_goes_on_from_its_last_step(start, tmp_path, how):
     assert sweep.returncode == 0, printed + output
     assert output.count(begun) == (3 if how == "USR2" else 2)
     (stopped,) = re.findall(r"stopped after step (\d+)", output)
-    (going_on,) = set(re.findall(r"going on from step (\d+)", output))
+    (going_on,) = set(re.findall(r"resuming from step (\d+)", output))
     assert 0 < int(stopped) == int(going_on) < 24
     assert json.loads((folder / "0" / "metrics.json").read_text())["tested_step"] == 24
 
 
-def test_a_job_whose_time_is_over_goes_on_until_it_is_done(start, tmp_path):
+def test_a_job_whose_time_is_over_resumes_until_it_is_done(start, tmp_path):
     folder = tmp_path / "sweep"
     num_steps = 400  # More than a job can do in the minute that is the least of SLURM.
     sweep = start(
@@ -212,7 +212,7 @@ def test_a_job_whose_time_is_over_goes_on_until_it_is_done(start, tmp_path):
     output = output_of(folder)
     assert sweep.returncode == 0, printed + output
     stopped = [int(step) for step in re.findall(r"stopped after step (\d+)", output)]
-    going_on = [int(step) for step in re.findall(r"going on from step (\d+)", output)]
+    going_on = [int(step) for step in re.findall(r"resuming from step (\d+)", output)]
     assert len(stopped) > 0
     assert stopped[0] > 0
     assert stopped == sorted(set(stopped))
@@ -258,7 +258,7 @@ def test_a_job_of_two_tasks_trains_and_tests_as_two_processes_of_this_machine(
         assert metrics[0] == metrics[1]
 
 
-def test_what_slurm_does_not_take_is_one_sentence(start, tmp_path):
+def test_an_option_that_slurm_refuses_is_one_sentence(start, tmp_path):
     sweep = start(
         *(SPEAKER, tmp_path / "sweep", "+experiment=baseline_speaker_mean", "data=voxceleb1"),
         *("seed=1,2", "hydra.launcher.partition=nowhere", "+debug=smoke"),

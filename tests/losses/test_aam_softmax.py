@@ -115,7 +115,7 @@ def test_the_penalty_agrees_with_the_formula_everywhere(penalty):
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
-def test_a_larger_angle_to_a_penalised_class_never_means_a_larger_loss(penalty):
+def test_a_larger_angle_to_a_penalized_class_never_means_a_larger_loss(penalty):
     loss = AamSoftmaxLoss(margin=0.2, scale=8.0, inter_top_k=1, inter_top_k_penalty=penalty)
     angles = torch.linspace(0, math.pi, 721, dtype=torch.float64)
     rows = torch.stack([torch.full_like(angles, 0.3), angles.cos()], dim=1)
@@ -127,7 +127,7 @@ def test_a_larger_angle_to_a_penalised_class_never_means_a_larger_loss(penalty):
     )
 
 
-def test_the_true_class_is_never_among_the_penalised_ones():
+def test_the_true_class_is_never_among_the_penalized_ones():
     loss = AamSoftmaxLoss(margin=0.0, scale=8.0, inter_top_k=1, inter_top_k_penalty=0.3)
     cosines = torch.tensor([[0.9, 0.2, 0.1]])
     expected = loss_by_formula(cosines[0].tolist(), 0, 0.0, 8.0, top_k=1, penalty=0.3)
@@ -145,7 +145,7 @@ def test_the_margin_grows_linearly_and_then_stays(step):
     assert loss(cosines, torch.tensor([0])).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_without_a_warm_up_the_margin_is_there_at_once():
+def test_without_a_warmup_the_full_margin_applies_immediately():
     loss = AamSoftmaxLoss(margin=0.2, scale=8.0)
     assert loss.present_margin == 0.2
     loss.set_step(0)
@@ -220,17 +220,17 @@ def test_no_option_reads_a_value_back_from_the_device():
 
 
 @pytest.mark.parametrize("margin", [-0.1, 1.6, math.nan])
-def test_a_margin_that_is_no_angle_below_a_right_one_is_refused(margin):
-    with pytest.raises(ValueError, match=f"margin is {margin}"):
+def test_a_margin_that_is_not_an_acute_angle_is_refused(margin):
+    with pytest.raises(ValueError, match=rf"margin \({margin}\) must be from 0 to pi"):
         AamSoftmaxLoss(margin=margin, scale=30.0)
 
 
-def test_a_penalty_that_is_no_angle_below_a_right_one_is_refused():
-    with pytest.raises(ValueError, match="inter_top_k_penalty is 2.0, but the inter_top_k_penalty"):
+def test_a_penalty_that_is_not_an_acute_angle_is_refused():
+    with pytest.raises(ValueError, match=r"inter_top_k_penalty \(2.0\) must be from 0 to pi"):
         AamSoftmaxLoss(margin=0.2, scale=30.0, inter_top_k=5, inter_top_k_penalty=2.0)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, math.inf])
 def test_a_scale_that_is_not_positive_is_refused(scale):
-    with pytest.raises(ValueError, match=f"scale is {scale}"):
+    with pytest.raises(ValueError, match=rf"scale \({scale}\) must be finite and above 0"):
         AamSoftmaxLoss(margin=0.2, scale=scale)

@@ -1,4 +1,5 @@
 import math
+from itertools import combinations
 
 import pytest
 import torch
@@ -15,57 +16,71 @@ def numbers(values):
     return {name: value.item() for name, value in values.items()}
 
 
-def geometry_of(speech, speaker):
-    """Of two vectors."""
-    speech, speaker = torch.tensor(speech), torch.tensor(speaker)
+def geometry_of(gradients):
     return GradientGeometry(
-        norms={"speech": speech.norm(), "speaker": speaker.norm()},
-        inner_product=torch.dot(speech, speaker),
+        norms={task: gradient.norm() for task, gradient in gradients.items()},
+        inner_products={
+            (task, other): torch.dot(gradients[task], gradients[other])
+            for task, other in combinations(gradients, 2)
+        },
     )
 
 
-def projected(speech, speaker):
-    """The step that PCGrad makes of two gradients."""
-    scales = PcGrad().shared_scales(by_task(1.0, 1.0), geometry_of(speech, speaker))
-    step = scales["speech"] * torch.tensor(speech) + scales["speaker"] * torch.tensor(speaker)
-    return step.tolist()
+def project(*gradients):
+    """Return the step that PCGrad makes of one gradient per task."""
+    vectors = {f"task {number}": torch.tensor(each) for number, each in enumerate(gradients)}
+    scales = PcGrad().gradient_scales({}, geometry_of(vectors))
+    return sum(scales[task] * vector for task, vector in vectors.items()).tolist()
 
 
 def test_gradients_without_conflict_are_added():
-    assert projected([1.0, 0.0], [1.0, 2.0]) == [2, 2]
-    assert projected([3.0, 0.0], [0.0, 2.0]) == [3, 2]
+    assert project([1.0, 0.0], [1.0, 2.0]) == [2, 2]
+    assert project([3.0, 0.0], [0.0, 2.0]) == [3, 2]
 
 
-def test_each_of_two_conflicting_gradients_loses_what_points_against_the_other():
+def test_each_of_two_conflicting_gradients_loses_its_part_against_the_other():
     # (2, 0) becomes (2, 0) - (-2 / 5) (-1, 2) = (1.6, 0.8), (-1, 2) becomes (0, 2).
-    assert projected([2.0, 0.0], [-1.0, 2.0]) == pytest.approx([1.6, 2.8])
-    assert projected([-1.0, 2.0], [2.0, 0.0]) == pytest.approx([1.6, 2.8])
+    assert project([2.0, 0.0], [-1.0, 2.0]) == pytest.approx([1.6, 2.8])
+    assert project([-1.0, 2.0], [2.0, 0.0]) == pytest.approx([1.6, 2.8])
 
 
 def test_opposite_gradients_cancel_whatever_their_lengths():
-    assert projected([3.0, 4.0], [-0.3, -0.4]) == pytest.approx([0, 0], abs=1e-6)
+    assert project([3.0, 4.0], [-0.3, -0.4]) == pytest.approx([0, 0], abs=1e-6)
 
 
 def test_the_other_gradient_stays_where_one_is_zero():
-    assert projected([0.0, 0.0], [-1.0, 2.0]) == [-1, 2]
+    assert project([0.0, 0.0], [-1.0, 2.0]) == [-1, 2]
+
+
+def test_three_gradients_are_projected_one_after_the_other():
+    gradients = [(2.0, 0.0, 1.0), (-1.0, 1.0, 0.0), (-1.0, -2.0, 1.0)]
+    expected = torch.zeros(3)
+    for number, gradient in enumerate(gradients):
+        projected = torch.tensor(gradient)
+        for other in (*gradients[:number], *gradients[number + 1 :]):
+            other = torch.tensor(other)  # type: ignore[assignment]
+            if projected @ other < 0:
+                projected = projected - (projected @ other) / (other @ other) * other
+        expected += projected
+    assert project(*gradients) == pytest.approx(expected.tolist())
 
 
 def grad_norm(*, learning_rate=0.1, alpha=1.5):
-    return GradNorm(task_names=["speech", "speaker"], learning_rate=learning_rate, alpha=alpha)
+    return GradNorm(["speech", "speaker"], weight_lr=learning_rate, gradnorm_alpha=alpha)
 
 
 def learn(weighting, *, losses, gradient_norms):
-    """One step, with the norms of the gradients of the losses before they are weighted."""
+    """Take one step, with the norms of the gradients of the losses before they are weighted."""
     weights = weighting(losses)
     geometry = GradientGeometry(
         norms={name: weights[name] * norm for name, norm in gradient_norms.items()},
-        inner_product=torch.tensor(0.0),
+        inner_products={},
     )
-    assert weighting.shared_scales(losses, geometry) is None
+    assert weighting.gradient_scales(losses, geometry) is None
     return weights
 
 
-def test_a_step_that_equalises_norms_by_hand():
+def test_a_step_equalizes_norms_as_computed_by_hand():
     weighting = grad_norm(learning_rate=0.1)
     used = learn(weighting, losses=by_task(3.0, 5.0), gradient_norms=by_task(8.0, 2.0))
     assert numbers(used) == {"speech": 0.5, "speaker": 0.5}
@@ -78,7 +93,7 @@ def test_a_step_that_equalises_norms_by_hand():
     }
 
 
-def test_the_task_that_trains_more_slowly_gets_more_weight_by_hand():
+def test_the_task_that_trains_more_slowly_gets_more_weight():
     weighting = grad_norm(learning_rate=0.1, alpha=1.5)
     learn(weighting, losses=by_task(4.0, 4.0), gradient_norms=by_task(1.0, 1.0))
     # Both norms are 0.5, and half and all of the losses are left: 0.5^1.5 = 0.354 and 1 give the
@@ -141,7 +156,7 @@ def test_weights_stay_positive_at_a_huge_learning_rate():
     assert weighting.weights.sum().item() == pytest.approx(1)
 
 
-def test_what_was_learned_goes_on_from_a_state_dict():
+def test_learned_weights_resume_from_a_state_dict():
     uninterrupted, before, after = grad_norm(), grad_norm(), grad_norm()
     # One more after those that both know: two may be there and back again.
     steps = [(by_task(8.0 - step, 4.0), by_task(2.0, 1.0 + step)) for step in range(4)]

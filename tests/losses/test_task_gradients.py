@@ -1,8 +1,11 @@
+import itertools
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from w2v2_mt.losses.task_gradients import separate_gradients
+from w2v2_mt.losses.task_gradients import GradientGeometry, compute_task_gradients
 
 
 @pytest.fixture(autouse=True)
@@ -11,7 +14,7 @@ def seeded():
 
 
 class TwoHeads(nn.Module):
-    """A shared layer, one that only speech runs through at this step, and two heads."""
+    """A shared layer, one that only speech passes at this step, and two heads."""
 
     def __init__(self):
         super().__init__()
@@ -22,7 +25,7 @@ class TwoHeads(nn.Module):
         self.unused = nn.Linear(4, 1)
 
     def losses(self, device="cpu"):
-        """On inputs of their own, the same at each call."""
+        """Return losses on inputs of their own, the same at each call."""
         first = torch.linspace(-1, 1, 6, device=device).reshape(2, 3)
         frames = self.dropped_for_speakers(self.shared(first).tanh())
         return {
@@ -44,18 +47,18 @@ WEIGHTS = {"speech": torch.tensor(0.3), "speaker": torch.tensor(0.7)}
 def gradients_of(network, *, scale=1.0, weights=WEIGHTS, weight_parameters=()):
     losses = network.losses()
     total = scale * sum(weights[task] * loss for task, loss in losses.items())
-    return separate_gradients(
+    return compute_task_gradients(
         total,
         losses=losses,
         weights={task: weight.detach() for task, weight in weights.items()},
         weight_parameters=weight_parameters,
         shared=network.shared_parameters(),
-        others=network.other_parameters(),
+        unshared=network.other_parameters(),
     )
 
 
 def shared_vector(network, task):
-    """The gradient of one weighted loss, by a backward pass of its own."""
+    """Return the gradient of one weighted loss, by a backward pass of its own."""
     network.zero_grad()
     (WEIGHTS[task] * network.losses()[task]).backward()
     parts = [
@@ -86,9 +89,9 @@ def test_norms_and_cosine_are_those_of_the_flat_gradients():
     assert list(geometry.norms) == ["speech", "speaker"]
     torch.testing.assert_close(geometry.norms["speech"], speech.norm())
     torch.testing.assert_close(geometry.norms["speaker"], speaker.norm())
-    torch.testing.assert_close(geometry.inner_product, speech @ speaker)
+    torch.testing.assert_close(geometry.inner_products["speech", "speaker"], speech @ speaker)
     cosine = torch.nn.functional.cosine_similarity(speech, speaker, dim=0)
-    torch.testing.assert_close(geometry.cosine, cosine)
+    torch.testing.assert_close(geometry.cosines(), {("speech", "speaker"): cosine})
 
 
 def test_the_factor_of_a_grad_scaler_is_in_the_gradients_but_not_in_their_geometry():
@@ -96,7 +99,7 @@ def test_the_factor_of_a_grad_scaler_is_in_the_gradients_but_not_in_their_geomet
     plain, scaled = gradients_of(network).geometry(), gradients_of(network, scale=2.0**14)
     geometry = scaled.geometry()
     torch.testing.assert_close(geometry.norms, plain.norms)
-    torch.testing.assert_close(geometry.inner_product, plain.inner_product)
+    torch.testing.assert_close(geometry.inner_products, plain.inner_products)
     scaled.accumulate()
     scaled_gradient = network.shared.weight.grad
     network.zero_grad()
@@ -111,7 +114,7 @@ def test_scales_change_shared_gradients_only():
     heads = [network.speech.weight.grad, network.speaker.weight.grad]
     network.zero_grad()
     scales = {"speech": torch.tensor(3.0), "speaker": torch.tensor(-2.0)}
-    gradients_of(network).scaled(scales).accumulate()
+    gradients_of(network).accumulate(scales)
     shared = torch.cat([parameter.grad.flatten() for parameter in network.shared_parameters()])
     torch.testing.assert_close(shared, 3 * speech - 2 * speaker)
     torch.testing.assert_close([network.speech.weight.grad, network.speaker.weight.grad], heads)
@@ -131,7 +134,29 @@ def test_the_cosine_is_zero_where_a_task_has_no_gradient():
     with torch.no_grad():
         network.speaker.weight.zero_()
     geometry = gradients_of(network).geometry()
-    assert geometry.norms["speaker"].item() == geometry.cosine.item() == 0
+    (cosine,) = geometry.cosines().values()
+    assert geometry.norms["speaker"].item() == cosine.item() == 0
+
+
+def test_a_comparison_names_its_only_pair_of_tasks_or_each_pair():
+    def metrics(*tasks):
+        vectors = {task: torch.ones(2) for task in tasks}
+        pairs = {pair: torch.tensor(1.0) for pair in itertools.combinations(vectors, 2)}
+        norms = {task: vector.norm() for task, vector in vectors.items()}
+        return GradientGeometry(norms=norms, inner_products=pairs).metrics()
+
+    assert metrics("speech", "speaker") == pytest.approx(
+        {
+            "train_speech_gradient_norm": math.sqrt(2),
+            "train_speaker_gradient_norm": math.sqrt(2),
+            "train_gradient_cosine": 0.5,
+        }
+    )
+    assert {name for name in metrics("a", "b", "c") if name.endswith("cosine")} == {
+        "train_a_b_gradient_cosine",
+        "train_a_c_gradient_cosine",
+        "train_b_c_gradient_cosine",
+    }
 
 
 def test_each_hook_of_a_parameter_is_called_once():

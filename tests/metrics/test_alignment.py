@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
-from w2v2_mt.metrics.alignment import AlignedWords, word_alignment
-from w2v2_mt.metrics.word_error_rate import word_edits
+from w2v2_mt.metrics.word_error_rate import AlignedWords, align_words, word_edits
 
 
-def test_each_kind_of_edit_is_told_with_its_words():
-    assert word_alignment("THE OLD CAT SAT ON IT", "THE CAT MAT ON TOP  OF IT") == [
+def test_each_kind_of_edit_is_reported_with_its_words():
+    assert align_words("THE OLD CAT SAT ON IT", "THE CAT MAT ON TOP  OF IT") == [
         AlignedWords("equal", ("THE",), ("THE",)),
         AlignedWords("delete", ("OLD",), ()),
         AlignedWords("equal", ("CAT",), ("CAT",)),
@@ -28,7 +27,7 @@ def test_each_kind_of_edit_is_told_with_its_words():
     ],
 )
 def test_of_texts_at_the_edge(reference, hypothesis, expected):
-    assert word_alignment(reference, hypothesis) == expected
+    assert align_words(reference, hypothesis) == expected
 
 
 def test_the_runs_hold_all_words_in_order_and_as_many_edits_as_are_counted():
@@ -37,7 +36,7 @@ def test_the_runs_hold_all_words_in_order_and_as_many_edits_as_are_counted():
         reference, hypothesis = (
             " ".join(generator.choice(list("ABCD"), size=generator.integers(0, 9))) for _ in "rh"
         )
-        runs = word_alignment(reference, hypothesis)
+        runs = align_words(reference, hypothesis)
         assert [word for run in runs for word in run.reference] == reference.split()
         assert [word for run in runs for word in run.hypothesis] == hypothesis.split()
         (edits,) = word_edits([reference], [hypothesis])

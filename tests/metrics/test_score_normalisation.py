@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from w2v2_mt.core.trials import Trial
-from w2v2_mt.metrics.score_normalisation import normalised_scores
+from w2v2_mt.metrics.score_normalisation import normalise_scores
 from w2v2_mt.metrics.verification import trial_scores
 
 
@@ -38,7 +38,7 @@ def by_loops(trials, embeddings, cohort, cohort_size):
 
 
 def normalised(trials, embeddings, cohort, cohort_size):
-    return normalised_scores(
+    return normalise_scores(
         trial_scores(embeddings, trials),
         trials,
         embeddings=embeddings,
@@ -114,3 +114,17 @@ def test_equal_cohort_scores_are_refused():
     cohort = {"x": torch.tensor([1.0, 0.5]), "y": torch.tensor([2.0, 1.0])}
     with pytest.raises(ValueError, match=r"^utterance 'a/v/0' has the same score against every "):
         normalised([TRIAL], AXES, cohort, None)
+
+
+@pytest.mark.parametrize("side", ["embeddings", "cohort"])
+@pytest.mark.parametrize("cohort_size", [None, 2])
+def test_an_embedding_that_is_not_finite_is_refused(side, cohort_size):
+    trials = [Trial(left_key="a/1", right_key="b/1", same_speaker=False)]
+    given = {
+        "embeddings": {key: torch.randn(4) for key in ("a/1", "b/1")},
+        "cohort": {key: torch.randn(4) for key in ("c", "d", "e")},
+    }
+    spoiled = list(given[side])[1]
+    given[side][spoiled] = torch.full((4,), float("nan"))
+    with pytest.raises(ValueError, match=f"embeddings of {spoiled} must be finite"):
+        normalise_scores(np.array([0.5]), trials, cohort_size=cohort_size, **given)

@@ -71,7 +71,7 @@ class TestEqualErrorRate:
         assert rate == pytest.approx(0.5)
         assert threshold == pytest.approx(0.75)
 
-    def test_equal_scores_tell_nothing(self):
+    def test_equal_scores_carry_no_information(self):
         assert equal_error_rate([0.3] * 5, [1, 0, 0, 1, 0]) == (0.5, 0.3)
 
     def test_a_tie_across_the_classes_is_shared(self):
@@ -150,10 +150,10 @@ class TestMinDcf:
     @pytest.mark.parametrize(
         ("options", "sentence"),
         [
-            ({"p_target": 0.0}, "p_target is 0.0"),
-            ({"p_target": 1.0}, "p_target is 1.0"),
-            ({"c_miss": -1.0}, "c_miss is -1.0"),
-            ({"c_fa": math.inf}, "c_fa is inf"),
+            ({"p_target": 0.0}, r"p_target \(0\.0\) must lie between 0 and 1, both excluded\."),
+            ({"p_target": 1.0}, r"p_target \(1\.0\) must lie between 0 and 1, both excluded\."),
+            ({"c_miss": -1.0}, r"c_miss \(-1\.0\) must be finite and above 0\."),
+            ({"c_fa": math.inf}, r"c_fa \(inf\) must be finite and above 0\."),
         ],
     )
     def test_impossible_costs_are_refused(self, options, sentence):
@@ -206,8 +206,8 @@ class TestCllr:
 @pytest.mark.parametrize(
     ("scores", "labels", "sentence"),
     [
-        ([], [], "there are no scores"),
-        ([0.1, 0.2], [1], "2 scores and 1 labels"),
+        ([], [], "none of the 0 trials has the label same speaker"),
+        ([0.1, 0.2], [1], r"scores have shape \(2,\) and labels \(1,\)"),
         ([0.1, 0.2], [1, 1], "none of the 2 trials has the label different"),
         ([0.1, 0.2], [0, 0], "none of the 2 trials has the label same speaker"),
         ([0.1, float("nan")], [0, 1], "score number 1 is nan"),

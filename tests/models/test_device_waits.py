@@ -6,10 +6,17 @@ an index) is an error there.
 
 import pytest
 import torch
-from small_networks import UPSTREAMS, save_architecture, small_multi_task_network
-from test_networks import SHARING
 
+from tests.helpers.small_networks import (
+    UPSTREAMS,
+    save_architecture,
+    sharing_combinations,
+    small_multi_task_network,
+)
 from w2v2_mt.models.regularisation import Regularisation
+from w2v2_mt.models.sharing import SHARING_WAYS
+
+WAYS_OF_SHARING = sharing_combinations(0, 1, len(SHARING_WAYS.names))
 
 REGULARISED = Regularisation(
     activation_dropout=0.1,
@@ -32,18 +39,17 @@ def test_meta_refuses_to_say_a_value():
 
 @pytest.mark.usefixtures("autocast_everywhere")
 @pytest.mark.parametrize("pooling", ["mean", "mean+std"])
-@pytest.mark.parametrize("sharing", sorted(SHARING))
+@pytest.mark.parametrize("sharing", WAYS_OF_SHARING)
 @pytest.mark.parametrize("kind", sorted(UPSTREAMS))
 def test_a_training_step_reads_no_value_back(tmp_path, kind, sharing, pooling):
     network = small_multi_task_network(
         save_architecture(tmp_path, kind),
         regularisation=REGULARISED,
-        layer_weights="learned",
         stat_pooling_type=pooling,
-        **SHARING[sharing],
+        **WAYS_OF_SHARING[sharing],
     ).to("meta")
     waveforms = torch.empty(2, 8_000, device="meta")
     num_samples = torch.empty(2, dtype=torch.int64, device="meta")
-    letters = network.speech(waveforms, num_samples)
-    speakers = network.speaker(waveforms, num_samples)
+    letters = network.answer(waveforms, num_samples, tasks=["speech"])["speech"]
+    speakers = network.answer(waveforms, num_samples, tasks=["speaker"])["speaker"]
     (letters.logits.mean() + speakers.logits.mean()).backward()

@@ -1,7 +1,12 @@
 import pytest
 import torch
-from small_networks import NO_REGULARISATION, UPSTREAMS, save_architecture, small_multi_task_network
 
+from tests.helpers.small_networks import (
+    NO_REGULARISATION,
+    UPSTREAMS,
+    save_architecture,
+    small_multi_task_network,
+)
 from w2v2_mt.models.regularisation import Regularisation
 
 WAVEFORMS, NUM_SAMPLES = torch.randn(2, 6_000), torch.tensor([6_000, 4_000])
@@ -57,6 +62,6 @@ def test_each_layer_is_dropped_as_often_as_asked(tmp_path):
     num_steps = 300
     with torch.no_grad():
         for _ in range(num_steps):
-            network.speech(WAVEFORMS[:, :800], torch.tensor([800, 800]))
+            network.answer(WAVEFORMS[:, :800], torch.tensor([800, 800]), tasks=["speech"])["speech"]
     # Four standard deviations of a binomial: 4 * sqrt(300 * 0.3 * 0.7) = 32.
     assert all(abs(count - 0.7 * num_steps) < 32 for count in counts.values())

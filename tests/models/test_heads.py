@@ -1,8 +1,12 @@
 import pytest
 import torch
-from small_networks import save_architecture, small_multi_task_network, small_speaker_network
 
-from w2v2_mt.models.heads import CosineLinear, SpeakerHead
+from tests.helpers.small_networks import (
+    save_architecture,
+    small_multi_task_network,
+    small_speaker_network,
+)
+from w2v2_mt.models.heads import CosineLinear, SpeakerHead, SpeechHead
 from w2v2_mt.models.pooling import MeanPooling
 
 
@@ -61,7 +65,7 @@ def test_a_head_knows_its_number_of_speakers(classifier):
         num_subcentres=2 if classifier == "cosine" else 1,
         dropout=0.0,
     )
-    _, logits = head(torch.randn(2, 3, 4), torch.tensor([3, 2]))
+    logits = head(torch.randn(2, 3, 4), torch.tensor([3, 2])).logits
     assert head.num_speakers == logits.shape[1] == 7
 
 
@@ -76,6 +80,15 @@ def test_the_number_of_subcentres_reaches_the_classifier(architecture, build):
 def test_subcentres_without_cosines_are_refused(architecture, build):
     with pytest.raises(
         ValueError,
-        match="num_subcentres=2 needs a cosine classifier; set it to 1 or set network.use",
+        match=r"num_subcentres \(2\) needs a cosine classifier. Set it to 1 or set network.use",
     ):
         build(architecture, num_subcentres=2, use_cosine_linear=False)
+
+
+def test_logits_of_the_ctc_head_stay_in_float32_under_autocast():
+    torch.manual_seed(0)
+    head = SpeechHead(dim=8, num_tokens=5, dropout=0.0, prior=None)
+    frames, num_frames = torch.randn(2, 7, 8), torch.tensor([7, 3])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under_autocast = head(frames, num_frames).logits
+    assert torch.equal(under_autocast, head(frames, num_frames).logits)

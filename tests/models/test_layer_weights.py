@@ -2,15 +2,15 @@ import math
 
 import pytest
 import torch
-from small_networks import UPSTREAMS, save_architecture, small_multi_task_network
 
-from w2v2_mt.models.layer_weights import LayerWeights
+from tests.helpers.small_networks import UPSTREAMS, save_architecture, small_multi_task_network
+from w2v2_mt.models.sharing import LayerSum
 
 WAVEFORMS, NUM_SAMPLES = torch.randn(2, 6_000), torch.tensor([6_000, 4_000])
 
 
 def test_all_layers_count_alike_at_first_and_then_by_softmax():
-    weights = LayerWeights(3)
+    weights = LayerSum(3)
     outputs = [torch.full((1, 2, 4), float(value)) for value in (1, 2, 6)]
     torch.testing.assert_close(weights(outputs), torch.full((1, 2, 4), 3.0))
     with torch.no_grad():
@@ -42,7 +42,7 @@ def test_a_network_with_all_weight_on_the_last_layer_is_the_network_without(
     torch.testing.assert_close(output.speaker.embeddings, expected.speaker.embeddings)
 
 
-def test_layer_weights_are_trained_while_the_trunk_is_frozen(tmp_path):
+def test_layer_weights_are_trained_while_the_encoder_is_frozen(tmp_path):
     network = small_multi_task_network(
         save_architecture(tmp_path, "base"), layer_weights="learned", wav2vec_initially_frozen=True
     )

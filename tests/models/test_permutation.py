@@ -1,8 +1,8 @@
 import pytest
 import torch
-from small_networks import save_architecture, small_speaker_network
 
-from w2v2_mt.models.permutation import FramePermutation
+from tests.helpers.small_networks import save_architecture, small_speaker_network
+from w2v2_mt.models.trunk import FramePermutation
 
 NUM_SAMPLES = torch.tensor([8_000, 5_000])
 NUM_FRAMES = torch.tensor([9, 5, 0, 1])
@@ -77,7 +77,9 @@ def test_in_eval_mode_the_order_depends_on_the_number_of_frames_alone(frames):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_behind_the_encoder_the_mean_does_not_notice(architecture, waveforms, training):
+def test_a_permutation_after_the_encoder_does_not_change_the_mean(
+    architecture, waveforms, training
+):
     expected = embeddings(small_network(architecture, None).train(training), waveforms)
     permuted = embeddings(small_network(architecture, "after").train(training), waveforms)
     torch.testing.assert_close(permuted, expected, atol=1e-5, rtol=1e-5)
@@ -100,7 +102,7 @@ def test_before_the_encoder_is_between_projection_and_class_token(architecture, 
     torch.testing.assert_close(embeddings(network, waveforms), encoded["speaker"][-1][:, 0])
 
 
-def test_a_class_token_is_read_behind_a_permuted_encoder(architecture, waveforms):
+def test_a_class_token_is_read_after_a_permuted_encoder(architecture, waveforms):
     pooling = "first+cls"
     plain = small_network(architecture, None, stat_pooling_type=pooling).eval()
     permuted = small_network(architecture, "after", stat_pooling_type=pooling).eval()
@@ -115,7 +117,7 @@ def test_neither_padding_nor_other_utterances_change_an_answer(architecture, wav
     torch.testing.assert_close(embeddings(network, padded)[1], alone[0], atol=1e-4, rtol=0)
 
 
-def test_a_frozen_trunk_still_shuffles_anew(architecture, waveforms):
+def test_a_frozen_trunk_still_draws_new_permutations(architecture, waveforms):
     network = small_network(architecture, "before", wav2vec_initially_frozen=True)
     assert not torch.equal(embeddings(network, waveforms), embeddings(network, waveforms))
     network.eval()

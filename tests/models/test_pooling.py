@@ -1,5 +1,4 @@
 import math
-from typing import get_args
 
 import pytest
 import torch
@@ -14,10 +13,8 @@ from w2v2_mt.models.pooling import (
     MeanPooling,
     MeanStdPooling,
     MiddlePooling,
-    PoolingName,
     QuantilePooling,
     RandomPooling,
-    build_pooling,
 )
 
 DIM = 6
@@ -26,13 +23,13 @@ DIM = 6
 FRAMES = torch.tensor([[[1.0, 10], [2, 30], [6, 20]], [[-4, 5], [-2, 5], [99, 99]]])
 NUM_FRAMES = torch.tensor([3, 2])
 
-each_pooling = pytest.mark.parametrize("name", get_args(PoolingName))
+each_pooling = pytest.mark.parametrize("name", POOLINGS.names)
 each_dtype = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 
 
 def seeded_pooling(name, dim=DIM):
     torch.manual_seed(0)
-    return build_pooling(name, dim).eval()
+    return POOLINGS.find(name)(dim).eval()
 
 
 def random_frames(batch=4, time=9, seed=0):
@@ -264,10 +261,8 @@ def test_no_number_is_read_back_from_the_device(name, mode):
     assert embeddings.shape == (4, pooling.out_dim)
 
 
-def test_every_name_has_a_pooling():
-    assert set(POOLINGS) == set(get_args(PoolingName))
-
-
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match=r"stat_pooling_type is 'average', .* mean, mean\+std"):
-        build_pooling("average", DIM)
+    with pytest.raises(
+        ValueError, match=r"stat_pooling_type \(average\) is not a registered pooling"
+    ):
+        POOLINGS.find("average")

@@ -1,9 +1,8 @@
 import pytest
 import torch
-from small_networks import NO_REGULARISATION, save_architecture, small_speech_network
 
+from tests.helpers.small_networks import NO_REGULARISATION, save_architecture, small_speech_network
 from w2v2_mt.models.regularisation import Regularisation
-from w2v2_mt.models.trunk import FreezeSchedule
 
 WAVEFORMS, NUM_SAMPLES = torch.randn(2, 6_000), torch.tensor([6_000, 4_000])
 
@@ -22,9 +21,16 @@ def architecture(tmp_path):
         (True, 0, [False] * 4),
     ],
 )
-def test_the_schedule_counts_optimiser_steps(initially_frozen, num_frozen_steps, expected):
-    schedule = FreezeSchedule(initially_frozen=initially_frozen, num_frozen_steps=num_frozen_steps)
-    assert [schedule.is_frozen(step) for step in range(4)] == expected
+def test_the_schedule_counts_optimizer_steps(
+    architecture, initially_frozen, num_frozen_steps, expected
+):
+    trunk = small_speech_network(
+        architecture, wav2vec_initially_frozen=initially_frozen, num_frozen_steps=num_frozen_steps
+    ).trunk
+    assert trunk.is_frozen == expected[0]
+    for step in range(4):
+        trunk.update_freezing(step=step)
+        assert trunk.is_frozen == expected[step]
 
 
 def trained_parameters(network):
@@ -33,7 +39,7 @@ def trained_parameters(network):
     return {name for name, parameter in network.named_parameters() if parameter.grad is not None}
 
 
-def test_a_frozen_trunk_gets_no_gradient_and_thaws_at_its_step(architecture):
+def test_a_frozen_trunk_gets_no_gradient_and_is_unfrozen_at_its_step(architecture):
     network = small_speech_network(architecture, wav2vec_initially_frozen=True, num_frozen_steps=3)
     assert trained_parameters(network) == {"head.linear.weight", "head.linear.bias"}
     network.trunk.update_freezing(step=2)

@@ -2,9 +2,14 @@
 
 import pytest
 import torch
-from small_networks import NO_REGULARISATION, UPSTREAMS, small_config, small_speech_network
 from transformers import AutoModelForCTC
 
+from tests.helpers.small_networks import (
+    NO_REGULARISATION,
+    UPSTREAMS,
+    small_config,
+    small_speech_network,
+)
 from w2v2_mt.losses.ctc import CtcLoss
 
 
@@ -54,14 +59,14 @@ def test_ctc_equals_the_loss_of_huggingface(reference):
         folder, reset_weights=False, speech_head_huggingface_id=folder
     ).eval()
     waveforms, num_samples = torch.randn(2, 16_000), torch.tensor([16_000, 16_000])
-    letters = torch.tensor([[5, 6, 7, 8, 9], [10, 10, 11, 0, 0]])
-    num_letters = torch.tensor([5, 3])
+    tokens = torch.tensor([[5, 6, 7, 8, 9], [10, 10, 11, 0, 0]])
+    num_tokens = torch.tensor([5, 3])
     # HuggingFace takes labels below zero for padding.
-    labels = letters.masked_fill(torch.arange(5)[None] >= num_letters[:, None], -100)
+    labels = tokens.masked_fill(torch.arange(5)[None] >= num_tokens[:, None], -100)
     with torch.no_grad():
         expected = model(waveforms, labels=labels).loss
         output = network(waveforms, num_samples)
-        loss = CtcLoss(blank_index=0)(output.logits, output.num_frames, letters, num_letters).loss
+        loss = CtcLoss(blank_index=0)(output.logits, output.num_frames, tokens, num_tokens).loss
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
 
 

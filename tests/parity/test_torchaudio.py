@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from small_networks import KINDS, small_config, small_speech_network
 from torchaudio.models.wav2vec2.utils import import_huggingface_model
 from transformers import Wav2Vec2ForCTC
 
+from tests.helpers.small_networks import KINDS, small_config, small_speech_network
+
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_letters_equal_those_of_torchaudio(kind, tmp_path):
+def test_tokens_equal_those_of_torchaudio(kind, tmp_path):
     torch.manual_seed(1)
     model = Wav2Vec2ForCTC(small_config(kind, vocab_size=32)).eval()
     model.save_pretrained(tmp_path)

@@ -1,27 +1,44 @@
-"""What stands in the way of a change: a check, a test, or a test that was skipped."""
+"""`.ci/run` fails for a failed check, a failed test, and a test that was skipped."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+PROGRAMS = "apt-get ffmpeg curl chromium slurmctld sbatch munged".split()
+
+pytestmark = pytest.mark.programs("bash", "dirname", "mktemp")
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def status(tmp_path):
-    """Exit status and errors of .ci/run for a given end of the checks and of the tests."""
+    """Return the exit status and errors of .ci/run for a given result of checks and tests."""
 
-    def run(*, tests: str, checks: str = "exit 0") -> tuple[int, str]:
+    def run(*, tests: str, checks: str = "exit 0", **variables: str) -> tuple[int, str]:
         for folder in (".ci", "scripts"):
-            (tmp_path / folder).mkdir()
+            (tmp_path / folder).mkdir(exist_ok=True)
         shutil.copy(PROJECT / ".ci" / "run", tmp_path / ".ci")
         for name, body in (("check.sh", checks), ("test.sh", tests)):
             script = tmp_path / "scripts" / name
             script.write_text(f"#!/usr/bin/env bash\n{body}\n")
             script.chmod(0o755)
-        result = subprocess.run([tmp_path / ".ci" / "run"], capture_output=True, text=True)
+        # Stand-ins, so that nothing is ever installed on the machine of the tests.
+        commands = tmp_path / "commands"
+        commands.mkdir(exist_ok=True)
+        for name in PROGRAMS:
+            (commands / name).write_text(f"#!/usr/bin/env bash\necho {name} >&2\nexit 99\n")
+            (commands / name).chmod(0o755)
+        path = f"{commands}:{os.environ['PATH']}"
+        result = subprocess.run(
+            [tmp_path / ".ci" / "run"],
+            env={**os.environ, "PATH": path, "WITHOUT_REAL_SPEECH": "", **variables},
+            capture_output=True,
+            text=True,
+        )
         return result.returncode, result.stderr
 
     return run
@@ -43,9 +60,25 @@ def test_any_other_reason_to_skip_is_an_error(status):
     assert errors.endswith(f"another reason than a missing GPU:\n{skip}\n")
 
 
+def test_real_speech_may_be_missing_only_if_that_is_expected(status):
+    skip = "SKIPPED [1] tests/a.py:7: the folder of real speech /s does not exist"
+    other = "SKIPPED [1] tests/a.py:7: ffmpeg is not installed"
+    assert status(tests=f"echo '{skip}'", WITHOUT_REAL_SPEECH="1") == (0, "")
+    assert status(tests=f"echo '{other}'", WITHOUT_REAL_SPEECH="1")[0] == 1
+
+
 def test_a_failed_test_is_an_error(status):
     assert status(tests="echo '1 failed'; exit 1")[0] == 1
 
 
 def test_a_failed_check_is_an_error(status):
     assert status(checks="exit 1", tests="exit 0")[0] == 1
+
+
+def test_unit_tests_run_with_python_git_and_bash_alone_before_the_others(status, tmp_path):
+    record = 'echo "$PYTEST_ADDOPTS; $(ls "${TEST_PATH##*:}" | tr "\\n" " ")" >>"$RECORD"'
+    runs = tmp_path / "runs"
+    assert status(tests=f"{record}\n: ", RECORD=str(runs), TEST_PATH="") == (0, "")
+    first, second = runs.read_text().splitlines()
+    assert first == "-m unit; bash git "
+    assert second.startswith("-m 'not unit'; ")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.programs("bash", "dirname", "mktemp")
+
 PROJECT = Path(__file__).resolve().parents[2]
 ARCHIVE = random.Random(0).randbytes(50_000)
 LISTS = "vox1_meta.csv vox2_meta.csv veri_test2.txt list_test_all2.txt list_test_hard2.txt".split()
@@ -129,7 +131,7 @@ def test_an_archive_is_downloaded_and_not_asked_for_again(scripts, server, tmp_p
 
 
 @pytest.mark.parametrize("num_bytes", [1, 20_000, len(ARCHIVE)])
-def test_a_stopped_download_goes_on(scripts, server, archive, tmp_path, num_bytes):
+def test_a_stopped_download_resumes(scripts, server, archive, tmp_path, num_bytes):
     server.files["/dev-clean.tar.gz"] = ARCHIVE
     part_of(archive).write_bytes(ARCHIVE[:num_bytes])
     assert librispeech(scripts, tmp_path, url=server.url) == (0, "")
@@ -142,7 +144,7 @@ def test_a_connection_that_broke_off_leaves_a_part(scripts, server, archive, tmp
     server.breaks_off_after = 30_000
     code, error = librispeech(scripts, tmp_path, url=server.url)
     assert (code, archive.exists()) == (1, False)
-    assert "cannot be had (curl says 18); the same command goes on then" in error
+    assert "cannot be downloaded (curl exit code 18). The same command resumes" in error
     server.breaks_off_after = len(ARCHIVE)
     assert librispeech(scripts, tmp_path, url=server.url) == (0, "")
     assert archive.read_bytes() == ARCHIVE
@@ -184,7 +186,7 @@ def test_an_archive_that_the_server_has_not_leaves_the_part(scripts, server, arc
         part_of(archive).write_bytes(ARCHIVE[:num_bytes])
         code, error = librispeech(scripts, tmp_path, url=server.url)
         assert (code, part_of(archive).stat().st_size) == (1, num_bytes)
-        assert f"{server.url}/dev-clean.tar.gz cannot be had (HTTP status 404)" in error
+        assert f"{server.url}/dev-clean.tar.gz cannot be downloaded (HTTP status 404)" in error
 
 
 def commands(folder: Path, *, without: str) -> str:
@@ -200,15 +202,15 @@ def commands(folder: Path, *, without: str) -> str:
 def test_what_is_in_the_way_is_one_sentence(scripts, server, archive, tmp_path):
     assert librispeech(scripts, tmp_path) == (
         1,
-        f"Error: {NO_HOST}/dev-clean.tar.gz cannot be reached (curl says 7); check the network or "
-        "name a mirror (--help).",
+        f"Error: {NO_HOST}/dev-clean.tar.gz cannot be reached (curl exit code 7). Check the "
+        "network or name a mirror (--help).",
     )
     server.files["/dev-clean.tar.gz"] = ARCHIVE
     part_of(archive).symlink_to("/dev/full")
     error = librispeech(scripts, tmp_path, url=server.url)[1]
-    assert "dev-clean.tar.gz.part cannot be written; is the disk full?" in error
+    assert "dev-clean.tar.gz.part cannot be written. Is the disk full?" in error
     error = librispeech(scripts, part_of(archive))[1]
-    assert "cannot be made; set DATA_FOLDER" in error
+    assert "cannot be created. Set DATA_FOLDER" in error
 
 
 def test_an_archive_brought_by_hand_needs_neither_network_nor_curl(scripts, archive, tmp_path):
@@ -225,7 +227,7 @@ def test_a_missing_command_is_one_sentence(scripts, tmp_path, command):
 @pytest.mark.parametrize("name", ["dev-dirty", "dev.clean", "dev-clean.tar.gz", "--subsets", ""])
 def test_an_unknown_subset_stops_before_anything_is_downloaded(scripts, server, tmp_path, name):
     server.files["/dev-clean.tar.gz"] = ARCHIVE
-    error = f"Error: '{name}' is no subset of LibriSpeech; --help names them."
+    error = f"Error: '{name}' is not a subset of LibriSpeech. --help lists them."
     assert librispeech(scripts, tmp_path, "dev-clean", name, url=server.url) == (1, error)
     assert server.requests == []
 
@@ -257,12 +259,12 @@ def test_a_web_page_is_not_taken_for_a_list(scripts, server, tmp_path, content):
     server.files["/vox1_meta.csv"] = content
     script, folder = scripts / "download_voxceleb_meta.sh", tmp_path / "voxceleb_meta"
     error = run(script, tmp_path, url=server.url)[1]
-    assert "vox1_meta.csv is no list; get it by hand" in error
+    assert "something other than the list vox1_meta.csv. Download it by hand" in error
     assert not list(folder.iterdir())
     (folder / "vox1_meta.csv").write_bytes(content)
     error = run(script, tmp_path)[1]
     assert error == (
-        f"Error: {folder}/vox1_meta.csv is empty or a web page, no list; move it away and run this "
-        "again."
+        f"Error: {folder}/vox1_meta.csv is empty or a web page, not a list. Move it away and "
+        "run this again."
     )
     assert (folder / "vox1_meta.csv").read_bytes() == content

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.app.report.sweep_folders import make_sweep
+from tests.helpers.sweep_folders import make_sweep
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "report_sweep.py"
 
@@ -30,16 +30,16 @@ def test_what_is_wrong_is_one_sentence(tmp_path):
     result = report_of(tmp_path)
     assert result.returncode == 1
     assert result.stderr == (
-        f"Error: {tmp_path} is no folder of a sweep, which holds a folder for each job (0, 1, ..); "
-        "give the one above them.\n"
+        f"Error: {tmp_path} is not a sweep folder, which holds a folder for each job (0, 1, ..). "
+        "Give the parent folder of the jobs.\n"
     )
 
 
-def test_no_folder_is_told_how_to_give_one():
+def test_a_missing_folder_setting_is_answered_with_how_to_set_it():
     for arguments in ((), ("a", "b")):
         result = report_of(*arguments)
-        assert (result.returncode, result.stdout) == (2, "")
-        assert "usage: report_sweep.py [-h] FOLDER_OF_A_SWEEP" in result.stderr
+        assert result.returncode == 2
+        assert "w2v2-mt report sweep" in result.stdout + result.stderr
     result = report_of("--help")
     assert (result.returncode, result.stderr) == (0, "")
     assert "also while its jobs run" in result.stdout

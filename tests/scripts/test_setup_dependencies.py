@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.programs("bash", "dirname", "mktemp")
+
 PROJECT = Path(__file__).resolve().parents[2]
 INTERPRETER = """#!/usr/bin/env bash
 echo "{name} $*" >>"$CALLS"
@@ -111,16 +113,15 @@ def test_an_unsuitable_variable_python_is_one_sentence(machine):
     result = machine.run(PYTHON=str(old))
     assert result.returncode == 1
     assert result.stderr == (
-        f"Error: PYTHON={old} is no Python 3.10 to 3.13; name one that is, or unset PYTHON.\n"
+        f"Error: PYTHON={old} is not a Python 3.10 to 3.13. Name one that is, or unset PYTHON.\n"
     )
 
 
 @pytest.mark.parametrize("version", ["3.9", "3.14", "2.7"])
-def test_a_machine_without_a_suitable_python_is_told_so_in_one_sentence(machine, version):
+def test_a_machine_without_a_suitable_python_gets_one_sentence(machine, version):
     machine.add_python("python3", version)
     result = machine.run()
     assert result.returncode == 1
     assert result.stderr == (
-        "Error: there is no Python 3.10 to 3.13 with venv on PATH; install one, or set PYTHON to "
-        "it.\n"
+        "Error: PATH has no Python 3.10 to 3.13 with venv. Install one, or set PYTHON to it.\n"
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.data.shard_files import write_librispeech_shards, write_voxceleb_shards
-from tests.tasks import one_testing_process
-from tests.tasks.one_testing_process import found
+from tests.helpers import one_testing_process
+from tests.helpers.one_testing_process import found
+from tests.helpers.shard_files import write_librispeech_shards, write_voxceleb_shards
 
 ROOT = Path(__file__).parents[2]
 BATCHES = {"eval_max_num_samples": 640_000, "val_batch_size": None}
@@ -32,9 +32,8 @@ def data_folder(request, tmp_path_factory):
         ("librispeech", ["--subsets", "test-clean", "--limit", "40"]),
         ("voxceleb1", ["--num_workers", "0"]),
     ):
-        module = f"w2v2_mt.data.preparation.{corpus}"
-        command = [sys.executable, "-m", module, "--data_folder", str(folder), *options]
-        subprocess.run(command, check=True, capture_output=True)
+        command = [sys.executable, "-m", "w2v2_mt", "prepare", corpus, "--data_folder", str(folder)]
+        subprocess.run([*command, *options], check=True, capture_output=True)
     return folder
 
 

@@ -1,21 +1,18 @@
-"""What the test of a run writes: names and numbers."""
+"""Names and values of the test metrics."""
 
 import numpy as np
 import pytest
 
+from tests.helpers.joint_training import small_speech_objective
 from w2v2_mt.core.trials import Trial
-from w2v2_mt.data.tokenizer import LetterTokenizer
-from w2v2_mt.metrics.bootstrap import error_rate_interval
+from w2v2_mt.metrics.bootstrap import error_rate_bootstrap
 from w2v2_mt.metrics.verification import cllr
-from w2v2_mt.tasks.speaker import speaker_test_metrics
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials
-from w2v2_mt.tasks.speech import speech_test_metrics
-from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
 from w2v2_mt.tasks.transcripts import Transcript
 
 
 def evaluation_of(transcripts):
-    evaluation = SpeechEvaluation(LetterTokenizer(vocabulary_path=None))
+    evaluation = small_speech_objective().evaluation
     evaluation.transcripts["clean"] = [
         Transcript(key=key, reference=reference, hypothesis=hypothesis)
         for key, reference, hypothesis in transcripts
@@ -23,20 +20,17 @@ def evaluation_of(transcripts):
     return evaluation
 
 
-def test_of_speech():
-    metrics = speech_test_metrics(
-        evaluation_of(
-            [
-                ("1/1/0", "AB CD", "AB CX"),
-                ("1/1/1", "EF", "EF"),
-                ("2/1/0", "GH IJ", "GH"),
-                ("3/1/0", "KL", "KL M"),
-            ]
-        )
-    )
-    low, high = error_rate_interval(
-        [1, 1, 1], [3, 2, 1], ["1", "2", "3"], num_resamples=1000, seed=0
-    )
+def test_metrics_of_speech():
+    metrics = evaluation_of(
+        [
+            ("1/1/0", "AB CD", "AB CX"),
+            ("1/1/1", "EF", "EF"),
+            ("2/1/0", "GH IJ", "GH"),
+            ("3/1/0", "KL", "KL M"),
+        ]
+    ).test_metrics()
+    bootstrap = error_rate_bootstrap([[1, 1, 1]], [3, 2, 1], ["1", "2", "3"])
+    low, high = bootstrap.interval(num_resamples=1000, seed=0)
     assert metrics == pytest.approx(
         {
             "test_wer_clean": 3 / 6,
@@ -57,12 +51,12 @@ def test_of_speech():
 
 
 def test_one_speaker_has_no_interval():
-    metrics = speech_test_metrics(evaluation_of([("1/1/0", "A", "A"), ("1/1/1", "B", "C")]))
+    metrics = evaluation_of([("1/1/0", "A", "A"), ("1/1/1", "B", "C")]).test_metrics()
     assert metrics["test_wer_clean"] == 0.5
     assert not {"test_wer_clean_low", "test_wer_clean_high"} & metrics.keys()
 
 
-def test_of_speakers():
+def test_metrics_of_a_trial_list():
     keys = [f"id{speaker}/video/{number}" for speaker in range(6) for number in range(3)]
     trials = [
         Trial(left.split("/")[0] == right.split("/")[0], left, right)
@@ -71,7 +65,7 @@ def test_of_speakers():
     ]
     same = np.array([trial.same_speaker for trial in trials])
     scores = np.random.default_rng(0).normal(size=len(trials)) + same
-    metrics = speaker_test_metrics({"o": ScoredTrials(trials=trials, scores=scores)})
+    metrics = ScoredTrials(trials=trials, scores=scores).test_metrics("o")
     assert metrics.keys() == {
         "test_eer_o",
         "test_eer_o_low",

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tasks import one_of_several_processes
-from tests.tasks.joint_training import METHODS
-from tests.tasks.one_of_several_processes import trained_states
+from tests.helpers import one_of_several_processes
+from tests.helpers.joint_training import METHODS
+from tests.helpers.one_of_several_processes import trained_states
 
 ROOT = Path(__file__).parents[2]
 

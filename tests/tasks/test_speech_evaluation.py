@@ -1,25 +1,27 @@
+import pytest
 import torch
 
-from tests.data.language_models import bigram_model, write_arpa
+from tests.helpers.language_models import bigram_model, write_arpa
 from w2v2_mt.core.batches import SpeechBatch
 from w2v2_mt.core.samples import SpeechSample
-from w2v2_mt.data.beam_search import BeamSearch
-from w2v2_mt.data.tokenizer import LetterTokenizer
-from w2v2_mt.models.networks import SpeechOutput
+from w2v2_mt.decoding.beam_search import BeamSearch, BeamSearchSettings
+from w2v2_mt.decoding.tokenizer import LetterTokenizer
+from w2v2_mt.losses.ctc import CtcLoss
+from w2v2_mt.models.heads import SpeechOutput
 from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
 
 
 def test_a_test_is_decoded_by_the_beam_and_a_validation_greedily(tmp_path):
     tokenizer = LetterTokenizer(vocabulary_path=None)
-    beam_search = BeamSearch(
-        tokenizer=tokenizer,
+    settings = BeamSearchSettings(
         width=10,
         min_letter_probability=1e-4,
         language_model_path=str(write_arpa(tmp_path / "lm.arpa", bigram_model(["A CAT"] * 5))),
         language_model_weight=1.0,
         word_bonus=0.0,
     )
-    # What sounds like KAT, but hardly more than like CAT.
+    beam_search = BeamSearch(settings=settings, tokenizer=tokenizer)
+    # Sounds like KAT, and almost as much like CAT.
     logits = 6 * torch.eye(32)[tokenizer.encode("A KAT")]
     logits[2, tokenizer.encode("C")] = 5.5
     batch = SpeechBatch.collate(
@@ -28,7 +30,7 @@ def test_a_test_is_decoded_by_the_beam_and_a_validation_greedily(tmp_path):
                 key="1/1/1",
                 waveform=torch.zeros(2000),
                 transcription="A CAT",
-                letters=tokenizer.encode("A CAT"),
+                tokens=tokenizer.encode("A CAT"),
             )
         ],
         set_name="clean",
@@ -36,9 +38,32 @@ def test_a_test_is_decoded_by_the_beam_and_a_validation_greedily(tmp_path):
     output = SpeechOutput(logits=logits[None], num_frames=torch.tensor([5]))
 
     for beam, text in ((None, "A KAT"), (beam_search, "A CAT")):
-        evaluation = SpeechEvaluation(tokenizer, beam_search=beam)
-        evaluation.add(batch, output, torch.tensor(1.0))
-        evaluation.add_tested(batch, output)
+        evaluation = SpeechEvaluation(
+            loss=CtcLoss(blank_index=0), tokenizer=tokenizer, beam_search=beam
+        )
+        evaluation.add_validated(output, batch)
+        evaluation.add_tested(output, batch)
         validated, tested = evaluation.transcripts["clean"]
         assert (validated.hypothesis, tested.hypothesis) == ("A KAT", text)
         assert validated.num_samples == tested.num_samples == 2000
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("add", ["add_validated", "add_tested"])
+def test_logits_that_are_not_finite_are_refused(add, value):
+    tokenizer = LetterTokenizer(vocabulary_path=None)
+    samples = [
+        SpeechSample(
+            key=key, waveform=torch.zeros(2000), transcription="A", tokens=tokenizer.encode("A")
+        )
+        for key in ("1/1/1", "1/1/2")
+    ]
+    batch = SpeechBatch.collate(samples, set_name="clean")
+    logits = torch.zeros(2, 5, 32)
+    logits[0, 4] = float("nan")  # of padding
+    output = SpeechOutput(logits=logits, num_frames=torch.tensor([4, 5]))
+    evaluation = SpeechEvaluation(loss=CtcLoss(blank_index=0), tokenizer=tokenizer)
+    getattr(evaluation, add)(output, batch)
+    logits[1, 2, 3] = value
+    with pytest.raises(ValueError, match="CTC logits of 1/1/2 must be finite"):
+        getattr(evaluation, add)(output, batch)

@@ -1,4 +1,14 @@
-from w2v2_mt.tasks.transcripts import Transcript, random_sample, worst
+import random
+
+import pytest
+
+from w2v2_mt.tasks.transcripts import (
+    Transcript,
+    group_by_duration,
+    group_by_speaker,
+    random_sample,
+    worst,
+)
 
 
 def transcript(key, reference, hypothesis):
@@ -36,3 +46,52 @@ class TestRandomSample:
     def test_all_where_there_are_fewer(self):
         two = [transcript("b", "A", "A"), transcript("a", "A", "A")]
         assert random_sample(two, 5, seed=0) == two[::-1]
+
+
+@pytest.fixture
+def transcripts():
+    generator = random.Random(0)
+
+    def text():
+        return " ".join(generator.choices("ABC", k=generator.randint(0, 8)))
+
+    return [
+        Transcript(
+            key=f"{generator.randint(1, 5)}/1/{number}",
+            reference=text(),
+            hypothesis=text(),
+            num_samples=generator.randint(0, 30 * 16_000),
+        )
+        for number in range(60)
+    ]
+
+
+@pytest.mark.parametrize("group", [group_by_speaker, group_by_duration])
+def test_the_groups_have_all_transcripts_together(transcripts, group):
+    groups = group(transcripts).values()
+    members = [transcript for members in groups for transcript in members]
+    assert sorted(members, key=lambda each: each.key) == sorted(
+        transcripts, key=lambda each: each.key
+    )
+    assert len(groups) > 1
+
+
+def test_a_speaker_has_all_her_utterances(transcripts):
+    hers = [transcript for transcript in transcripts if transcript.key.startswith("3/")]
+    groups = group_by_speaker(transcripts)
+    assert groups["3",] == hers
+    assert list(groups) == [("1",), ("2",), ("3",), ("4",), ("5",)]
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "span"),
+    [(0, (0, 2)), (31_999, (0, 2)), (32_000, (2, 5)), (640_000, (20, float("inf")))],
+)
+def test_an_edge_belongs_to_the_span_that_begins_there(num_samples, span):
+    one = Transcript(key="1/1/1", reference="A", hypothesis="B", num_samples=num_samples)
+    assert list(group_by_duration([one])) == [span]
+
+
+def test_a_transcript_without_a_length_is_skipped():
+    one = Transcript(key="1/1/1", reference="A", hypothesis="B")
+    assert group_by_duration([one]) == {}

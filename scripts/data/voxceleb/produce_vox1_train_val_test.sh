@@ -2,4 +2,4 @@
 # Turn the VoxCeleb1 archives in $DATA_FOLDER/voxceleb_archives into shards; --help shows the arguments.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
-exec "$PYTHON" -m w2v2_mt.data.preparation.voxceleb1 "$@"
+exec "$PYTHON" -m w2v2_mt prepare voxceleb1 "$@"

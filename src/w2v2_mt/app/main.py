@@ -1,218 +1,232 @@
-"""The way of a command: Hydra composes its settings, a check reads them, then the run begins.
+"""The entry point of a run: compose and check its settings with Hydra, then start it.
 
-Nothing heavy is imported before the settings have passed, so a typo is answered at once.
+Torch is not imported before the keys of the settings have been checked, so a typo is answered at
+once.
 """
 
 import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.utils import get_args_parser
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from w2v2_mt.app.consistency import check_consistency
-from w2v2_mt.app.environment import PROJECT_FOLDER, experiment_name, load_environment
-from w2v2_mt.app.overrides import expanded_jobs, what_is_wrong, wrong_option
-from w2v2_mt.app.process_group import Processes, is_started_outside, run_in_processes
-from w2v2_mt.app.schema import ROOTS, ConfigError, check_config
-from w2v2_mt.app.sweep_end import report_sweep
-from w2v2_mt.core.exit_codes import INTERRUPTED
+from w2v2_mt.core.arguments import ConfigError
+from w2v2_mt.core.atomic_output import check_no_link, replace_text
+from w2v2_mt.core.errors import INTERRUPTED, OutputExistsError
+from w2v2_mt.core.registry import trusting
+from w2v2_mt.core.terminal import print_visible, visible
+from w2v2_mt.settings.command_line import CONFIG_FOLDER, CommandLine, check_command
+from w2v2_mt.settings.overrides import free_set_names
+from w2v2_mt.settings.validation import check_settings, find_trusted
+from w2v2_mt.training.process_launch import Processes, is_started_outside, run_in_processes
 
-_CONFIG_FOLDER = PROJECT_FOLDER / "config"
-_FROM_A_READER = re.compile(r"Caught \w+ in DataLoader worker.*\n[\w.]+: (.*\S)", flags=re.DOTALL)
+_WORKER_ERROR = re.compile(r"Caught \w+ in DataLoader worker.*\n[\w.]+: (.*\S)", flags=re.DOTALL)
+_ALIASES = {"hydra/launcher=submitit_local": "hydra/launcher=local"}
+"""Earlier spellings; hydra-submitit-launcher has a launcher of its own with this name."""
 
-# Also where a worker of a launcher imports this module to find `job`.
-load_environment()
+_RERUN = "--experimental-rerun"
 
-
-def _job_number() -> int | None:
-    if not HydraConfig.initialized():
-        return None
-    settings = HydraConfig.get()
-    if settings.mode != RunMode.MULTIRUN or OmegaConf.is_missing(settings.job, "num"):
-        return None
-    return int(settings.job.num)
+_started: list[tuple[Path, DictConfig]] = []
+"""Folder and settings of the sweep of this process, after Hydra has started it."""
 
 
-OmegaConf.register_new_resolver(
-    "experiment_name", lambda: experiment_name(_job_number()), replace=True
-)
+class NoteSweep(Callback):
+    """A Hydra callback that stores the folder and the settings of a sweep when it starts."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        HydraConfig.instance().set_config(config)  # The name of the folder may depend on it.
+        _check_hydra_files(Path(str(config.hydra.run.dir)), config)
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        folder = Path(str(config.hydra.sweep.dir)).absolute()
+        # Hydra would make it with the umask, often writable by a group, which a launch refuses.
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for path in (folder, *folder.glob("[0-9]*")):
+            _check_hydra_files(path, config)
+        _started.append((folder, config))
 
 
-def launch(config_name: str) -> None:
-    """Run the command line of one entry point, `config/<config_name>.yaml`."""
-    name_launchers()
-    arguments, flags = get_args_parser().parse_known_args()
-    asks_for_information = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
-    if not (flags or asks_for_information or arguments.shell_completion):
-        try:
-            is_sweep = arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides
-            check_jobs(config_name, arguments.overrides, is_sweep=is_sweep)
-        except ConfigError as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-            sys.exit(1)
-    command = hydra.main(
-        version_base="1.3", config_path=str(_CONFIG_FOLDER), config_name=config_name
-    )(job)
+def _check_hydra_files(folder: Path, config: DictConfig) -> None:
+    """Exit if the folder of Hydra's own files is a link; links at the names of these are removed.
+
+    Hydra opens its files before the run starts, follows links, and ignores errors of a callback.
+    """
+    own = folder / str(config.hydra.output_subdir)
     try:
-        command()
+        check_no_link(own)
+    except ValueError as error:
+        sys.exit(visible(f"{type(error).__name__}: {error}"))
+    names = ("config.yaml", "hydra.yaml", "overrides.yaml")
+    for path in (folder / "multirun.yaml", *(own / name for name in names)):
+        if path.is_symlink():
+            path.unlink()
+
+
+def forget_sweep() -> None:
+    """Forget a sweep that is refused, because it may be running elsewhere."""
+    _started.clear()
+
+
+def report_sweep() -> None:
+    """Report the sweep that this process started, if any; some of its jobs may have failed.
+
+    A sweep whose jobs are not in numbered folders has no report. Of several processes that torchrun
+    launched, the first one writes it.
+    """
+    if not _started:
+        return
+    folder, config = _started.pop()
+    has_numbers = any(path.name.isdecimal() for path in folder.glob("*"))
+    if not has_numbers or os.environ.get("RANK", "0") != "0":
+        return
+
+    from w2v2_mt.app.loggers import WandbLogger, start_wandb
+    from w2v2_mt.report.sweep_report import print_sweep_report, write_sweep_report
+
+    try:
+        report = write_sweep_report(folder)
+        print_sweep_report(report)
+        if config.use_wandb:
+            run = start_wandb(
+                folder,
+                project=config.project_name,
+                name=folder.name,
+                tags=config.tag,
+                group=folder.name,
+                job_type="sweep",
+                config={},
+            )
+            logger = WandbLogger(run)
+            logger.log_report(report)
+            logger.finish(0)
+    except (ValueError, OSError) as error:
+        print_visible(f"The report of the sweep is not complete: {error}", to_stderr=True)
+
+
+def run_trusting(**arguments: Any) -> float | None:
+    """Import and start the run in the process that it belongs to."""
+    from w2v2_mt.app.run import run
+
+    # A checkpoint may name these classes, but no others outside of this program.
+    with trusting(*find_trusted(arguments["config"])):
+        return run(**arguments)
+
+
+def launch(config_name: str, run: Callable[..., float | None] = run_trusting) -> None:
+    """Run the command line of one entry point, `config/<config_name>.yaml`.
+
+    Each process of a run calls `run`, which trains and tests.
+    """
+    arguments = [_ALIASES.get(argument, argument) for argument in sys.argv[1:]]
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if len(name) > len("--") and _RERUN.startswith(name):  # Hydra takes its beginning too.
+            sys.exit(
+                f"{name} must not be used, because it reads a pickle, which can run any code. "
+                "Repeat a run with the lines of the file overrides in its folder."
+            )
+    sys.argv[1:] = free_set_names(arguments, CommandLine.parse(arguments).config_folders)
+    try:
+        _launch(config_name, run)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _launch(config_name: str, run: Callable[..., float | None]) -> None:
+    command = CommandLine.parse(sys.argv[1:])
+    if not command.asks_for_information:
+        try:
+            check_command(config_name, command)
+        except ConfigError as error:
+            sys.exit(visible(f"{type(error).__name__}: {error}"))
+
+    @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)
+    def run_command(config: DictConfig) -> float | None:
+        return run_job(config, run)
+
+    try:
+        run_command()
     except SystemExit as end:
-        # Who sends a signal does not want to wait.
+        # A command that was stopped by a signal must end soon.
         if not isinstance(end.code, int) or end.code < INTERRUPTED:
             report_sweep()
         raise
     report_sweep()
 
 
-def name_launchers() -> None:
-    """Let `hydra/launcher=submitit_local` be ours.
-
-    Hydra would take what hydra-submitit-launcher stores under this name as the schema of ours.
-    """
-    Plugins.instance()  # Reads the plugins, which store their settings.
-    ConfigStore.instance().repo["hydra"]["launcher"].pop("submitit_local.yaml", None)
-
-
-def check_jobs(config_name: str, overrides: Sequence[str], *, is_sweep: bool) -> None:
-    """Compose and check every job of a command before the first of them starts or is submitted.
-
-    Raises:
-        ConfigError: a group, a key or a value is not allowed.
-    """
-    with hydra.initialize_config_dir(str(_CONFIG_FOLDER), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        try:
-            problem = wrong_option(overrides, is_sweep=is_sweep, loader=loader)
-            if problem is not None:
-                raise ConfigError(problem)
-            for job_overrides in expanded_jobs(overrides, loader):
-                checked(_composed(config_name, job_overrides, loader), config_name)
-        except HydraException as error:
-            raise ConfigError(_first_sentence(error)) from error
-
-
-def _composed(config_name: str, overrides: list[str], loader: ConfigLoader) -> DictConfig:
-    try:
-        return hydra.compose(config_name, overrides)
-    except HydraException as error:
-        problem = what_is_wrong(overrides, config_name=config_name, loader=loader)
-        if problem is None:
-            raise
-        raise ConfigError(problem) from error
-
-
-def _first_sentence(error: Exception) -> str:
-    """What Hydra says first, with where to look; the rest speaks of its inner workings."""
-    cause = f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else ""
-    first_line = str(error).splitlines()[0].rstrip(".")
-    return f"{first_line}{cause}; --cfg job shows every setting and --help every group."
-
-
-def job(config: DictConfig) -> float | None:
-    """One run: what Hydra calls for each set of values.
+def run_job(config: DictConfig, run: Callable[..., float | None]) -> float | None:
+    """Check one set of values and run it, unless it is a job of a sweep that is finished.
 
     Returns:
         The dev score of the best checkpoint, for a sweep to compare; None without training.
     """
-    from w2v2_mt.app.folder_taken import FolderTakenError
-    from w2v2_mt.app.run_folder import ERROR_FILE
+    from w2v2_mt.runs.folder_decision import Action, Command, decide, read_contents
+    from w2v2_mt.runs.run_folder import ERROR_FILE
 
     settings = HydraConfig.get()
+    is_sweep_job = settings.mode == RunMode.MULTIRUN
     folder = Path(settings.runtime.output_dir)
-    config_name = settings.job.config_name
-    assert config_name is not None
     trace = folder / ERROR_FILE
-    earlier_trace = trace.read_bytes() if trace.exists() else None
+    earlier_trace = trace.read_text(errors="replace") if trace.exists() else None
     trace.unlink(missing_ok=True)
     try:
-        resolved = checked(config, config_name)
-        if settings.mode == RunMode.MULTIRUN:
-            from w2v2_mt.app.finished import finished_objective
-
-            is_finished, objective = finished_objective(folder, resolved, config_name)
-            if is_finished:
-                print(f"finished before: {folder}")
-                return objective
-        arguments = {
+        resolved = check_settings(config)
+        config_name = str(settings.job.config_name)
+        if is_sweep_job:
+            command = Command(config_name=config_name, config=resolved, is_sweep_job=True)
+            decision = decide(command, read_contents(folder))
+            if decision.action is Action.SKIP:
+                print_visible(decision.reason)
+                return decision.score
+        arguments: dict[str, Any] = {
             "config": resolved,
             "config_name": config_name,
             "folder": folder,
             "overrides": list(settings.overrides.task),
-            "sweep": (Path(settings.sweep.dir).name if settings.mode == RunMode.MULTIRUN else None),
+            "sweep": Path(settings.sweep.dir).name if is_sweep_job else None,
         }
-        processes = processes_of(resolved)
+        processes = count_processes(resolved)
         processes.check_started(os.environ)
         if processes.num_of_node > 1 and not is_started_outside(os.environ):
-            return run_in_processes(_run, processes.num_of_node, **arguments)
-        return _run(**arguments)
+            return run_in_processes(run, processes.num_of_node, **arguments)
+        return run(**arguments)
     except ValueError as error:
-        # Convention: a ValueError is addressed to the user; what led to it is kept on the side.
-        if not isinstance(error, FolderTakenError):
-            _keep_trace(trace)
+        # Convention: a ValueError is addressed to the user, and its traceback goes into a file.
+        if not isinstance(error, OutputExistsError):
+            _write_trace(trace)
         elif earlier_trace is not None:
-            trace.write_bytes(earlier_trace)
-        print(f"{type(error).__name__}: {_sentence(error)}", file=sys.stderr)
-        if settings.mode == RunMode.MULTIRUN:
-            raise  # A launcher must learn that this job failed, and may go on with the next.
+            replace_text(trace, earlier_trace)
+        # That of a DataLoader worker reaches PyTorch as a traceback in words.
+        from_worker = _WORKER_ERROR.match(str(error))
+        sentence = from_worker[1] if from_worker else error
+        print_visible(f"{type(error).__name__}: {sentence}", to_stderr=True)
+        if is_sweep_job:
+            raise  # The launcher records that this job failed, and may start the next one.
         sys.exit(1)
     except Exception:
-        if not trace.exists():  # Of another process, whose end was perhaps the cause of this one.
-            _keep_trace(trace)
+        if not trace.exists():  # Written by another process, which may have caused this failure.
+            _write_trace(trace)
         raise
 
 
-def _keep_trace(path: Path) -> None:
-    """Write what led to the error at hand, unless that is a disk without room for this, too."""
-    with suppress(OSError):
-        path.write_text(traceback.format_exc())
-
-
-def processes_of(config: dict[str, Any]) -> Processes:
-    """What the settings ask for."""
+def count_processes(config: dict[str, Any]) -> Processes:
+    """Return the processes of a run with these settings."""
     trainer = config["trainer"]
     return Processes.of_settings(
         gpus=trainer["gpus"], devices=trainer["devices"], num_nodes=trainer["num_nodes"]
     )
 
 
-def _run(**arguments: Any) -> float | None:
-    """Nothing that it needs may be imported before processes part."""
-    from w2v2_mt.app.run import run
-
-    return run(**arguments)
-
-
-def _sentence(error: ValueError) -> str:
-    """What an error says; PyTorch hands on that of a reading process as a traceback in words."""
-    from_a_reader = _FROM_A_READER.match(str(error))
-    return from_a_reader[1] if from_a_reader else str(error)
-
-
-def checked(config: DictConfig, config_name: str) -> dict[str, Any]:
-    """The settings as plain values.
-
-    Raises:
-        ConfigError: a key or a value is not allowed, or two do not go together.
-    """
-    try:
-        resolved: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        first_line = str(error).splitlines()[0]
-        raise ConfigError(f"the settings cannot be put together: {first_line}.") from error
-    check_config(resolved, ROOTS[config_name])
-    check_consistency(resolved)
-    return resolved
+def _write_trace(path: Path) -> None:
+    """Write the current traceback, unless the disk is full."""
+    with suppress(OSError):
+        replace_text(path, traceback.format_exc())

@@ -1,4 +1,4 @@
-"""One run: train, test the best checkpoint, record."""
+"""Run one command: train, test the best checkpoint, write the results."""
 
 import logging
 import warnings
@@ -9,33 +9,53 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import Logger
+from transformers.utils import logging as transformers_logging
 
 from w2v2_mt.app.build import Job, build_job
-from w2v2_mt.app.callbacks import RunRecord, ValidationLines
-from w2v2_mt.app.checkpoints import (
+from w2v2_mt.app.loggers import open_loggers
+from w2v2_mt.core.errors import OutputExistsError
+from w2v2_mt.core.units import shortest_float32
+from w2v2_mt.inference.trained_network import load_trained
+from w2v2_mt.report.run_report import write_report
+from w2v2_mt.runs.evaluation_settings import evaluation_settings
+from w2v2_mt.runs.folder_decision import Action, Command, SavedState, decide, read_contents
+from w2v2_mt.runs.run_folder import CONFIG_FILE, RunFolder
+from w2v2_mt.runs.run_record import (
+    check_run_folder,
+    remove_test_outputs,
+    write_metrics,
+    write_setting,
+    write_test_outputs,
+)
+from w2v2_mt.settings.validation import ASSEMBLY, without_assembly
+from w2v2_mt.training.callbacks.last_checkpoint import latest_checkpoint
+from w2v2_mt.training.callbacks.monitors import ValidationLines
+from w2v2_mt.training.callbacks.progress_lines import ProgressLines, print_end
+from w2v2_mt.training.callbacks.run_state import RandomStates, RunRecord
+from w2v2_mt.training.callbacks.stop_on_signal import StopOnSignal
+from w2v2_mt.training.checkpoints import (
     RECORD_KEY,
+    check_vocabulary,
     load_network,
     read_checkpoint,
     read_whole_checkpoint,
 )
-from w2v2_mt.app.faults import faults_in_sentences
-from w2v2_mt.app.finished import was_run_with
-from w2v2_mt.app.folder_taken import check_not_taken, check_test_is_kept
-from w2v2_mt.app.instantiation import instantiate
-from w2v2_mt.app.lr_range import run_range_test
-from w2v2_mt.app.random_states import RandomStates
-from w2v2_mt.app.record import remove_test_outputs, write_metrics, write_setting, write_test_outputs
-from w2v2_mt.app.report.run_report import write_report
-from w2v2_mt.app.resuming import check_same_settings
-from w2v2_mt.app.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE
-from w2v2_mt.app.saving import latest_checkpoint
-from w2v2_mt.app.stopping import StopOnSignal
-from w2v2_mt.app.testing import settings_of_test
-from w2v2_mt.app.tracking import followed, tell_outcome
-from w2v2_mt.app.trained import load_trained
+from w2v2_mt.training.lr_range_test import run_range_test
+from w2v2_mt.training.trainer import check_num_gpus
+from w2v2_mt.training.user_errors import user_errors
 
 log = logging.getLogger(__name__)
+
+_IGNORED_WARNINGS = (
+    ".*does not have many workers.*",
+    ".*exists and is not empty.*",
+    ".*in eval mode at the start of training.*",  # A frozen encoder is meant to be.
+    ".*LeafSpec.*is deprecated.*",
+    ".*IterableDataset.*",
+    ".*sync_dist=True.*",  # Evaluations gather their values from all processes before logging.
+    ".*have overridden `on_before_batch_transfer`.*",  # The data have no such hook.
+    ".*`srun` command is available.*",  # A run outside of a SLURM job is intended.
+)
 
 
 def run(
@@ -45,214 +65,179 @@ def run(
     folder: Path,
     overrides: Sequence[str],
     sweep: str | None = None,
+    extra_callbacks: Sequence[pl.Callback] = (),
 ) -> float | None:
-    """Do what the settings say and leave everything worth knowing in `folder`.
+    """Train and test as the checked settings say, and write everything to `folder`.
 
-    Args:
-        sweep: The name of the sweep that the run is a job of, for a tracker to group its runs by.
+    A run with a last checkpoint in its folder is resumed. Loggers group the jobs of a sweep by its
+    name, `sweep`. The `extra_callbacks` come before those of the settings.
 
     Returns:
-        The dev metric of the best checkpoint, None when nothing was trained.
+        The dev score of the best checkpoint; None if nothing was trained.
 
     Raises:
-        ValueError: settings, data or weights do not allow the run.
-        SystemExit: a signal asked it to stop, and it was saved.
+        ValueError: Settings, data or weights do not allow the run.
+        SystemExit: A signal stopped the run after its state was saved.
     """
-    _quieten()
+    # Silence messages of libraries that no user of this project can act on.
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in _IGNORED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    config, assembly = without_assembly(config), config[ASSEMBLY]
+    check_run_folder(folder)
     with StopOnSignal() as stop_on_signal:
-        return _run(config, config_name, folder, overrides, sweep, stop_on_signal)
+        check_num_gpus(config["trainer"]["gpus"])
+        saved = _read_saved_state(folder) if config["fit_model"] else None
+        command = Command(config_name=config_name, config=config)
+        decision = decide(command, read_contents(folder, saved=saved))
+        if decision.action is Action.REFUSE:
+            raise OutputExistsError(decision.reason)
+        started_from, trained = config["load_network_from_checkpoint"], None
+        if started_from is not None:
+            read_checkpoint(Path(started_from))
+            if not config["fit_model"]:
+                trained = load_trained(Path(started_from))
+                config = evaluation_settings(
+                    config,
+                    trained.config,
+                    trained_by=trained.config_name,
+                    config_name=config_name,
+                    tasks=list(assembly["data"]),
+                    trained_tasks=trained.tasks,
+                    overrides=overrides,
+                    checkpoint=Path(started_from),
+                )
 
-
-def _run(
-    config: dict[str, Any],
-    config_name: str,
-    folder: Path,
-    overrides: Sequence[str],
-    sweep: str | None,
-    stop_on_signal: StopOnSignal,
-) -> float | None:
-    last = latest_checkpoint(folder) if config["fit_model"] else None
-    num_steps_done = 0 if last is None else _num_steps_done(last, config, config_name)
-    if last is None:
-        check_not_taken(folder, trains=config["fit_model"], tests=config["eval_model"])
-    else:
-        check_test_is_kept(folder, tests=config["eval_model"])
-    started_from = config["load_network_from_checkpoint"]
-    trained = None
-    if started_from is not None:
-        checkpoint = Path(started_from)
-        read_checkpoint(checkpoint)
-        if not config["fit_model"]:
-            trained = load_trained(checkpoint)
-            config = settings_of_test(
-                config,
-                trained,
-                config_name=config_name,
-                overrides=overrides,
-                checkpoint=checkpoint,
-            )
-    pl.seed_everything(config["seed"], workers=True, verbose=False)
-    if not (folder / CONFIG_FILE).exists():
-        # From here on, also a run that fails has a report.
+        pl.seed_everything(config["seed"], workers=True, verbose=False)
+        log.info(f"{config['experiment_name']}: {folder}")
+        if not (folder / CONFIG_FILE).exists():
+            # From now on even a run that fails can be reported.
+            write_setting(folder, config=config, overrides=overrides)
+        job = build_job({**config, ASSEMBLY: assembly}, trained=trained)
+        if config["eval_model"]:
+            # Missing test shards are reported now and not after days of training.
+            job.data.test_dataloader()
+        if decision.removes_old_test:
+            remove_test_outputs(folder)
         write_setting(folder, config=config, overrides=overrides)
-    log.info(f"{config['experiment_name']}: {folder}")
 
-    job = build_job(config, config_name, trained=trained)
-    if config["eval_model"]:
-        # Days before the test is the time to learn that its shards are missing.
-        job.data.test_dataloader()
-    if not config["fit_model"] or not was_run_with(folder, config):
-        # What an earlier test left would stand beside the settings of this one.
-        remove_test_outputs(folder)
-    write_setting(folder, config=config, overrides=overrides)
-    record = {"config_name": config_name, "config": config, **job.network_record}
-    with (
-        faults_in_sentences(),
-        followed(
-            config, folder, num_steps_done=num_steps_done, command=config_name, sweep=sweep
-        ) as loggers,
-    ):
-        return _train_and_test(config, job, folder, record, loggers, last, stop_on_signal)
-
-
-def _train_and_test(
-    config: dict[str, Any],
-    job: Job,
-    folder: Path,
-    record: dict[str, Any],
-    loggers: list[Logger],
-    last: Path | None,
-    stop_on_signal: StopOnSignal,
-) -> float | None:
-    started_from = config["load_network_from_checkpoint"]
-    callbacks = [instantiate(node) for node in (config["callbacks"] or {}).values() if node]
-    job.check_monitors(callbacks)
-    trainer = instantiate(
-        config["trainer"],
-        folder=folder,
-        loggers=loggers,
-        callbacks=[
-            *_placed(callbacks, folder),
+        callbacks = [
+            *extra_callbacks,
+            *job.callbacks,
             ValidationLines(),
-            RunRecord(record),
+            ProgressLines(training_data=job.training_metadata),
+            RunRecord({"config_name": config_name, "config": config, **job.network_record}),
             RandomStates(),
             stop_on_signal,
-        ],
-    )
+        ]
+        num_steps_done = 0 if saved is None else saved.global_step
+        with (
+            user_errors(),
+            open_loggers(
+                config, folder, num_steps_done=num_steps_done, command=config_name, sweep=sweep
+            ) as loggers,
+        ):
+            trainer = job.trainer.build(folder=folder, loggers=loggers, callbacks=callbacks)
+            best = _train(trainer, job, config, folder, saved, has_weights=trained is not None)
+            dev_metrics = {} if best is None else _dev_metrics(read_checkpoint(Path(best)))
+            if config["eval_model"]:
+                trained_here = config["fit_model"]
+                checkpoint = best if trained_here else started_from
+                _test(trainer, job, folder, checkpoint, trained_here=trained_here)
+            elif best is not None:
+                untested = {"tested_checkpoint": None, "tested_step": None}
+                write_metrics(folder, {**dev_metrics, **untested})
+            if trainer.is_global_zero:
+                finished, report = RunFolder(folder), write_report(folder)
+                loggers[-1].log_report(report, finished)
+                print_end(finished.metrics, report.path)
+        return None if best is None else float(dev_metrics[job.dev_metric])
 
-    if trainer.global_rank > 0:
-        # The processes of a run begin with the same weights, but do not draw the same masks.
-        torch.manual_seed(config["seed"] + trainer.global_rank)
-    if started_from is not None:
-        load_network(job.task, Path(started_from))
-    if config["run_lr_range_test"] and last is None:
-        run_range_test(job, config, folder)
-    if config["fit_model"]:
-        if last is not None:
-            log.info(f"going on from step {read_checkpoint(last)['global_step']} ({last})")
-        trainer.fit(job.task, job.data, ckpt_path=last)
-    best = _best_checkpoint(trainer) if config["fit_model"] else None
-    if config["eval_model"]:
-        _test(trainer, job, best if config["fit_model"] else started_from, folder)
-    elif best is not None and trainer.is_global_zero:
-        untested = {"tested_checkpoint": None, "tested_step": None}
-        write_metrics(folder, {**_dev_metrics(read_checkpoint(Path(best))), **untested})
-    if trainer.is_global_zero:
-        tell_outcome(loggers, write_report(folder), folder)
-    if best is None:
+
+def _read_saved_state(folder: Path) -> SavedState | None:
+    path = latest_checkpoint(folder)
+    if path is None:
         return None
-    return float(read_checkpoint(Path(best))[RECORD_KEY]["metrics"][job.dev_metric])
-
-
-def _num_steps_done(last: Path, config: dict[str, Any], config_name: str) -> int:
-    """The step from which a run goes on, if it does so with the settings that it began with."""
-    content = read_checkpoint(last)
-    record = content[RECORD_KEY]
-    check_same_settings(
-        {"command": config_name, **config},
-        {"command": record["config_name"], **record["config"]},
-        last=last,
-    )
-    return int(content["global_step"])
-
-
-def _test(trainer: pl.Trainer, job: Job, checkpoint: str | None, folder: Path) -> None:
-    """Test a checkpoint, or the network as it is, and write down which and how well."""
-    dev_metrics: dict[str, float] = {}
-    step = trainer.global_step
-    if checkpoint is not None:
-        content = read_whole_checkpoint(Path(checkpoint))
-        step = content["global_step"]
-        dev_metrics = _dev_metrics(content)
-    log.info(f"testing the network of step {step} ({checkpoint or 'not saved'})")
-    _count_last_step(trainer)
-    trainer.test(job.task, job.data, ckpt_path=checkpoint, verbose=False)
-    if not trainer.is_global_zero:
-        return  # All processes know the same, and one of them writes.
-    test_metrics = {
-        name: float(value)
-        for name, value in trainer.callback_metrics.items()
-        if name.startswith("test_")
-    }
-    write_test_outputs(folder, job.task)
-    write_metrics(
-        folder,
-        {
-            **dev_metrics,
-            **test_metrics,
-            "tested_checkpoint": None if checkpoint is None else str(checkpoint),
-            "tested_step": step,
-        },
+    content = read_checkpoint(path)
+    return SavedState(
+        path=path,
+        global_step=int(content["global_step"]),
+        config_name=content[RECORD_KEY]["config_name"],
+        config=content[RECORD_KEY]["config"],
     )
 
 
-def _dev_metrics(content: dict[str, Any]) -> dict[str, float]:
-    """Those of the validation at which a checkpoint was saved."""
-    return {
-        name: value
-        for name, value in content[RECORD_KEY]["metrics"].items()
-        if name.startswith("val_")
-    }
+def _train(
+    trainer: pl.Trainer,
+    job: Job,
+    config: dict[str, Any],
+    folder: Path,
+    saved: SavedState | None,
+    *,
+    has_weights: bool,
+) -> str | None:
+    """Load the weights to start from, unless the network has them already, and train.
 
-
-def _count_last_step(trainer: pl.Trainer) -> None:
-    """The place at which loggers write the test: the same where a run is killed during its test.
-
-    Lightning counts the last step and its epoch after the validation that saves `last.ckpt`.
+    Returns:
+        The path of the best checkpoint; None if nothing was trained or no checkpoint was kept.
     """
-    loop = trainer.fit_loop
-    loop.epoch_loop._batches_that_stepped = trainer.global_step
-    loop.epoch_progress.current.completed = loop.epoch_progress.current.ready
-
-
-def _placed(callbacks: list[pl.Callback], folder: Path) -> list[pl.Callback]:
-    for callback in callbacks:
-        if isinstance(callback, ModelCheckpoint):
-            callback.dirpath = str(folder / CHECKPOINT_FOLDER)
-    return callbacks
-
-
-def _best_checkpoint(trainer: pl.Trainer) -> str | None:
+    if trainer.global_rank > 0:
+        # All processes start with the same weights, but draw different masks.
+        torch.manual_seed(config["seed"] + trainer.global_rank)
+    vocabulary = job.network_record["vocabulary"]
+    if config["load_network_from_checkpoint"] is not None and not has_weights:
+        check_vocabulary(Path(config["load_network_from_checkpoint"]), vocabulary)
+        load_network(job.task, Path(config["load_network_from_checkpoint"]))
+    if saved is not None:
+        check_vocabulary(saved.path, vocabulary)
+    if config["run_lr_range_test"] and saved is None:
+        run_range_test(job.task, job.data, config, folder)
+    if not config["fit_model"]:
+        return None
+    if saved is not None:
+        log.info(f"resuming from step {saved.global_step} ({saved.path})")
+    trainer.fit(job.task, job.data, ckpt_path=None if saved is None else saved.path)
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
             return callback.best_model_path or None
     return None
 
 
-def _quieten() -> None:
-    """Silence what libraries say that no user of this project can act on."""
-    from transformers.utils import logging as transformers_logging
+def _test(
+    trainer: pl.Trainer, job: Job, folder: Path, checkpoint: str | None, *, trained_here: bool
+) -> None:
+    """Test a checkpoint, or the network as it is, and write the results."""
+    metrics: dict[str, Any] = {}
+    step = trainer.global_step
+    if checkpoint is not None:
+        content = read_whole_checkpoint(Path(checkpoint))
+        step = content["global_step"]
+        metrics = _dev_metrics(content)
+    log.info(f"testing the network of step {step} ({checkpoint or 'not saved'})")
+    # Loggers place the test at the last step and its epoch, which Lightning counts only after the
+    # validation that saves `last.ckpt`: without this, a run that was killed during its test would
+    # log it at another step. There is no public way to set these counters.
+    loop = trainer.fit_loop
+    loop.epoch_loop._batches_that_stepped = trainer.global_step
+    loop.epoch_progress.current.completed = loop.epoch_progress.current.ready
+    # A checkpoint that is only tested is loaded already, and may hold more tasks than the test.
+    loaded_by_trainer = checkpoint if trained_here else None
+    trainer.test(job.task, job.data, ckpt_path=loaded_by_trainer, verbose=False)
+    for name, value in trainer.callback_metrics.items():
+        if name.startswith("test_"):
+            number = float(value)
+            metrics[name] = number if value.dtype == torch.float64 else shortest_float32(number)
+    write_test_outputs(folder, job.task.evaluation.test_files())
+    tested = {"tested_checkpoint": checkpoint, "tested_step": step}
+    write_metrics(folder, {**metrics, **tested})
 
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",
-        ".*exists and is not empty.*",
-        ".*in eval mode at the start of training.*",  # A frozen trunk is meant to be.
-        ".*LeafSpec.*is deprecated.*",
-        ".*IterableDataset.*",
-        ".*sync_dist=True.*",  # What is logged of an evaluation was gathered from all processes.
-        ".*`srun` command is available.*",  # A run outside of a job is meant to be one.
-    ):
-        warnings.filterwarnings("ignore", message=message)
+
+def _dev_metrics(content: dict[str, Any]) -> dict[str, float]:
+    """Return the metrics of the validation after which a checkpoint was saved."""
+    metrics = content[RECORD_KEY]["metrics"]
+    # Lightning logs in float32.
+    return {
+        name: shortest_float32(value) for name, value in metrics.items() if name.startswith("val_")
+    }

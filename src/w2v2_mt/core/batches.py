@@ -1,92 +1,106 @@
-"""Utterances side by side: a padded tensor and its lengths, always together."""
+"""Batches of utterances: padded tensors together with their lengths."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from w2v2_mt.core.padding import pad_sequences
-from w2v2_mt.core.samples import SpeakerSample, SpeechSample
+from w2v2_mt.core.samples import SpeakerSample, SpeechSample, speaker_of
 
 UNKNOWN_SPEAKER_INDEX = -1
-"""Stands in a tensor for a speaker who is not in the training set."""
+"""Index of a speaker who is not in the training set."""
 
 SomeBatch = TypeVar("SomeBatch", bound="WaveformBatch")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WaveformBatch:
-    """Waveforms of a set; `set_name` says which one ("train", "clean", ...)."""
+    """A batch of padded waveforms of one set, such as "train" or "clean", for one task.
 
+    `speaker_ids` are the speakers whom the metadata names. None: they are those of the keys.
+    """
+
+    task: ClassVar[str]
     set_name: str
     keys: list[str]
     waveforms: Float[Tensor, "batch samples"]
     num_samples: Int[Tensor, " batch"]
+    speaker_ids: list[str] | None = None
+
+    @property
+    def speakers(self) -> list[str]:
+        """Return the speaker of each utterance."""
+        return self.speaker_ids or [speaker_of(key) for key in self.keys]
+
+    @classmethod
+    def pad(cls: type[SomeBatch], samples: Sequence[Any], **fields: Any) -> SomeBatch:
+        """Pad utterances to one batch with these further fields."""
+        waveforms, num_samples = pad_sequences([sample.waveform for sample in samples])
+        keys = [sample.key for sample in samples]
+        fields |= {"keys": keys, "waveforms": waveforms, "num_samples": num_samples}
+        fields["speaker_ids"] = [
+            speaker_of(sample.key) if sample.speaker_id is None else sample.speaker_id
+            for sample in samples
+        ]
+        return cls(**fields)
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def to(self: SomeBatch, *arguments: object, **options: object) -> SomeBatch:
-        """The batch with every tensor moved or cast, as `Tensor.to`."""
-        return self._with_tensors("to", *arguments, **options)
+    def to(self: SomeBatch, *arguments: Any, **options: Any) -> SomeBatch:
+        """Return the batch with every tensor moved or cast, as `Tensor.to` does."""
+        return self._map(lambda tensor: tensor.to(*arguments, **options))
 
     def pin_memory(self: SomeBatch) -> SomeBatch:
-        return self._with_tensors("pin_memory")
+        """Return the batch with every tensor copied to page-locked memory."""
+        return self._map(Tensor.pin_memory)
 
-    def _with_tensors(
-        self: SomeBatch, method_name: str, *arguments: object, **options: object
-    ) -> SomeBatch:
-        changed = {
-            field.name: getattr(value, method_name)(*arguments, **options)
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
-        }
+    def _map(self: SomeBatch, change: Callable[[Tensor], Tensor]) -> SomeBatch:
+        tensors = {name: each for name, each in vars(self).items() if isinstance(each, Tensor)}
+        changed: dict[str, Any] = {name: change(tensor) for name, tensor in tensors.items()}
         return replace(self, **changed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechBatch(WaveformBatch):
-    """Utterances with their letters."""
+    """A batch of utterances with their tokens."""
 
-    letters: Int[Tensor, "batch letters"]
-    num_letters: Int[Tensor, " batch"]
+    task = "speech"
+    tokens: Int[Tensor, "batch tokens"]
+    num_tokens: Int[Tensor, " batch"]
     transcriptions: list[str]
 
     @classmethod
     def collate(cls, samples: Sequence[SpeechSample], *, set_name: str) -> "SpeechBatch":
-        waveforms, num_samples = pad_sequences([sample.waveform for sample in samples])
-        letters, num_letters = pad_sequences([sample.letters for sample in samples])
-        return cls(
+        """Pad the utterances of a set to one batch."""
+        tokens, num_tokens = pad_sequences([sample.tokens for sample in samples])
+        transcriptions = [sample.transcription for sample in samples]
+        return cls.pad(
+            samples,
             set_name=set_name,
-            keys=[sample.key for sample in samples],
-            waveforms=waveforms,
-            num_samples=num_samples,
-            letters=letters,
-            num_letters=num_letters,
-            transcriptions=[sample.transcription for sample in samples],
+            tokens=tokens,
+            num_tokens=num_tokens,
+            transcriptions=transcriptions,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeakerBatch(WaveformBatch):
-    """Utterances with their speakers; an index of -1 is a speaker outside the training set."""
+    """A batch of utterances with their speakers.
 
+    The index is `UNKNOWN_SPEAKER_INDEX` for a speaker who is not in the training set.
+    """
+
+    task = "speaker"
     speaker_indices: Int[Tensor, " batch"]
 
     @classmethod
     def collate(cls, samples: Sequence[SpeakerSample], *, set_name: str) -> "SpeakerBatch":
-        waveforms, num_samples = pad_sequences([sample.waveform for sample in samples])
-        indices = [
-            UNKNOWN_SPEAKER_INDEX if sample.speaker_index is None else sample.speaker_index
-            for sample in samples
-        ]
-        return cls(
-            set_name=set_name,
-            keys=[sample.key for sample in samples],
-            waveforms=waveforms,
-            num_samples=num_samples,
-            speaker_indices=torch.tensor(indices),
-        )
+        """Pad the utterances of a set to one batch."""
+        indices = [sample.speaker_index for sample in samples]
+        known = [UNKNOWN_SPEAKER_INDEX if index is None else index for index in indices]
+        return cls.pad(samples, set_name=set_name, speaker_indices=torch.tensor(known))

@@ -1,4 +1,4 @@
-"""One utterance on its way from a shard to a batch."""
+"""An utterance from the shard to the batch: encoded, then decoded for its task."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,60 +9,89 @@ from typing import Any, BinaryIO
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from w2v2_mt.core.limits import MAX_AUDIO_BYTES, size_in_mib
+
+
+def speaker_of(key: str) -> str:
+    """Return the speaker of a key, where no metadata names one.
+
+    A key of one part is a speaker of its own.
+    """
+    return key.split("/")[0]
+
 
 @contextmanager
-def opened_shard(shard: Path) -> Iterator[BinaryIO]:
-    """What the file system refuses, then or later, is a ValueError that names the shard."""
+def open_shard(shard: Path) -> Iterator[BinaryIO]:
+    """Open a shard; raise ValueError with its name where the file system refuses, also later."""
     try:
         with shard.open("rb") as stream:
             yield stream
     except OSError as error:
         raise ValueError(
             f"shard {shard} cannot be read ({error.strerror or error}): bring it back and start "
-            "again; a run goes on in its folder"
+            "again; a run resumes in its folder"
         ) from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredAudio:
-    """Where in a shard the bytes of an audio file lie."""
-
-    shard: Path
-    offset: int
-    num_bytes: int
-
-    def read(self) -> bytes:
-        """Fewer bytes where the shard ends early; ValueError where it cannot be read."""
-        with opened_shard(self.shard) as file:
-            file.seek(self.offset)
-            return file.read(self.num_bytes)
+SPEAKER_ENTRIES = ("speaker_id", "reader_id")
+"""Entries of the metadata that name the speaker: of speaker recognition and of LibriSpeech."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedSample:
-    """An utterance as it lies in a shard: an audio file, or its place, and the facts beside it.
+    """An utterance as it is stored in a shard.
 
-    `chunk` are the positions of the audio samples that are used; None: all.
+    Args:
+        audio: The content of the audio file, or its position in the shard.
+        metadata: The JSON next to the audio.
+        chunk: The positions of the audio samples that are used. None: all.
     """
 
     key: str
-    audio: bytes | StoredAudio
-    facts: dict[str, Any]
+    audio: bytes | range
+    metadata: dict[str, Any]
     shard: str
     chunk: range | None = None
 
     def audio_file(self) -> bytes:
-        return self.audio.read() if isinstance(self.audio, StoredAudio) else self.audio
+        """Return the content of the audio file, less if the shard ends early."""
+        if isinstance(self.audio, bytes):
+            return self.audio
+        if len(self.audio) > MAX_AUDIO_BYTES:
+            raise ValueError(
+                f"The audio of utterance {self.key} in shard {self.shard} has {len(self.audio)} "
+                f"bytes, more than {size_in_mib(MAX_AUDIO_BYTES)}. Write the shard again."
+            )
+        with open_shard(Path(self.shard)) as file:
+            file.seek(self.audio.start)
+            return file.read(len(self.audio))
+
+    @property
+    def speaker(self) -> str:
+        """Return the speaker whom the metadata names; without one, that of the key."""
+        named = (self.metadata.get(name) for name in SPEAKER_ENTRIES)
+        speaker = next((each for each in named if each not in (None, "")), speaker_of(self.key))
+        return " ".join(str(speaker).split())
+
+    def entry(self, name: str) -> Any:
+        """Return an entry of the metadata; a missing one is a ValueError."""
+        if name not in self.metadata:
+            raise ValueError(
+                f"The json of utterance {self.key} in shard {self.shard} must have {name!r}, but "
+                f"has only {sorted(self.metadata)}. Write the shard again."
+            )
+        return self.metadata[name]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechSample:
-    """An utterance and the letters that were spoken in it."""
+    """An utterance and the tokens of its transcription."""
 
     key: str
     waveform: Float[Tensor, " samples"]
     transcription: str
-    letters: Int[Tensor, " letters"]
+    tokens: Int[Tensor, " tokens"]
+    speaker_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,3 +105,12 @@ class SpeakerSample:
     waveform: Float[Tensor, " samples"]
     speaker_id: str
     speaker_index: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenStatistics:
+    """The counts of each token, by its index in the vocabulary, in `num_samples` of audio."""
+
+    counts: list[int]
+    blank_index: int
+    num_samples: int

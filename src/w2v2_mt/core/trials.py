@@ -1,15 +1,15 @@
-"""One question of speaker verification: do these two utterances have the same speaker?"""
+"""Trials of speaker verification: pairs of utterances with or without a common speaker."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 ScoreNormalisation = Literal["none", "s_norm", "as_norm"]
-"""Whether, and how, the score of a trial is put in relation to scores against other speakers."""
+"""Normalization of a trial's score by the scores against a cohort of other speakers."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Two utterances, named by their keys, and the true answer."""
+    """A pair of utterances, named by their keys; a target trial if `same_speaker` is True."""
 
     same_speaker: bool
     left_key: str

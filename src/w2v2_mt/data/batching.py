@@ -1,4 +1,4 @@
-"""Batches of samples: cut from an iterator by length or by count, in a drawn order or in order."""
+"""Cut an iterator of samples into batches, by length or by count, shuffled or in order."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -8,8 +8,8 @@ from typing import TypeVar
 Sample = TypeVar("Sample")
 
 
-def shuffled(samples: Iterable[Sample], *, buffer_size: int, rng: Random) -> Iterator[Sample]:
-    """The same samples in another order, with at most `buffer_size` of them in memory."""
+def shuffle(samples: Iterable[Sample], rng: Random, *, buffer_size: int) -> Iterator[Sample]:
+    """Shuffle samples with a buffer of at most `buffer_size` of them."""
     buffer: list[Sample] = []
     for sample in samples:
         if len(buffer) < buffer_size:
@@ -22,28 +22,33 @@ def shuffled(samples: Iterable[Sample], *, buffer_size: int, rng: Random) -> Ite
     yield from buffer
 
 
-def ordered_batches(
+def similar_length_batches(
     samples: Iterable[Sample],
+    rng: Random,
     *,
     max_num_samples: int,
     max_batch_size: int | None,
     window_size: int,
     length: Callable[[Sample], int],
 ) -> Iterator[list[Sample]]:
-    """Batches of similar lengths, with nothing drawn: each window is sorted from long to short.
+    """Cut samples into batches of similar lengths, without randomness.
 
-    `len(batch) * longest <= max_num_samples`; a sample that is longer alone is a batch of its own.
+    Args:
+        max_num_samples: The largest product of the size of a batch and its longest sample. A sample
+            that exceeds it alone is a batch of its own.
+        max_batch_size: The largest size of a batch. None: no limit.
+        window_size: The number of samples that are sorted together, from long to short.
     """
     samples = iter(samples)
     while window := list(islice(samples, window_size)):
         window.sort(key=length, reverse=True)
-        yield from _cut(
-            window, max_num_samples=max_num_samples, max_batch_size=max_batch_size, length=length
-        )
+        yield from _cut(window, max_num_samples, max_batch_size or window_size, length)
 
 
-def fixed_size_batches(samples: Iterable[Sample], *, batch_size: int) -> Iterator[list[Sample]]:
-    """Batches of `batch_size` samples in order; the last one holds what is left."""
+def equal_size_batches(
+    samples: Iterable[Sample], rng: Random, *, batch_size: int
+) -> Iterator[list[Sample]]:
+    """Cut samples into batches of `batch_size` in order; the last batch holds the remainder."""
     samples = iter(samples)
     while batch := list(islice(samples, batch_size)):
         yield batch
@@ -51,62 +56,63 @@ def fixed_size_batches(samples: Iterable[Sample], *, batch_size: int) -> Iterato
 
 def dynamic_batches(
     samples: Iterable[Sample],
+    rng: Random,
     *,
     max_num_samples: int,
     max_queue_size: int,
     length: Callable[[Sample], int],
-    rng: Random,
 ) -> Iterator[list[Sample]]:
-    """Batches of similar lengths with `len(batch) * longest <= max_num_samples`.
+    """Cut samples into batches of similar lengths, in random order.
 
-    A queue of up to `max_queue_size` samples is sorted by length and cut into batches, which come
-    out in a drawn order. The last cut, which may have room left, goes back to the queue while
-    samples are coming; at the end everything is handed out. A sample longer than
-    `max_num_samples` is a ValueError.
+    A queue is filled, sorted by length and cut into batches, which are shuffled. While more samples
+    follow, the last batch of a queue, which may have room left, returns to the next queue.
+
+    Args:
+        max_num_samples: The largest product of the size of a batch and its longest sample.
+        max_queue_size: The number of samples in the queue.
+
+    Raises:
+        ValueError: A sample is longer than `max_num_samples`.
     """
     samples = iter(samples)
     queue: list[Sample] = []
     longest_first = True
     while True:
         for sample in islice(samples, max_queue_size - len(queue)):
-            _check_fits(sample, length(sample), max_num_samples)
+            if length(sample) > max_num_samples:
+                raise ValueError(
+                    f"Utterance {getattr(sample, 'key', sample)} ({length(sample)} samples) must "
+                    f"fit into a batch ({max_num_samples}). Raise "
+                    "speech.dataloader.train_max_num_samples."
+                )
             queue.append(sample)
         is_at_the_end = len(queue) < max_queue_size
         queue.sort(key=length, reverse=longest_first)
-        batches = _cut(queue, max_num_samples=max_num_samples, max_batch_size=None, length=length)
+        batches = _cut(queue, max_num_samples, max_queue_size, length)
         queue = [] if is_at_the_end or len(batches) == 1 else batches.pop()
         rng.shuffle(batches)
         yield from batches
         if is_at_the_end:
             return
-        # What goes back is cut first in the next round; otherwise the shortest would never leave.
+        # The returned batch is the first of the next queue. Otherwise the shortest samples would
+        # always stay in the queue.
         longest_first = not longest_first
 
 
 def _cut(
     samples: list[Sample],
-    *,
     max_num_samples: int,
-    max_batch_size: int | None,
+    max_batch_size: int,
     length: Callable[[Sample], int],
 ) -> list[list[Sample]]:
-    """Sorted samples, ascending or descending, as batches of as many as fit."""
+    """Cut samples, sorted in either direction, into batches of as many as fit."""
     batches: list[list[Sample]] = []
-    batch: list[Sample] = []
     for sample in samples:
+        batch = batches[-1] if batches else []
         longest = max(length(sample), length(batch[0])) if batch else 0
-        has_place = max_batch_size is None or len(batch) < max_batch_size
-        if batch and has_place and (len(batch) + 1) * longest <= max_num_samples:
+        fits = (len(batch) + 1) * longest <= max_num_samples and len(batch) < max_batch_size
+        if batch and fits:
             batch.append(sample)
         else:
-            batch = [sample]
-            batches.append(batch)
+            batches.append([sample])
     return batches
-
-
-def _check_fits(sample: object, num_samples: int, max_num_samples: int) -> None:
-    if num_samples > max_num_samples:
-        raise ValueError(
-            f"utterance {getattr(sample, 'key', sample)} has {num_samples} samples, more than a "
-            f"batch may hold ({max_num_samples}): raise speech.dataloader.train_max_num_samples"
-        )

@@ -1,51 +1,51 @@
-"""LibriSpeech and VoxCeleb side by side: one batch of each for a training step."""
+"""The data of several tasks: one batch of each for a training step."""
 
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from w2v2_mt.data.librispeech import LibriSpeechData
-from w2v2_mt.data.loading import training_position
-from w2v2_mt.data.voxceleb import VoxCelebData
+from w2v2_mt.data.loading import TaskData
 
 
 class JointData(LightningDataModule):
-    """The data of a multi-task run.
+    """The data of a run with several tasks.
 
-    A training step reads {"speech": SpeechBatch, "speaker": SpeakerBatch}; evaluation reads the
-    sets of speech, then those of speaker. Where the selector of the speaker side has
-    `match_speech_lengths`, it learns from the speech side how long its chunks have to be.
+    A training step receives a dictionary with one batch of each task. Evaluation reads the sets of
+    the first task, then those of the second, and so on.
+
+    Args:
+        **data_of_task: The data of each task, by the name of the task.
     """
 
-    def __init__(self, *, speech: LibriSpeechData, speaker: VoxCelebData) -> None:
+    def __init__(self, **data_of_task: TaskData) -> None:
         super().__init__()
-        self.speech = speech
-        self.speaker = speaker
+        self.data_of_task = data_of_task
+        for data in data_of_task.values():
+            data.companions = data_of_task
 
     def setup(self, stage: str) -> None:
-        # Lightning tells only this module about the trainer, which knows rank and world size.
-        self.speech.trainer = self.trainer
-        self.speaker.trainer = self.trainer
+        """Pass on the trainer, from which a task's data reads its rank and position."""
+        for data in self.data_of_task.values():
+            data.trainer = self.trainer
+
+    def network_sizes(self) -> dict[str, Any]:
+        sizes = (data.network_sizes() for data in self.data_of_task.values())
+        return {name: size for of_task in sizes for name, size in of_task.items()}
 
     def state_dict(self) -> dict[str, int]:
-        return training_position(self)
+        # A training step consumes one batch of each task.
+        return next(iter(self.data_of_task.values())).state_dict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        # A step takes one batch of each.
-        self.speech.load_state_dict(state_dict)
-        self.speaker.load_state_dict(state_dict)
+        for data in self.data_of_task.values():
+            data.load_state_dict(state_dict)
 
     def train_dataloader(self) -> dict[str, DataLoader[Any]]:
-        if self.speaker.selector_train.match_speech_lengths:
-            self.speaker.speech_lengths = self.speech.sampled_lengths()
-        return {
-            "speech": self.speech.train_dataloader(),
-            "speaker": self.speaker.train_dataloader(),
-        }
+        return {task: data.train_dataloader() for task, data in self.data_of_task.items()}
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
-        return [*self.speech.val_dataloader(), *self.speaker.val_dataloader()]
+        return [loader for data in self.data_of_task.values() for loader in data.val_dataloader()]
 
     def test_dataloader(self) -> list[DataLoader[Any]]:
-        return [*self.speech.test_dataloader(), *self.speaker.test_dataloader()]
+        return [loader for data in self.data_of_task.values() for loader in data.test_dataloader()]

@@ -1,150 +1,218 @@
-"""Loading: the settings of the dataloaders, and the dataloaders that streams are read through."""
+"""Settings of the dataloaders, and the base class of the data modules that use them."""
 
-from collections.abc import Iterable, Iterator
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt
+from w2v2_mt.core.limits import MAX_JSON_BYTES
 from w2v2_mt.core.samples import EncodedSample
-from w2v2_mt.data.batching import (
-    dynamic_batches,
-    fixed_size_batches,
-    ordered_batches,
-)
-from w2v2_mt.data.stages import encoded_length
-from w2v2_mt.data.streams import EvaluationStream, TrainingStream
+from w2v2_mt.core.stop_signals import hold_stop_signals, leave_stop_signals_to_parent
+from w2v2_mt.core.text_files import read_text
+from w2v2_mt.data.batching import similar_length_batches
+from w2v2_mt.data.shards import find_shards
+from w2v2_mt.data.streams import BatchStream, EvaluationStream, TrainingStream
+from w2v2_mt.data.transforms import NormaliseWaveform, Stage, sample_length
+from w2v2_mt.decoding.tokenizer import Tokenizer
 
 _NUM_SORTED_TOGETHER = 20_000
-"""Utterances of evaluation, of which only places wait in memory: hardly any batch has padding."""
+"""Evaluation sorts this many utterances by length, of which it holds only the place in a shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpeechLoading:
-    """How utterances of LibriSpeech become batches.
+class Loading:
+    """The settings of the dataloaders of a task."""
 
-    `train_max_num_samples`, and `eval_max_num_samples` in evaluation, is the number of utterances
-    times the longest one; `max_queue_size` utterances are shuffled, and sorted by length, together.
-    """
-
-    train_max_num_samples: PositiveInt
-    max_queue_size: PositiveInt
     eval_max_num_samples: PositiveInt
     val_batch_size: PositiveInt | None
     num_workers: NonNegativeInt
     pin_memory: bool
-    max_eval_utterances: PositiveInt | None
-
-    def training_batches(
-        self, samples: Iterable[EncodedSample], rng: Random
-    ) -> Iterator[list[EncodedSample]]:
-        return dynamic_batches(
-            samples,
-            max_num_samples=self.train_max_num_samples,
-            max_queue_size=self.max_queue_size,
-            length=encoded_length,
-            rng=rng,
-        )
-
-    def evaluation_batches(
-        self, samples: Iterable[EncodedSample], rng: Random
-    ) -> Iterator[list[EncodedSample]]:
-        return _evaluation_batches(samples, self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpeakerLoading:
-    """How utterances of VoxCeleb become batches.
+class SpeechLoading(Loading):
+    """The settings of the dataloaders of speech recognition."""
 
-    `shuffle_queue_size` utterances are shuffled together, and as many chunks where several are cut
-    from each; so many are sorted by length where they differ in it on purpose. In evaluation, the
-    number of utterances times the longest one is at most `eval_max_num_samples`.
+    train_max_num_samples: PositiveInt
+    max_queue_size: PositiveInt
+    max_eval_utterances: PositiveInt | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerLoading(Loading):
+    """The settings of the dataloaders of speaker recognition.
+
+    Args:
+        max_eval_trials: The number of target trials and of non-target trials of each list. None:
+            all.
     """
 
     train_batch_size: PositiveInt
     shuffle_queue_size: PositiveInt
-    eval_max_num_samples: PositiveInt
-    val_batch_size: PositiveInt | None
-    num_workers: NonNegativeInt
-    pin_memory: bool
     max_eval_trials: PositiveInt | None
 
-    def training_batches(
-        self, samples: Iterable[EncodedSample], rng: Random
-    ) -> Iterator[list[EncodedSample]]:
-        return fixed_size_batches(samples, batch_size=self.train_batch_size)
 
-    def training_batches_by_length(
-        self, samples: Iterable[EncodedSample], rng: Random, *, max_num_samples: int
-    ) -> Iterator[list[EncodedSample]]:
-        """Cut as those of speech: the number of chunks times the longest one is bounded."""
-        return dynamic_batches(
-            samples,
-            max_num_samples=max_num_samples,
-            max_queue_size=self.shuffle_queue_size,
-            length=encoded_length,
-            rng=rng,
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """The place of the shards of a corpus, and the command that prepares them, for messages."""
+
+    shards_folder: str
+    prepared_by: str
+
+
+class TaskData(LightningDataModule, ABC):
+    """The data of one task, read from shards below the folder of a corpus.
+
+    Training resumes where a checkpoint left off: the state of this module is the number of batches
+    that this process has consumed.
+    """
+
+    tokenizer: Tokenizer | None = None
+    """Makes tokens of transcriptions, if the task has any."""
+
+    collate: ClassVar[Callable[..., Any]]
+    """Makes a batch of samples; its argument `set_name` is the name of their set."""
+
+    companions: Mapping[str, "TaskData"] = {}
+    """The data of all tasks of a multi-task run, by the name of the task."""
+
+    def __init__(
+        self, *, corpus: Corpus, loading: Loading, normaliser: NormaliseWaveform, seed: int
+    ) -> None:
+        super().__init__()
+        self.corpus = corpus
+        self.loading = loading
+        self.normaliser = normaliser
+        self.seed = seed
+        self.shards_folder = Path(corpus.shards_folder)
+        self.num_batches_done = 0
+        self.mixes_sets = True
+
+    @abstractmethod
+    def network_sizes(self) -> dict[str, Any]:
+        """Return the arguments for `build` of the network's settings that come from the data."""
+
+    @abstractmethod
+    def sample_maker(self, *, is_training: bool) -> Callable[[EncodedSample], Any]:
+        """Return the function from an encoded sample to a sample that can be collated."""
+
+    def draw_lengths(self) -> list[int]:
+        """Return lengths of training utterances that other tasks may match, in audio samples."""
+        return []
+
+    def training_folders(self) -> list[str]:
+        """Return the folders of the training shards, for messages."""
+        return []
+
+    def training_metadata(self) -> dict[str, dict[str, Any]]:
+        """Return the content of the meta.json of each training folder, empty if it has none."""
+        metadata: dict[str, dict[str, Any]] = {}
+        for folder in self.training_folders():
+            try:
+                metadata[folder] = self.read_meta(folder)
+            except (ValueError, OSError):
+                metadata[folder] = {}
+        return metadata
+
+    def state_dict(self) -> dict[str, int]:
+        assert self.trainer is not None
+        return {
+            "num_batches_done": self.trainer.fit_loop.total_batch_idx + 1,
+            "mixes_sets": self.mixes_sets,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.num_batches_done = state_dict["num_batches_done"]
+        # A run of version 0.1.0 is resumed with the order of batches that it began with.
+        self.mixes_sets = bool(state_dict.get("mixes_sets", False))
+
+    def shards(self, *folders: str) -> list[Path]:
+        """Return the shards of folders; a folder without any is a ValueError."""
+        producer = self.corpus.prepared_by
+        found = (find_shards(self.shards_folder / each, producer=producer) for each in folders)
+        return [shard for shards in found for shard in shards]
+
+    def read_meta(self, folder: str, *names: str, advice: str = "") -> dict[str, Any]:
+        """Read the meta.json of a folder, which must have entries of these names."""
+        path, producer = self.shards_folder / folder / "meta.json", self.corpus.prepared_by
+        if not path.is_file():
+            raise ValueError(f"{path} must exist. Run {producer} or set DATA_FOLDER.")
+        meta: dict[str, Any] = json.loads(read_text(path, max_bytes=MAX_JSON_BYTES))
+        for name in names:
+            if meta.get(name) is None:
+                raise ValueError(f"{path} must have {name}. Run {producer} again{advice}.")
+        return meta
+
+    def training_loader(
+        self,
+        shards: Sequence[Path],
+        *,
+        shuffle_buffer_size: int,
+        batching: Stage,
+        choosing: Sequence[Stage] = (),
+    ) -> DataLoader[Any]:
+        """Return a dataloader of endless training batches; too few shards are a ValueError."""
+        stream = TrainingStream(
+            shards=shards,
+            shuffle_buffer_size=shuffle_buffer_size,
+            batching=batching,
+            choosing=choosing,
+            seed=self.seed,
+            num_batches_done=self.num_batches_done,
+            mixes_sets=self.mixes_sets,
+            **self._stream_settings("train", is_training=True),
+        )
+        stream.check_num_workers(stream.world_size * max(1, self.loading.num_workers))
+        return self._loader(stream)
+
+    def evaluation_loader(
+        self, shards: Sequence[Path], *, set_name: str, **selection: Any
+    ) -> DataLoader[Any]:
+        """Return a dataloader of the utterances that an `EvaluationStream` selects of shards."""
+        batching = partial(
+            similar_length_batches,
+            max_num_samples=self.loading.eval_max_num_samples,
+            max_batch_size=self.loading.val_batch_size,
+            window_size=_NUM_SORTED_TOGETHER,
+            length=sample_length,
+        )
+        settings = self._stream_settings(set_name, is_training=False)
+        return self._loader(
+            EvaluationStream(shards=shards, batching=batching, **selection, **settings)
         )
 
-    def evaluation_batches(
-        self, samples: Iterable[EncodedSample], rng: Random
-    ) -> Iterator[list[EncodedSample]]:
-        return _evaluation_batches(samples, self)
+    def _stream_settings(self, set_name: str, *, is_training: bool) -> dict[str, Any]:
+        return {
+            "make_sample": self.sample_maker(is_training=is_training),
+            "collate": partial(type(self).collate, set_name=set_name),
+            "rank": 0 if self.trainer is None else self.trainer.global_rank,
+            "world_size": 1 if self.trainer is None else self.trainer.world_size,
+        }
+
+    def _loader(self, stream: BatchStream) -> DataLoader[Any]:
+        return _Loader(
+            stream,
+            batch_size=None,
+            num_workers=self.loading.num_workers,
+            pin_memory=self.loading.pin_memory and torch.cuda.is_available(),
+            persistent_workers=self.loading.num_workers > 0,
+            # A DataLoader draws a seed when it starts; the network's random state stays untouched.
+            generator=torch.Generator(),
+            worker_init_fn=leave_stop_signals_to_parent,
+        )
 
 
-def training_loader(
-    stream: TrainingStream, loading: SpeechLoading | SpeakerLoading
-) -> DataLoader[Any]:
-    """The batches of an endless stream; too few shards for its readers are a ValueError now."""
-    stream.check_num_readers(stream.world_size * max(1, loading.num_workers))
-    return _loader(stream, loading)
+class _Loader(DataLoader[Any]):
+    """A DataLoader whose workers leave stop signals to the process that started them."""
 
-
-def evaluation_loader(
-    stream: EvaluationStream, loading: SpeechLoading | SpeakerLoading
-) -> DataLoader[Any]:
-    """The batches of a finite stream."""
-    return _loader(stream, loading)
-
-
-def rank_and_world_size(data: LightningDataModule) -> tuple[int, int]:
-    """The number of this process and how many there are; 0 and 1 without a trainer."""
-    if data.trainer is None:
-        return 0, 1
-    return data.trainer.global_rank, data.trainer.world_size
-
-
-def training_position(data: LightningDataModule) -> dict[str, int]:
-    """What a checkpoint keeps of a training stream: how many batches this process has taken."""
-    assert data.trainer is not None
-    return {"num_batches_done": data.trainer.fit_loop.total_batch_idx + 1}
-
-
-def _loader(
-    stream: TrainingStream | EvaluationStream, loading: SpeechLoading | SpeakerLoading
-) -> DataLoader[Any]:
-    return DataLoader(
-        stream,
-        batch_size=None,
-        num_workers=loading.num_workers,
-        pin_memory=loading.pin_memory and torch.cuda.is_available(),
-        persistent_workers=loading.num_workers > 0,
-        # A loader draws a number as it starts: not from the generator that the network draws from.
-        generator=torch.Generator(),
-    )
-
-
-def _evaluation_batches(
-    samples: Iterable[EncodedSample], loading: SpeechLoading | SpeakerLoading
-) -> Iterator[list[EncodedSample]]:
-    return ordered_batches(
-        samples,
-        max_num_samples=loading.eval_max_num_samples,
-        max_batch_size=loading.val_batch_size,
-        window_size=_NUM_SORTED_TOGETHER,
-        length=encoded_length,
-    )
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        with hold_stop_signals():
+            return super().__iter__()

@@ -1,11 +1,14 @@
-"""Streams of batches: which utterance is read by which reader, in which order.
+"""Streams of batches: the utterances of each DataLoader worker, and their order.
 
-A reader is one DataLoader worker of one process; all readers of a run share out the data among
-themselves without exchanging a word, from the seed and their number alone.
+All DataLoader workers of all processes divide the data among themselves without communication,
+from the seed and their number alone.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import tarfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import count, islice
 from pathlib import Path
 from random import Random
@@ -13,206 +16,223 @@ from typing import Any
 
 from torch.utils.data import IterableDataset, get_worker_info
 
-from w2v2_mt.core.keys import speaker_of
+from w2v2_mt.core import units
 from w2v2_mt.core.samples import EncodedSample
-from w2v2_mt.data.batching import shuffled
-from w2v2_mt.data.shards import read_shard, read_shard_without_audio
-from w2v2_mt.data.stages import Stage
+from w2v2_mt.data.batching import shuffle
+from w2v2_mt.data.shards import read_shard, shard_size
+from w2v2_mt.data.transforms import Stage
 
-Collate = Callable[[list[Any]], Any]
-Read = Callable[[Path], Iterator[EncodedSample]]
+_OVERHEAD_BYTES = 4 * tarfile.BLOCKSIZE
+"""The bytes of an utterance in a shard besides its audio: two headers, its json and padding."""
 
 
-class TrainingStream(IterableDataset[Any]):
-    """Batches without end; each epoch of all readers together holds each utterance once.
+@dataclass(kw_only=True, eq=False)
+class BatchStream(IterableDataset[Any]):
+    """A stream of batches of the utterances of shards.
 
-    In each epoch the shards are permuted anew and dealt out to the readers, and the utterances of
-    a reader pass a shuffle buffer and the stages of `choosing`. `batching`, also a stage, then
-    cuts lists of samples across the borders of epochs, so that none is dropped there; those of a
-    list pass the stages of `decoding`, which draw nothing, and `collate` makes a batch of them.
-
-    A stream that goes on after `num_batches_done` batches, over all readers of a process, draws
-    again what they were, without reading or decoding audio, and gives the ones that follow.
+    Args:
+        choosing: Stages that select or shorten samples, before any audio is decoded.
+        batching: The stage that cuts lists of samples.
+        make_sample: Decodes a sample; it is not random.
+        collate: Makes a batch of a list of decoded samples.
+        rank: The number of this process.
+        world_size: The number of processes.
     """
 
-    def __init__(
-        self,
-        *,
-        shards: Sequence[Path],
-        shuffle_buffer_size: int,
-        choosing: Sequence[Stage],
-        batching: Stage,
-        decoding: Sequence[Stage],
-        collate: Collate,
-        seed: int,
-        num_batches_done: int,
-        rank: int,
-        world_size: int,
-    ) -> None:
-        self.shards = list(shards)
-        self.shuffle_buffer_size = shuffle_buffer_size
-        self.choosing = list(choosing)
-        self.batching = batching
-        self.decoding = list(decoding)
-        self.collate = collate
-        self.seed = seed
-        self.num_batches_done = num_batches_done
-        self.rank = rank
-        self.world_size = world_size
+    shards: Sequence[Path]
+    choosing: Sequence[Stage] = ()
+    batching: Stage
+    make_sample: Callable[[EncodedSample], Any]
+    collate: Callable[[list[Any]], Any]
+    rank: int
+    world_size: int
+
+    def make_batch(self, samples: list[Any]) -> Any:
+        """Decode and collate samples."""
+        return self.collate([self.make_sample(sample) for sample in samples])
+
+
+@dataclass(kw_only=True, eq=False)
+class TrainingStream(BatchStream):
+    """An endless stream of training batches; each epoch holds each utterance once.
+
+    In each epoch the shards of each set, those of one folder, are permuted and dealt out to the
+    workers. A worker reads one shard of each set at a time, all sets at the same pace relative to
+    their size, so that every part of an epoch holds the sets in the same proportion. The utterances
+    pass a shuffle buffer and the stages of `choosing`. Lists of them cross the borders of epochs,
+    so that no utterance is dropped.
+
+    A resumed stream repeats the random choices of the batches that were consumed, without reading
+    or decoding audio, and continues with the next batch.
+
+    Args:
+        shuffle_buffer_size: The number of utterances in the shuffle buffer of a worker.
+        num_batches_done: The number of batches that this process consumed before.
+        mixes_sets: False reads the shards of all sets in one random order, as version 0.1.0 did,
+            so that batches are long runs of one set.
+    """
+
+    shuffle_buffer_size: int
+    seed: int
+    num_batches_done: int
+    mixes_sets: bool = True
 
     def __iter__(self) -> Iterator[Any]:
-        turn, num_turns = self._turn()
-        reader, num_readers = self.rank * num_turns + turn, self.world_size * num_turns
-        self.check_num_readers(num_readers)
-        reading = _Reading()
+        turn, num_turns = _worker()
+        # A DataLoader takes its first batch from its first worker, so a resumed stream shifts the
+        # numbers of the workers.
+        turn = (turn + self.num_batches_done) % num_turns
+        worker, num_workers = self.rank * num_turns + turn, self.world_size * num_turns
+        self.check_num_workers(num_workers)
+        is_done = True
+
+        def read(shard: Path) -> Iterator[EncodedSample]:
+            # The audio of a shard that is opened without it is read where it is decoded.
+            return read_shard(shard, with_audio=not is_done)
+
         epochs = (
-            self.epoch_samples(epoch=epoch, reader=reader, num_readers=num_readers, read=reading)
+            self.epoch_samples(epoch=epoch, worker=worker, num_workers=num_workers, read=read)
             for epoch in count()
         )
-        samples = (sample for epoch in epochs for sample in epoch)
-        rng = Random(f"{self.seed} reader {reader}")
-        batches = self.batching(samples, rng)
-        reading.skips_audio = True
+        batches = self.batching(
+            (sample for epoch in epochs for sample in epoch),
+            Random(f"{self.seed} reader {worker}"),
+        )
         for _ in islice(batches, len(range(turn, self.num_batches_done, num_turns))):
             pass
-        reading.skips_audio = False
-        return (self.collate(list(through_stages(batch, self.decoding, rng))) for batch in batches)
+        is_done = False
+        return map(self.make_batch, batches)
 
-    def _turn(self) -> tuple[int, int]:
-        """Which of every so many batches of this process the reader gives.
-
-        A DataLoader takes the first batch from its first worker, which stands in for the reader
-        whose turn it is.
-        """
-        worker = get_worker_info()
-        if worker is None:
-            return 0, 1
-        return (worker.id + self.num_batches_done) % worker.num_workers, worker.num_workers
-
-    def check_num_readers(self, num_readers: int) -> None:
-        """Fewer shards than readers is a ValueError: a reader would have nothing to read."""
-        if len(self.shards) < num_readers:
+    def check_num_workers(self, num_workers: int) -> None:
+        """Raise a ValueError if a worker would have no shard."""
+        if len(self.shards) < num_workers:
             raise ValueError(
-                f"{len(self.shards)} shards in {self.shards[0].parent} cannot be dealt out to "
-                f"{num_readers} readers ({self.world_size} processes with "
-                f"{num_readers // self.world_size} each): lower num_workers of the dataloader, "
-                "use fewer devices, or write more, smaller shards"
+                f"{self.shards[0].parent} must hold at least "
+                f"{units.count(num_workers, 'shard')}, not {len(self.shards)}, for "
+                f"{units.count(num_workers, 'DataLoader worker')} ("
+                f"{units.count(self.world_size, 'process', 'processes')} with "
+                f"{num_workers // self.world_size} each). Lower num_workers of the "
+                "dataloader, use fewer devices, or write more, smaller shards."
             )
 
     def epoch_samples(
-        self, *, epoch: int, reader: int, num_readers: int, read: Read = read_shard
-    ) -> Iterator[Any]:
-        """What one reader chooses in one epoch: a function of its arguments."""
-        order = Random(f"{self.seed} epoch {epoch}").sample(self.shards, len(self.shards))
-        rng = Random(f"{self.seed} epoch {epoch} reader {reader}")
-        encoded = (sample for shard in order[reader::num_readers] for sample in read(shard))
-        buffered = shuffled(encoded, buffer_size=self.shuffle_buffer_size, rng=rng)
-        return through_stages(buffered, self.choosing, rng)
-
-
-class _Reading:
-    """Reads shards, without their audio while `skips_audio`.
-
-    A shard that was begun without is read to its end without; its audio is read where it is used.
-    """
-
-    def __init__(self) -> None:
-        self.skips_audio = False
-
-    def __call__(self, shard: Path) -> Iterator[EncodedSample]:
-        return read_shard_without_audio(shard) if self.skips_audio else read_shard(shard)
-
-
-class EvaluationStream(IterableDataset[Any]):
-    """Each utterance of the shards once, in an order that never changes; then it ends.
-
-    The utterances are dealt out one by one, so any number of readers works with any number of
-    shards; each reader reads the audio of its own ones only. A key that comes twice counts once.
-    With `only_keys`, only these are read and a key that is nowhere is a ValueError; with
-    `max_num_utterances`, only the first ones; with `max_num_of_speaker`, only the first ones of
-    each speaker. Reading stops when all are found.
-
-    The utterances of a reader pass the stages of `choosing`; `batching` cuts lists of them, before
-    any audio is read, and each list passes the stages of `decoding` on its way to `collate`.
-    """
-
-    def __init__(
         self,
         *,
-        shards: Sequence[Path],
-        choosing: Sequence[Stage],
-        batching: Stage,
-        decoding: Sequence[Stage],
-        collate: Collate,
-        only_keys: frozenset[str] | None,
-        max_num_utterances: int | None,
-        max_num_of_speaker: int | None,
-        rank: int,
-        world_size: int,
-    ) -> None:
-        self.shards = list(shards)
-        self.choosing = list(choosing)
-        self.batching = batching
-        self.decoding = list(decoding)
-        self.collate = collate
-        self.only_keys = only_keys
-        self.max_num_utterances = max_num_utterances
-        self.max_num_of_speaker = max_num_of_speaker
-        self.rank = rank
-        self.world_size = world_size
+        epoch: int,
+        worker: int,
+        num_workers: int,
+        read: Callable[[Path], Iterator[EncodedSample]] = read_shard,
+    ) -> Iterator[Any]:
+        """Yield the samples that one worker selects in one epoch, a function of its arguments."""
+        order = Random(f"{self.seed} epoch {epoch}")
+        # Dealing out one set after the other gives each worker its share of every set.
+        permuted = [
+            shard for own in self._group(self.shards) for shard in order.sample(own, len(own))
+        ]
+        own_sets = self._group(permuted[worker::num_workers])
+        rng = Random(f"{self.seed} epoch {epoch} reader {worker}")
+        encoded = _read_at_one_pace(own_sets, read)
+        samples = shuffle(encoded, rng, buffer_size=self.shuffle_buffer_size)
+        for stage in self.choosing:
+            samples = stage(samples, rng)
+        return samples
+
+    def _group(self, shards: Sequence[Path]) -> list[list[Path]]:
+        """Return the shards of each set."""
+        sets: dict[Path | None, list[Path]] = defaultdict(list)
+        for shard in shards:
+            sets[shard.parent if self.mixes_sets else None].append(shard)
+        return list(sets.values())
+
+
+@dataclass(kw_only=True, eq=False)
+class EvaluationStream(BatchStream):
+    """A stream of each utterance of the shards once, in an order that never changes.
+
+    The utterances are dealt out one by one, so any number of workers works with any number of
+    shards; each worker reads the audio of its own utterances only. A key that occurs twice counts
+    once. Reading stops when all selected utterances are found.
+
+    Args:
+        only_keys: Read these utterances only; one that is missing is a ValueError. None: all.
+        max_num_utterances: Read the first this many utterances only. None: all.
+        max_num_of_speaker: Read the first this many utterances of each speaker only. None: all.
+    """
+
+    only_keys: frozenset[str] | None = None
+    max_num_utterances: int | None = None
+    max_num_of_speaker: int | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        reader, num_readers = _reader(self.rank, self.world_size)
-        # Nothing is drawn in evaluation; the stages ask for a generator all the same.
-        rng = Random(0)
-        encoded = self._encoded_samples(reader=reader, num_readers=num_readers)
-        batches = self.batching(through_stages(encoded, self.choosing, rng), rng)
-        return (self.collate(list(through_stages(batch, self.decoding, rng))) for batch in batches)
+        rng = Random(0)  # The stages take a generator, but evaluation is not random.
+        samples = self._read_samples()
+        for stage in self.choosing:
+            samples = stage(samples, rng)
+        return map(self.make_batch, self.batching(samples, rng))
 
-    def _encoded_samples(self, *, reader: int, num_readers: int) -> Iterator[EncodedSample]:
+    def _read_samples(self) -> Iterator[EncodedSample]:
+        local_worker, num_local_workers = _worker()
+        worker = self.rank * num_local_workers + local_worker
         found: set[str] = set()
         num_of_speaker: Counter[str] = Counter()
-        for sample in (s for shard in self.shards for s in read_shard_without_audio(shard)):
-            if sample.key in found or not self._is_chosen(sample.key, num_of_speaker):
+        for sample in (s for shard in self.shards for s in read_shard(shard, with_audio=False)):
+            key, speaker = sample.key, sample.speaker
+            if key in found or num_of_speaker[speaker] == self.max_num_of_speaker:
                 continue
-            if len(found) % num_readers == reader:
+            if self.only_keys is not None and key not in self.only_keys:
+                continue
+            if len(found) % (self.world_size * num_local_workers) == worker:
                 yield sample
-            found.add(sample.key)
-            num_of_speaker[speaker_of(sample.key)] += 1
-            if self._is_complete(found):
+            found.add(key)
+            num_of_speaker[speaker] += 1
+            if len(found) == self.max_num_utterances:
                 return
-        self._check_all_found(found)
-
-    def _is_chosen(self, key: str, num_of_speaker: Mapping[str, int]) -> bool:
-        if self.max_num_of_speaker == num_of_speaker[speaker_of(key)]:
-            return False
-        return self.only_keys is None or key in self.only_keys
-
-    def _is_complete(self, found: set[str]) -> bool:
-        if len(found) == self.max_num_utterances:
-            return True
-        return self.only_keys is not None and found == self.only_keys
-
-    def _check_all_found(self, found: set[str]) -> None:
-        missing = sorted((self.only_keys or frozenset()) - found)
-        if missing:
+            if self.only_keys is not None and found == self.only_keys:
+                return
+        if missing := sorted((self.only_keys or frozenset()) - found):
             folders = ", ".join(sorted({str(shard.parent) for shard in self.shards}))
             raise ValueError(
-                f"{len(missing)} utterances of the trial lists are not in the shards of "
-                f"{folders}, the first is {missing[0]}: write these shards and lists again"
+                f"The shards of {folders} must hold all utterances of the trial lists, but "
+                f"{len(missing)} are missing, first {missing[0]}. Write these shards and lists "
+                "again."
             )
 
 
-def through_stages(samples: Iterable[Any], stages: Iterable[Stage], rng: Random) -> Iterator[Any]:
-    """The samples after all stages, one stage after the other."""
-    for stage in stages:
-        samples = stage(samples, rng)
-    return iter(samples)
+def _read_at_one_pace(
+    sets: Sequence[Sequence[Path]], read: Callable[[Path], Iterator[EncodedSample]]
+) -> Iterator[EncodedSample]:
+    """Yield the samples of several sets of shards, always of the set that has progressed least.
+
+    One shard of each set is open at a time.
+    """
+    if len(sets) == 1:
+        yield from (sample for shard in sets[0] for sample in read(shard))
+        return
+    samples = [_read_with_progress(shards, read) for shards in sets]
+    # Ties are resolved in the order of the sets.
+    progress = [(0.0, index) for index in range(len(sets))]
+    while progress:
+        _, index = heappop(progress)
+        for sample, done in islice(samples[index], 1):
+            yield sample
+            heappush(progress, (done, index))
 
 
-def _reader(rank: int, world_size: int) -> tuple[int, int]:
-    """The number of this reader and how many there are in all processes."""
+def _read_with_progress(
+    shards: Sequence[Path], read: Callable[[Path], Iterator[EncodedSample]]
+) -> Iterator[tuple[EncodedSample, float]]:
+    """Yield the samples of a set, each with the share of the set's bytes up to it."""
+    sizes = [shard_size(shard) for shard in shards]
+    start = 0
+    for shard, size in zip(shards, sizes, strict=True):
+        position = start
+        for sample in read(shard):
+            position = min(position + len(sample.audio) + _OVERHEAD_BYTES, start + size)
+            yield sample, position / sum(sizes)
+        start += size
+
+
+def _worker() -> tuple[int, int]:
+    """Return the number of this DataLoader worker and the number of workers of this process."""
     worker = get_worker_info()
-    if worker is None:
-        return rank, world_size
-    return rank * worker.num_workers + worker.id, world_size * worker.num_workers
+    return (0, 1) if worker is None else (worker.id, worker.num_workers)

@@ -1,62 +1,63 @@
-"""Lists of verification trials: read from a file, shortened for quick runs."""
+"""Read lists of verification trials, and shorten them for quick runs."""
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
+from w2v2_mt.core.text_files import read_text, split_fields, split_lines
 from w2v2_mt.core.trials import Trial
-
-_AUDIO_SUFFIXES = (".wav", ".m4a")
 
 
 def read_trials(path: Path, *, producer: str) -> list[Trial]:
-    """The trials of a file with a line `1 key key` (same speaker) or `0 key key` for each.
+    """Read a file with a line `1 key key` (target trial) or `0 key key` (non-target) per trial.
 
-    Keys may carry `.wav` or `.m4a` as in the official lists. A missing file is a ValueError that
-    says to run `producer`, a malformed line one that names the file and the line.
+    Keys may end in `.wav` or `.m4a`, as in the official lists.
+
+    Args:
+        producer: The command that writes the file, for messages.
+
+    Raises:
+        ValueError: The file does not exist, is empty or too large, or has a malformed line.
     """
     if not path.is_file():
-        raise ValueError(f"there is no trial list {path}: run {producer} or set DATA_FOLDER")
+        raise ValueError(f"The trial list {path} must exist. Run {producer} or set DATA_FOLDER.")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"the trial list {path} is not UTF-8 text ({error}): run {producer} again"
+            f"The trial list {path} must be UTF-8 text ({error}). Run {producer} again."
         ) from error
-    lines = enumerate(text.splitlines(), start=1)
-    trials = [_parsed(line, f"{path}, line {number}") for number, line in lines if line.strip()]
+    trials = []
+    for number, line in enumerate(split_lines(text), start=1):
+        match split_fields(line):
+            case []:
+                continue
+            case [("0" | "1") as label, left, right]:
+                left, right = (
+                    key.removesuffix(".wav").removesuffix(".m4a") for key in (left, right)
+                )
+                trials.append(Trial(same_speaker=label == "1", left_key=left, right_key=right))
+            case _:
+                raise ValueError(
+                    f"{path}, line {number}: a trial must be '1 key key' (same speaker) or "
+                    f"'0 key key', not {line!r}. Correct the line."
+                )
     if not trials:
-        raise ValueError(f"the trial list {path} is empty: run {producer} again")
+        raise ValueError(f"The trial list {path} must not be empty. Run {producer} again.")
     return trials
 
 
-def limited_trials(trials: Sequence[Trial], num_each: int) -> list[Trial]:
-    """The first `num_each` trials of one speaker and the first `num_each` of two, in order."""
-    chosen = {
-        id(trial)
-        for same_speaker in (True, False)
-        for trial in islice((t for t in trials if t.same_speaker is same_speaker), num_each)
-    }
-    return [trial for trial in trials if id(trial) in chosen]
+def limit_trials(trials: Iterable[Trial], num_each: int) -> list[Trial]:
+    """Return the first `num_each` target trials and as many non-target trials, in order."""
+    limited: list[Trial] = []
+    counts: Counter[bool] = Counter()
+    for trial in trials:
+        counts[trial.same_speaker] += 1
+        if counts[trial.same_speaker] <= num_each:
+            limited.append(trial)
+    return limited
 
 
 def keys_of_trials(trials: Iterable[Trial]) -> frozenset[str]:
-    """The keys of all utterances that the trials name."""
+    """Return the keys of all utterances in the trials."""
     return frozenset(key for trial in trials for key in (trial.left_key, trial.right_key))
-
-
-def _parsed(line: str, place: str) -> Trial:
-    fields = line.split()
-    if len(fields) != 3 or fields[0] not in ("0", "1"):
-        raise ValueError(
-            f"{place}: a trial is '1 key key' (same speaker) or '0 key key', "
-            f"not {line!r}; correct the line"
-        )
-    label, left, right = fields
-    return Trial(same_speaker=label == "1", left_key=_key(left), right_key=_key(right))
-
-
-def _key(name: str) -> str:
-    for suffix in _AUDIO_SUFFIXES:
-        name = name.removesuffix(suffix)
-    return name

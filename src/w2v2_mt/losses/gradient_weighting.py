@@ -1,116 +1,77 @@
-"""Weightings that look at the gradients of both tasks on the parameters that the tasks share.
+"""Gradient methods: weightings that use the gradient of each task on the shared parameters.
 
-Beside turning losses into weights, as all weightings do, such a class says, once the gradients of
-a step are known, by what each task's gradient of the shared parameters is multiplied in that step.
-With gradient accumulation it looks at each pair of batches by itself.
+With gradient accumulation they act on each batch per task by itself.
 """
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from w2v2_mt.core.constraints import NonNegativeFloat, PositiveFloat
-from w2v2_mt.losses.loss_values import check_tasks, detached, ratio_values
 from w2v2_mt.losses.task_gradients import GradientGeometry
+from w2v2_mt.losses.weighting_method import (
+    WEIGHTINGS,
+    EqualWeighting,
+    Losses,
+    LossWeighting,
+    Weights,
+    stack_losses,
+)
 
 
-@runtime_checkable
-class GradientWeighting(Protocol):
-    """What the weightings of this file have in common."""
-
-    def shared_scales(
-        self, losses: dict[str, Float[Tensor, ""]], geometry: GradientGeometry
-    ) -> dict[str, Float[Tensor, ""]] | None:
-        """By task; None to leave the gradients as they are.
-
-        `losses` and `geometry` are those of a step, the latter with the weights that the step has.
-        """
-
-
-class PcGrad(nn.Module):
-    """Each task's gradient loses what points against the other's; both losses weigh 1 / 2.
-
-    Of gradients g and h that conflict, g * h < 0, the step takes g - (g * h / |h|^2) h and
-    h - (g * h / |g|^2) g; else it takes them as they are. Their sum, which is all that matters, is
-    (1 - g * h / |g|^2) g + (1 - g * h / |h|^2) h.
-
-    Source: arXiv 2001.06782, algorithm 1.
-    """
-
-    def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
-        return {
-            task: torch.full_like(detached(loss), 1 / len(losses)) for task, loss in losses.items()
-        }
-
-    def shared_scales(
-        self, losses: dict[str, Float[Tensor, ""]], geometry: GradientGeometry
-    ) -> dict[str, Float[Tensor, ""]]:
-        conflict = geometry.inner_product.clamp(max=0)
-        smallest = torch.finfo(conflict.dtype).tiny  # of a task without gradient: 0 / smallest
-        return {
-            task: 1 - conflict / norm.square().clamp(min=smallest)
-            for task, norm in geometry.norms.items()
-        }
-
-
-class GradNorm(nn.Module):
+@WEIGHTINGS.register("gradnorm")
+class GradNorm(LossWeighting):
     """Weights that let all tasks train at similar rates; they sum to 1 and are equal at first.
 
-    G_i is the norm of the gradient of w_i * L_i, and r_i = L_i / L_i(0) what is left of a loss.
+    G_i is the norm of the gradient of w_i * L_i, and r_i = L_i / L_i(0) the inverse training rate.
     sum_i |G_i - T_i| with T_i = sum_j(G_j) * r_i^alpha / sum_j(r_j^alpha) is lowered by a step of
     gradient descent, in which T_i is constant; then the weights are scaled to sum to 1.
 
     This differs from the paper in three points. Its T_i = mean_j(G_j) * (r_i / mean_j(r_j))^alpha
     cannot all be met unless alpha is 0 or 1, as they do not add up to what the G_i do, and a weight
     can go to zero; ours are theirs, scaled to that sum. The step is one on log w_i, so that weights
-    stay positive, and is divided by mean_j(G_j), so that the scale of the gradients is no matter.
+    stay positive, and is divided by mean_j(G_j), so that the scale of the gradients does not
+    matter.
 
-    G_i is taken over all shared parameters, whose gradients are there anyhow: the last shared
+    G_i is taken over all shared parameters, whose gradients are computed anyway: the last shared
     layer, which the paper takes to save time, may be dropped in a step. r_i counts from the first
-    step with shared gradients, so that a frozen trunk changes nothing; nor does a step with
+    step with shared gradients, so that a frozen encoder changes nothing; nor does a step with
     gradients that are zero or not finite.
 
-    Args:
-        learning_rate: what the logarithm of a weight changes by in a step, where the G_i are equal.
-        alpha: how strongly the rates are pulled together; 0 only makes the G_i equal.
+    With equal G_i, `weight_lr` is the change of log w_i per step; alpha 0 only makes the G_i equal.
 
-    Raises ValueError when the losses belong to other tasks than `task_names`.
     Source: arXiv 1711.02257, eq. 1 and 2 and algorithm 1.
     """
 
+    needs_task_gradients = True
     weights: Tensor
     initial_losses: Tensor
 
     def __init__(
         self,
-        *,
         task_names: Sequence[str],
-        learning_rate: PositiveFloat,
-        alpha: NonNegativeFloat,
+        *,
+        weight_lr: PositiveFloat,
+        gradnorm_alpha: NonNegativeFloat,
     ):
-        super().__init__()
-        self.task_names = list(task_names)
-        self.learning_rate = learning_rate
-        self.alpha = alpha
+        super().__init__(task_names)
+        self.learning_rate = weight_lr
+        self.alpha = gradnorm_alpha
         num_tasks = len(self.task_names)
         self.register_buffer("weights", torch.full((num_tasks,), 1 / num_tasks))
         # Zero until there is one.
         self.register_buffer("initial_losses", torch.zeros(num_tasks))
 
-    def forward(self, losses: dict[str, Float[Tensor, ""]]) -> dict[str, Float[Tensor, ""]]:
-        check_tasks(losses, self.task_names)
+    def forward(self, losses: Losses) -> Weights:
+        stack_losses(losses, self.task_names)
         # Copied, since the graph of this step must not see the weights of the next one.
         return dict(zip(self.task_names, self.weights.clone(), strict=True))
 
-    def shared_scales(
-        self, losses: dict[str, Float[Tensor, ""]], geometry: GradientGeometry
-    ) -> None:
-        """Learns the weights of the next step; the gradients of this one have theirs already."""
-        values = ratio_values(losses, self.task_names)
-        norms = torch.stack([geometry.norms[name] for name in self.task_names])
+    def gradient_scales(self, losses: Losses, geometry: GradientGeometry) -> None:
+        """Learn the weights of the next step, and leave the gradients of this one as they are."""
+        values = stack_losses(losses, self.task_names)
+        norms = torch.stack([geometry.norms[task] for task in self.task_names])
         is_usable = ((norms > 0) & norms.isfinite() & values.isfinite()).all()
         initial_losses = torch.where(self.initial_losses > 0, self.initial_losses, values)
         # r_i^alpha over the sum of all, where a power could underflow.
@@ -120,3 +81,36 @@ class GradNorm(nn.Module):
         weights = torch.softmax(self.weights.log() - self.learning_rate * slopes, dim=0)
         self.initial_losses.copy_(torch.where(is_usable, initial_losses, self.initial_losses))
         self.weights.copy_(torch.where(is_usable, weights, self.weights))
+
+
+@WEIGHTINGS.register("pcgrad")
+class PcGrad(EqualWeighting):
+    """Equal weights, and gradients that are projected where they conflict.
+
+    The gradient g of a task meets the gradient h of each other task in turn. Where they conflict,
+    g * h < 0, it becomes g - (g * h / |h|^2) h. The sum over the tasks, which is all that matters,
+    scales each original gradient by a factor. The paper draws the order of the other tasks at each
+    step; here it is the order of the tasks.
+
+    Source: arXiv 2001.06782, algorithm 1.
+    """
+
+    needs_task_gradients = True
+
+    def gradient_scales(self, losses: Losses, geometry: GradientGeometry) -> Weights:
+        scales = {task: torch.ones_like(norm) for task, norm in geometry.norms.items()}
+        for task in scales:
+            # The projected gradient of this task as a sum of factors times original gradients.
+            factors = {task: torch.ones_like(geometry.norms[task])}
+            for other in scales:
+                if other == task:
+                    continue
+                product = sum(
+                    factor * geometry.inner_product(part, other) for part, factor in factors.items()
+                )
+                square = geometry.norms[other].square()
+                # A task without gradient gives 0 / tiny.
+                square = square.clamp(min=torch.finfo(square.dtype).tiny)
+                factors[other] = -torch.as_tensor(product).clamp(max=0) / square
+                scales[other] = scales[other] + factors[other]
+        return scales

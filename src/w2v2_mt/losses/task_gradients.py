@@ -1,37 +1,56 @@
-"""The gradients of two tasks, apart, for the price of the one backward pass of their sum.
+"""Per-task gradients for the price of the one backward pass of the sum of the losses.
 
 The batches of the tasks pass through the network one after the other, so their graphs meet in
-parameters only: to follow one graph and then the other costs what following both at once costs.
-Nothing here reads a number back from the device.
+parameters only: following one graph after the other costs what following all of them at once
+costs. No value is read back from the device.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from w2v2_mt.core.processes import mean_over_processes, num_processes
+from w2v2_mt.core.distributed import mean_over_processes, num_processes
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientGeometry:
-    """How the gradients of two weighted losses, w_i * L_i, lie to each other.
+    """Lengths and angles of the gradients of weighted losses, w_i * L_i.
 
-    `norms` by task, in its order. What scales both, such as a GradScaler, is taken out.
+    A factor common to all, such as that of a GradScaler, is taken out.
+
+    There is one inner product for each pair of tasks, in the order of `norms`.
     """
 
     norms: dict[str, Float[Tensor, ""]]
-    inner_product: Float[Tensor, ""]
+    inner_products: dict[tuple[str, str], Float[Tensor, ""]]
 
-    @property
-    def cosine(self) -> Float[Tensor, ""]:
-        """0 where a task has no gradient."""
-        first, second = self.norms.values()
-        product = first * second
-        return torch.where(product > 0, self.inner_product / product, 0)
+    def inner_product(self, task: str, other: str) -> Float[Tensor, ""]:
+        """Return the inner product of two tasks in either order; of one task, its square."""
+        if task == other:
+            return self.norms[task].square()
+        pair = (task, other)
+        return self.inner_products[pair if pair in self.inner_products else (other, task)]
+
+    def metrics(self) -> dict[str, float]:
+        """Return what a comparison logs: the norm of each task and the cosine of each pair."""
+        metrics = {f"train_{task}_gradient_norm": float(norm) for task, norm in self.norms.items()}
+        for pair, cosine in self.cosines().items():
+            pair_name = "" if len(self.norms) == 2 else f"{'_'.join(pair)}_"
+            metrics[f"train_{pair_name}gradient_cosine"] = float(cosine)
+        return metrics
+
+    def cosines(self) -> dict[tuple[str, str], Float[Tensor, ""]]:
+        """Return the cosine of each pair of tasks, 0 where a task has no gradient."""
+        products = {pair: self.norms[pair[0]] * self.norms[pair[1]] for pair in self.inner_products}
+        return {
+            pair: torch.where(product > 0, self.inner_products[pair] / product, 0)
+            for pair, product in products.items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +58,9 @@ class TaskGradients:
     """The gradients of one batch of each task.
 
     Args:
-        shared: the parameters that belong to both tasks.
-        by_task: a gradient for each of `shared`, None where the task did not reach it.
-        rest: the gradients of all other parameters.
-        factor: what all gradients were multiplied with beside the weights of their losses.
+        by_task: A gradient for each of the shared parameters, None where a task did not reach it.
+        rest: The gradients of all other parameters.
+        factor: What all gradients were multiplied with in addition to the weights of their losses.
     """
 
     shared: Sequence[nn.Parameter]
@@ -51,40 +69,33 @@ class TaskGradients:
     factor: Float[Tensor, ""]
 
     def geometry(self) -> GradientGeometry:
-        """Of the shared part, averaged over processes first: that is the gradient of all batches.
+        """Return the geometry of the shared part, averaged over processes first.
 
         A parameter that a task did not reach, such as one of a dropped layer, counts as zeros.
         """
-        first, second = (self._averaged(gradients) for gradients in self.by_task.values())
-        norms = [get_total_norm(gradients) / self.factor for gradients in (first, second)]
-        products = [
-            torch.dot(one.flatten(), other.flatten())
-            for one, other in zip(first, second, strict=True)
-        ]
-        return GradientGeometry(
-            norms=dict(zip(self.by_task, norms, strict=True)),
-            inner_product=torch.stack(products).sum() / self.factor**2,
-        )
+        averages = {task: self._average(gradients) for task, gradients in self.by_task.items()}
+        inner_products = {}
+        for task, other in combinations(averages, 2):
+            products = [
+                torch.dot(one.flatten(), another.flatten())
+                for one, another in zip(averages[task], averages[other], strict=True)
+            ]
+            inner_products[task, other] = torch.stack(products).sum() / self.factor**2
+        norms = {task: get_total_norm(each) / self.factor for task, each in averages.items()}
+        return GradientGeometry(norms=norms, inner_products=inner_products)
 
-    def scaled(self, scales: Mapping[str, Float[Tensor, ""]]) -> "TaskGradients":
-        """Each task's gradient of the shared parameters times its scale."""
-        by_task = {
-            task: [None if gradient is None else scales[task] * gradient for gradient in gradients]
-            for task, gradients in self.by_task.items()
-        }
-        return replace(self, by_task=by_task)
-
-    def accumulate(self) -> None:
+    def accumulate(self, scales: Mapping[str, Float[Tensor, ""]] | None = None) -> None:
         """Add their sum to the `grad` of the parameters, as the backward pass of a loss does.
 
-        What waits for the gradient of a parameter, such as DDP, hears of each once.
+        Hooks of a parameter, such as those of DDP, are called once. `scales` are factors of the
+        gradients of the shared parameters by task, 1 by default.
         """
         sums = dict(self.rest)
-        for gradients in self.by_task.values():
-            _add(sums, self.shared, gradients)
+        for task, gradients in self.by_task.items():
+            _add(sums, self.shared, gradients, None if scales is None else scales[task])
         torch.autograd.backward(list(sums), list(sums.values()))
 
-    def _averaged(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
+    def _average(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
         own = [
             torch.zeros_like(parameter) if gradient is None else gradient
             for parameter, gradient in zip(self.shared, gradients, strict=True)
@@ -95,45 +106,40 @@ class TaskGradients:
         return list(flat.split([gradient.numel() for gradient in own]))
 
 
-def separate_gradients(
+def compute_task_gradients(
     total: Float[Tensor, ""],
     *,
     losses: Mapping[str, Float[Tensor, ""]],
     weights: Mapping[str, Float[Tensor, ""]],
     weight_parameters: Sequence[nn.Parameter],
     shared: Sequence[nn.Parameter],
-    others: Sequence[nn.Parameter],
+    unshared: Sequence[nn.Parameter],
 ) -> TaskGradients:
-    """Follow a multiple of sum_i w_i * L_i back, along one loss after the other.
+    """Backpropagate `total`, a multiple of sum_i w_i * L_i, one loss after the other.
 
-    Args:
-        total: the multiple; what else it adds depends on no loss.
-        weight_parameters: what the weights are made of, where they are learned.
-        shared: the parameters of the network that belong to both tasks.
-        others: all its other parameters.
+    What else the total adds depends on no loss. The weights w_i are without gradient; they are
+    learned by the `weight_parameters`.
     """
     slopes = torch.autograd.grad(total, [*losses.values(), *weight_parameters])
     by_task = {}
     rest = dict(zip(weight_parameters, slopes[len(losses) :], strict=True))
     for (task, loss), slope in zip(losses.items(), slopes, strict=False):
         gradients = torch.autograd.grad(
-            loss, [*shared, *others], grad_outputs=slope, allow_unused=True
+            loss, [*shared, *unshared], grad_outputs=slope, allow_unused=True
         )
         by_task[task] = gradients[: len(shared)]
-        _add(rest, others, gradients[len(shared) :])
-    return TaskGradients(
-        shared=shared,
-        by_task=by_task,
-        rest=rest,
-        factor=torch.stack(slopes[: len(losses)]).sum() / torch.stack(list(weights.values())).sum(),
-    )
+        _add(rest, unshared, gradients[len(shared) :])
+    factor = torch.stack(slopes[: len(losses)]).sum() / torch.stack(list(weights.values())).sum()
+    return TaskGradients(shared=shared, by_task=by_task, rest=rest, factor=factor)
 
 
 def _add(
     sums: dict[nn.Parameter, Tensor],
     parameters: Sequence[nn.Parameter],
     gradients: Sequence[Tensor | None],
+    scale: Tensor | None = None,
 ) -> None:
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is not None:
+            gradient = gradient if scale is None else scale * gradient
             sums[parameter] = sums[parameter] + gradient if parameter in sums else gradient

@@ -1,195 +1,204 @@
-"""Bootstrap intervals: how far an error rate could have come out with other speakers."""
+"""Bootstrap over speakers: how much an error rate depends on which speakers were tested.
 
+Speakers are drawn with replacement, each with all utterances, since the utterances of one speaker
+are alike. For a bootstrap over utterances, give each utterance its own speaker.
+
+Source: Bisani & Ney, Bootstrap estimates for confidence intervals in ASR performance evaluation,
+ICASSP 2004. The difference of two systems is not drawn (see `paired_difference`): draws of speakers
+count the noise of non-target trials three times, and many draws tie where systems rarely differ.
+"""
+
+import warnings
 from collections.abc import Callable, Sequence
-from statistics import NormalDist
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit  # the quantiles of Student's t
+from scipy.special import ndtr, ndtri, stdtrit
+from scipy.stats import bootstrap
 
+from w2v2_mt.metrics.paired_difference import (
+    CONFIDENCE,
+    Interval,
+    PairedDifference,
+    equal_error_rate_difference,
+    error_rate_difference,
+)
 from w2v2_mt.metrics.ranked_trials import RankedTrials
 
-CONFIDENCE = 0.95
 NUM_RESAMPLES = 1000
 SEED = 0
-"""Of the intervals of a run, whatever its own seed: equal scores have equal intervals."""
+"""Seed of the intervals of every run, whatever its own seed: equal scores have equal intervals."""
 
-Interval = tuple[float, float]
-Counts = Float[np.ndarray, " speakers"]
-Rate = Callable[[Counts], float | None]
+Counts = Float[np.ndarray, "draws speakers"]
+Values = Float[np.ndarray, " draws"]
 
 
-def error_rate_interval(
-    num_errors: ArrayLike,
-    num_references: ArrayLike,
-    speakers: Sequence[str],
-    *,
-    num_resamples: int,
-    seed: int,
-) -> Interval:
-    """The 95 % interval of all errors over all reference words (or characters) of a set.
-
-    Speakers are drawn with replacement, each with all utterances, since the utterances of one
-    speaker are alike. For a bootstrap by utterance, give each its own name.
+@dataclass(frozen=True, kw_only=True)
+class SpeakerBootstrap:
+    """A bootstrap over the speakers of a test set.
 
     Args:
-        num_errors: Of each utterance.
-        num_references: How many words (or characters) the reference of each utterance has.
-        speakers: Who speaks each utterance.
-
-    Raises ValueError for counts that do not belong together or fewer than two speakers.
-    Source: Bisani & Ney, Bootstrap estimates for confidence intervals in ASR performance
-    evaluation, ICASSP 2004.
+        of_counts: Maps how often each speaker counts to an error rate, or to the difference of two;
+            NaN where it is undefined.
+        compare: Compares the two systems; None for one system.
     """
-    errors = np.asarray(num_errors, dtype=np.float64)
-    references = np.asarray(num_references, dtype=np.float64)
-    if not len(errors) == len(references) == len(speakers):
-        raise ValueError(
-            f"there are {len(errors)} error counts, {len(references)} reference counts and "
-            f"{len(speakers)} speakers, but every utterance has one of each; pass all in the same "
-            "order."
-        )
+
+    num_speakers: int
+    of_counts: Callable[[Counts], Values]
+    compare: Callable[[], PairedDifference] | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_speakers < 2:
+            raise ValueError(
+                f"the utterances have {self.num_speakers} speaker(s), but a bootstrap over "
+                "speakers needs at least 2. Pass utterances of more speakers."
+            )
+
+    def interval(self, *, num_resamples: int = NUM_RESAMPLES, seed: int = SEED) -> Interval:
+        """Return the BCa interval, widened for few speakers.
+
+        Percentiles of an error rate lie too low: it is skewed, and few speakers make most errors.
+        The interval is that of percentiles where BCa is undefined, such as for equal numbers.
+
+        Source: Efron, Better bootstrap confidence intervals, JASA 82 (1987); widened as in
+        Hesterberg, What teachers should know about the bootstrap, The American Statistician 69
+        (2015).
+        """
+        return self._interval_of(self._resample(num_resamples, seed))
+
+    def difference(
+        self, *, num_resamples: int = NUM_RESAMPLES, seed: int = SEED
+    ) -> PairedDifference:
+        """Return the difference of the two systems, by `paired_difference`.
+
+        Nothing is drawn, so that the two arguments have no effect: callers of earlier versions pass
+        them.
+        """
+        if self.compare is None:
+            raise ValueError("a difference needs two systems, not one. Pass the errors of both.")
+        return self.compare()
+
+    def _resample(self, num_resamples: int, seed: int) -> Values:
+        size = (num_resamples, self.num_speakers)
+        values = self._of_indices(np.random.default_rng(seed).integers(size[1], size=size))
+        return values[np.isfinite(values)]
+
+    def _of_indices(self, drawn: Int[np.ndarray, "*draws size"]) -> Float[np.ndarray, "*draws"]:
+        rows = drawn.reshape(-1, drawn.shape[-1])
+        counts = [np.bincount(row, minlength=self.num_speakers) for row in rows]
+        return self.of_counts(np.array(counts, dtype=np.float64)).reshape(drawn.shape[:-1])
+
+    @property
+    def _widening(self) -> float:
+        """The factor by which deviations of draws from few speakers are too small.
+
+        Student's t instead of the normal distribution, and n - 1 instead of n (Hesterberg, 2015).
+        """
+        freedom, quantile = self.num_speakers - 1, (1 + CONFIDENCE) / 2
+        deviations = stdtrit(freedom, quantile) * np.sqrt(self.num_speakers / freedom)
+        return float(deviations / ndtri(quantile))
+
+    def _interval_of(self, resampled: Values) -> Interval:
+        tail = ndtr(-(self._widening * ndtri((1 + CONFIDENCE) / 2)))
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            low, high = bootstrap(
+                (np.arange(self.num_speakers),),
+                lambda indices, axis: self._of_indices(indices),
+                n_resamples=0,
+                bootstrap_result=SimpleNamespace(bootstrap_distribution=resampled),
+                confidence_level=1 - 2 * tail,
+                method="BCa",
+                vectorized=True,
+            ).confidence_interval
+        if not np.isfinite([low, high]).all():
+            low, high = np.quantile(resampled, [tail, 1 - tail])
+        return float(low), float(high)
+
+
+def error_rate_bootstrap(
+    num_errors: Sequence[ArrayLike], num_references: ArrayLike, speakers: Sequence[str]
+) -> SpeakerBootstrap:
+    """Return the bootstrap of the error rate of a system, or of a second one minus a first one.
+
+    Args:
+        num_errors: For each system, the errors in each utterance.
+        num_references: Words (or characters) in the reference of each utterance.
+        speakers: Speaker of each utterance.
+    """
     names, indices = np.unique(np.asarray(speakers), return_inverse=True)
-    check_several_speakers(len(names))
-    errors_of, references_of = np.bincount(indices, errors), np.bincount(indices, references)
-    if not references_of.any():
-        raise ValueError(
-            f"the references of the {len(errors)} utterances are empty, but the rate is a fraction "
-            "of them; pass at least one that is not."
-        )
+    first, *others = (np.bincount(indices, counts) for counts in num_errors)
+    errors_of = others[0] - first if others else first
+    references_of = np.bincount(indices, num_references)
 
-    def rate(counts: Counts) -> float | None:
+    def rates(counts: Counts) -> Values:
         drawn = counts @ references_of
-        return float(counts @ errors_of / drawn) if drawn > 0 else None
+        return counts @ errors_of / np.where(drawn > 0, drawn, np.nan)
 
-    return _interval(rate, num_speakers=len(names), num_resamples=num_resamples, seed=seed)
+    compare = partial(error_rate_difference, num_references=num_references, speakers=speakers)
+    return SpeakerBootstrap(
+        num_speakers=len(names), of_counts=rates, compare=_compare_with(compare, num_errors)
+    )
 
 
-def equal_error_rate_interval(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    speaker_pairs: Sequence[tuple[str, str]],
-    *,
-    num_resamples: int,
-    seed: int,
-) -> Interval:
-    """The 95 % interval of the equal error rate, as fractions.
-
-    Speakers are drawn with replacement. A trial of two speakers counts as often as there are pairs
-    of their copies, the product of how often each was drawn; a trial of one speaker as often as
-    that speaker was drawn (the square would make intervals far too wide). Draws without a trial of
-    either kind are drawn again.
+def equal_error_rate_bootstrap(
+    scores: Sequence[ArrayLike], labels: ArrayLike, speaker_pairs: Sequence[tuple[str, str]]
+) -> SpeakerBootstrap:
+    """Return the bootstrap of the equal error rate of a system, or of a second minus a first one.
 
     Args:
-        speaker_pairs: Who speaks the two utterances of each trial.
+        scores: For each system, the score of each trial.
+        labels: 1 for a target trial, 0 for a non-target trial.
+        speaker_pairs: The speakers of the two utterances of each trial.
 
-    Raises ValueError for input without an equal error rate. Sources: Owen, The pigeonhole
-    bootstrap, Annals of Applied Statistics 1 (2007), for products of counts; Poh & Bengio,
-    Performance generalization in biometric authentication using joint user-specific and sample
-    bootstraps, IEEE TPAMI 29 (2007), for drawing persons rather than scores.
+    Raises:
+        ValueError: The input has no equal error rate, or there is one speaker only.
     """
-    ranked = RankedTrials(scores, labels)
-    if len(speaker_pairs) != len(ranked):
-        raise ValueError(
-            f"there are {len(ranked)} scores and {len(speaker_pairs)} pairs of speakers, but every "
-            "trial has one of each; pass both in the same order."
-        )
+    first, *others = (RankedTrials(each, labels) for each in scores)
     names, indices = np.unique(np.asarray(speaker_pairs), return_inverse=True)
-    check_several_speakers(len(names))
-    left, right = indices.reshape(-1, 2)[ranked.order].T
+    left, right = indices.reshape(len(first), 2)[first.order].T
+    # Weights come in the order of the first system; a gather of all trials costs as much as a rate.
+    orders = [np.argsort(first.order)[each.order] for each in others]
 
-    def rate(counts: Counts) -> float | None:
-        weights = trial_weights(counts, left, right)
-        if not ranked.have_both_kinds(weights):
-            return None
-        return ranked.equal_error_rate(weights)[0]
+    def rate(counts: Float[np.ndarray, " speakers"]) -> float:
+        weights = weigh_trials(counts, left, right)
+        of_first = first.equal_error_rate(weights)[0]
+        for each, order in zip(others, orders, strict=True):
+            return each.equal_error_rate(weights[order])[0] - of_first
+        return of_first
 
-    return _interval(rate, num_speakers=len(names), num_resamples=num_resamples, seed=seed)
+    def rates(counts: Counts) -> Values:
+        with np.errstate(invalid="ignore"):  # NaN for a draw without trials of both kinds
+            return np.array([rate(row) for row in counts])
+
+    compare = partial(equal_error_rate_difference, labels=labels, speaker_pairs=speaker_pairs)
+    return SpeakerBootstrap(
+        num_speakers=len(names), of_counts=rates, compare=_compare_with(compare, scores)
+    )
 
 
-def trial_weights(
-    counts: Counts, left: Int[np.ndarray, " trials"], right: Int[np.ndarray, " trials"]
+def _compare_with(
+    compare: Callable[..., PairedDifference], systems: Sequence[ArrayLike]
+) -> Callable[[], PairedDifference] | None:
+    return partial(compare, *([each] for each in systems)) if len(systems) > 1 else None
+
+
+def weigh_trials(
+    counts: Float[np.ndarray, " speakers"],
+    left: Int[np.ndarray, " trials"],
+    right: Int[np.ndarray, " trials"],
 ) -> Float[np.ndarray, " trials"]:
-    """How often each trial counts where its speakers, named by index, count so often."""
+    """Return how often each trial counts, from how often each of its two speakers was drawn.
+
+    A non-target trial counts as often as there are pairs of copies of its speakers, a target trial
+    as often as its speaker was drawn (the square would make intervals far too wide).
+
+    Source: Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2007), for products of
+    counts; Poh & Bengio, Performance generalization in biometric authentication using joint
+    user-specific and sample bootstraps, IEEE TPAMI 29 (2007), for drawing persons, not scores.
+    """
     return counts[left] * np.where(left == right, 1.0, counts[right])
-
-
-def check_several_speakers(num_speakers: int) -> None:
-    """Raises ValueError for fewer than two."""
-    if num_speakers < 2:
-        raise ValueError(
-            f"the utterances have {num_speakers} speaker(s), but how far speakers differ is seen "
-            "from two on; pass utterances of more speakers."
-        )
-
-
-def _interval(rate: Rate, *, num_speakers: int, num_resamples: int, seed: int) -> Interval:
-    drawn = resampled_rates(rate, num_speakers=num_speakers, num_resamples=num_resamples, seed=seed)
-    return interval_of(drawn, rate, num_speakers=num_speakers)
-
-
-def resampled_rates(
-    rate: Rate, *, num_speakers: int, num_resamples: int, seed: int
-) -> Float[np.ndarray, " resamples"]:
-    """The rates of so many draws of all speakers with replacement; draws without one do not count.
-
-    Args:
-        rate: The rate, or another number, where each speaker counts so often; None where it has
-            none.
-    """
-    generator = np.random.default_rng(seed)
-    rates: list[float] = []
-    while len(rates) < num_resamples:
-        drawn = generator.integers(num_speakers, size=num_speakers)
-        value = rate(np.bincount(drawn, minlength=num_speakers).astype(float))
-        if value is not None:
-            rates.append(value)
-    return np.array(rates)
-
-
-def interval_of(
-    resampled: Float[np.ndarray, " resamples"], rate: Rate, *, num_speakers: int
-) -> Interval:
-    """Quantiles of the rates of many draws, moved for bias, skewness and few speakers.
-
-    Plain percentiles of an error rate lie too low: it is skewed, and so few speakers make most of
-    the errors that many samples lack them. Sources: BCa of Efron, Better bootstrap confidence
-    intervals, JASA 82 (1987); wider for few speakers as in Hesterberg, What teachers should know
-    about the bootstrap, The American Statistician 69 (2015).
-    """
-    observed = rate(np.ones(num_speakers))
-    assert observed is not None
-    normal = NormalDist()
-    below = ((resampled < observed).mean() + (resampled <= observed).mean()) / 2
-    if not 0 < below < 1:  # all on one side: there is no measure of the bias
-        below = 0.5
-    bias = normal.inv_cdf(float(below))
-    acceleration = _acceleration(rate, num_speakers=num_speakers)
-    reach = widening(num_speakers) * normal.inv_cdf((1 + CONFIDENCE) / 2)
-    bounds = []
-    for deviation in (bias - reach, bias + reach):
-        position = normal.cdf(bias + deviation / (1 - acceleration * deviation))
-        bounds.append(float(np.quantile(resampled, position)))
-    return bounds[0], bounds[1]
-
-
-def widening(num_speakers: int) -> float:
-    """By how much deviations of draws from few speakers are too small, at `CONFIDENCE`.
-
-    Student's t instead of the normal distribution, and n - 1 instead of n, as in Hesterberg.
-    """
-    freedom = num_speakers - 1
-    of_student = stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(num_speakers / freedom)
-    return float(of_student / NormalDist().inv_cdf((1 + CONFIDENCE) / 2))
-
-
-def _acceleration(rate: Rate, *, num_speakers: int) -> float:
-    """The skewness of the rate, seen by leaving out one speaker after the other."""
-    without = [rate(1 - one) for one in np.eye(num_speakers)]
-    values = np.array([value for value in without if value is not None])
-    if len(values) == 0:
-        return 0.0
-    deviations = values.mean() - values
-    spread = float((deviations**2).sum())
-    return float((deviations**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0

@@ -1,49 +1,85 @@
-"""Word and character error rate of a set of transcriptions, and the edits behind them."""
+"""Word and character error rates, the edits that they count, and the alignment of words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jiwer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edits:
-    """The fewest changes that make a reference its hypothesis, in words or in characters."""
+    """The fewest edits that turn a reference into its hypothesis, in words or characters.
+
+    Args:
+        num_references: Words of the reference.
+    """
 
     substitutions: int
     deletions: int
     insertions: int
     num_references: int
-    """How many words, or characters, the reference has."""
 
     @property
     def num_errors(self) -> int:
+        """The sum of all edits."""
         return self.substitutions + self.deletions + self.insertions
 
 
-def word_edits(references: Sequence[str], hypotheses: Sequence[str]) -> list[Edits]:
-    """The edits of each utterance, in words, which are what white space separates.
+class AlignedWords(NamedTuple):
+    """A run of neighboring words that are correct, or wrong in the same way.
 
-    Case counts. A reference or a hypothesis may be empty.
-
-    Raises ValueError when the counts differ.
+    Args:
+        kind: `equal`, `substitute`, `delete` or `insert`.
+        reference: Words of the reference; none if words were inserted.
+        hypothesis: Words of the hypothesis; none if words were deleted.
     """
-    _check_counts(references, hypotheses)
-    if not references:
-        return []
-    return _edits(jiwer.process_words(_spaced(references), _spaced(hypotheses)))
+
+    kind: str
+    reference: tuple[str, ...]
+    hypothesis: tuple[str, ...]
+
+
+def word_edits(references: Sequence[str], hypotheses: Sequence[str]) -> list[Edits]:
+    """Count the edits of each utterance in words, which white space separates.
+
+    Case matters. A reference or a hypothesis may be empty.
+    """
+    return _count_edits(jiwer.process_words, references, hypotheses)
 
 
 def character_edits(references: Sequence[str], hypotheses: Sequence[str]) -> list[Edits]:
-    """As `word_edits`, in characters; the one space between two words is a character, too."""
-    _check_counts(references, hypotheses)
-    if not references:
-        return []
-    return _edits(jiwer.process_characters(_spaced(references), _spaced(hypotheses)))
+    """Count the edits of each utterance in characters, including one space between two words."""
+    return _count_edits(jiwer.process_characters, references, hypotheses)
+
+
+def _count_edits(
+    process: Callable[[str, str], jiwer.WordOutput | jiwer.CharacterOutput],
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+) -> list[Edits]:
+    outputs = [
+        process(_space(reference), _space(hypothesis))
+        for reference, hypothesis in zip(references, hypotheses, strict=True)
+    ]
+    return [
+        Edits(
+            substitutions=output.substitutions,
+            deletions=output.deletions,
+            insertions=output.insertions,
+            num_references=len(output.references[0]),
+        )
+        for output in outputs
+    ]
+
+
+def _space(text: str) -> str:
+    """Leave one space between words and none around them, as jiwer expects."""
+    return " ".join(text.split())
 
 
 def total(edits: Sequence[Edits]) -> Edits:
-    """The edits of all utterances together."""
+    """Add up the edits of all utterances."""
     return Edits(
         substitutions=sum(edit.substitutions for edit in edits),
         deletions=sum(edit.deletions for edit in edits),
@@ -53,19 +89,15 @@ def total(edits: Sequence[Edits]) -> Edits:
 
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
-    """Substituted, missing and added words of all pairs, over the words of all references.
-
-    A fraction, above 1 when many words are added.
-
-    Raises ValueError when the counts differ or when no reference has a word.
-    """
+    """Return the word error rate of a set, as a fraction that insertions may raise above 1."""
     return error_rate(word_edits(references, hypotheses))
 
 
 def error_rate(edits: Sequence[Edits]) -> float:
-    """The errors of all utterances over the words, or characters, of all their references.
+    """Return the errors of all utterances over the words (or characters) of all references.
 
-    Raises ValueError when no reference has a word.
+    Raises:
+        ValueError: No reference has a word.
     """
     together = total(edits)
     if together.num_references == 0:
@@ -76,34 +108,18 @@ def error_rate(edits: Sequence[Edits]) -> float:
     return together.num_errors / together.num_references
 
 
-def _check_counts(references: Sequence[str], hypotheses: Sequence[str]) -> None:
-    if len(references) != len(hypotheses):
-        raise ValueError(
-            f"there are {len(references)} references and {len(hypotheses)} hypotheses, but every "
-            "utterance has one of each; pass both in the same order."
+def align_words(reference: str, hypothesis: str) -> list[AlignedWords]:
+    """Align two texts with the fewest edits, from left to right.
+
+    The references of all runs, one after the other, are the words of the reference, likewise the
+    hypotheses. A run of substitutions has as many words on both sides, in pairs.
+    """
+    output = jiwer.process_words(_space(reference), _space(hypothesis))
+    return [
+        AlignedWords(
+            kind=run.type,
+            reference=tuple(output.references[0][run.ref_start_idx : run.ref_end_idx]),
+            hypothesis=tuple(output.hypotheses[0][run.hyp_start_idx : run.hyp_end_idx]),
         )
-
-
-def _spaced(texts: Sequence[str]) -> list[str]:
-    """One space between words and none around them: jiwer separates words at single spaces."""
-    return [" ".join(text.split()) for text in texts]
-
-
-def _edits(output: jiwer.WordOutput | jiwer.CharacterOutput) -> list[Edits]:
-    edits = []
-    for reference, alignment in zip(output.references, output.alignments, strict=True):
-        lengths = {"substitute": 0, "delete": 0, "insert": 0, "equal": 0}
-        for chunk in alignment:
-            # An inserted chunk has no reference, a deleted one no hypothesis.
-            lengths[chunk.type] += max(
-                chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
-            )
-        edits.append(
-            Edits(
-                substitutions=lengths["substitute"],
-                deletions=lengths["delete"],
-                insertions=lengths["insert"],
-                num_references=len(reference),
-            )
-        )
-    return edits
+        for run in output.alignments[0]
+    ]

@@ -1,202 +1,131 @@
-"""The three networks: speech, speaker, and both on one trunk."""
+"""A network: a pretrained trunk and one head per task."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from w2v2_mt.core.padding import real_mask
-from w2v2_mt.models.heads import SpeakerHead, SpeechHead
-from w2v2_mt.models.permutation import FramePermutation
-from w2v2_mt.models.trunk import Trunk
+from w2v2_mt.models.heads import SpeakerHead, SpeakerOutput, SpeechHead, SpeechOutput, TaskHead
+from w2v2_mt.models.shapes import Lengths, Waveforms
+from w2v2_mt.models.trunk import FramePermutation, Trunk
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpeechOutput:
-    """Scores of each letter at each frame; only the first `num_frames` of a row are real."""
+class TaskNetwork(nn.Module):
+    """A trunk and the heads of any number of tasks, by the task's name.
 
-    logits: Float[Tensor, "batch time letters"]
-    num_frames: Int[Tensor, " batch"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpeakerOutput:
-    """An embedding of each utterance and the classifier's logits for the training speakers.
-
-    `num_without_selection` counts the utterances in which letter-guided pooling found no frame to
-    use, and used them all; None where pooling is not guided.
-    """
-
-    embeddings: Float[Tensor, "batch embedding"]
-    logits: Float[Tensor, "batch classes"]
-    num_without_selection: Int[Tensor, ""] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class MultiTaskOutput:
-    """Both answers to one batch of waveforms."""
-
-    speech: SpeechOutput
-    speaker: SpeakerOutput
-
-
-@dataclass(frozen=True, kw_only=True)
-class LetterGuidedPooling:
-    """Pool only the frames whose best letter is not the blank, or only those where it is.
-
-    Args:
-        blank_index: which letter is the CTC blank.
-        pool_blanks: keep the blank frames instead of the others.
-        without_gradient: find the letters without keeping a graph, which nothing needs: the best
-            letter of a frame has no gradient. It costs memory only.
-    """
-
-    blank_index: int
-    pool_blanks: bool
-    without_gradient: bool
-
-    def selected(
-        self, logits: Float[Tensor, "batch time letters"], num_frames: Int[Tensor, " batch"]
-    ) -> Bool[Tensor, "batch time"]:
-        is_blank = logits.argmax(dim=-1) == self.blank_index
-        chosen = is_blank if self.pool_blanks else ~is_blank
-        return chosen & real_mask(num_frames, logits.shape[1])
-
-
-class SpeechNetwork(nn.Module):
-    """Waveforms to letters."""
-
-    def __init__(self, *, trunk: Trunk, head: SpeechHead):
-        super().__init__()
-        self.trunk = trunk
-        self.head = head
-
-    def forward(
-        self, waveforms: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
-    ) -> SpeechOutput:
-        frames, num_frames = self.trunk(waveforms, num_samples, tasks=["speech"])
-        return SpeechOutput(logits=self.head(frames["speech"]), num_frames=num_frames)
-
-
-class SpeakerNetwork(nn.Module):
-    """Waveforms to a speaker embedding.
-
-    Args:
-        permutation: shuffles the frames on their way into the head; None leaves their order.
-    """
-
-    def __init__(self, *, trunk: Trunk, head: SpeakerHead, permutation: FramePermutation | None):
-        super().__init__()
-        self.trunk = trunk
-        self.head = head
-        self.permutation = permutation
-
-    def forward(
-        self, waveforms: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
-    ) -> SpeakerOutput:
-        outputs, num_frames = self.trunk(waveforms, num_samples, tasks=["speaker"])
-        frames = outputs["speaker"]
-        if self.permutation is not None:
-            frames = self.permutation(frames, num_frames)
-        embeddings, logits = self.head(frames, num_frames)
-        return SpeakerOutput(embeddings=embeddings, logits=logits)
-
-
-class MultiTaskNetwork(nn.Module):
-    """Waveforms to letters and to a speaker embedding.
-
-    `speech` and `speaker` answer one task and run no more than it needs; `forward` answers both.
-
-    Args:
-        num_speaker_dimensions: the speaker head reads this many of the first dimensions of a frame
-            and the speech head the rest; None lets both read all of them.
-        letter_guided_pooling: which frames of the speaker head's input are pooled; None pools all.
+    The only head of a network is the module `head`, several are `<task>_head`: the names of their
+    weights in checkpoints. `permutation` shuffles the frames that each head reads.
     """
 
     def __init__(
         self,
         *,
         trunk: Trunk,
-        speech_head: SpeechHead,
-        speaker_head: SpeakerHead,
-        num_speaker_dimensions: int | None,
-        letter_guided_pooling: LetterGuidedPooling | None,
+        heads: Mapping[str, TaskHead],
+        permutation: FramePermutation | None = None,
     ):
         super().__init__()
         self.trunk = trunk
-        self.speech_head = speech_head
-        self.speaker_head = speaker_head
-        self.num_speaker_dimensions = num_speaker_dimensions
-        self.letter_guided_pooling = letter_guided_pooling
+        self._head_names = {task: "head" if len(heads) == 1 else f"{task}_head" for task in heads}
+        for task, head in heads.items():
+            self.add_module(self._head_names[task], head)
+        self.permutation = permutation
 
-    def forward(
-        self, waveforms: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
-    ) -> MultiTaskOutput:
-        frames, num_frames = self.trunk(waveforms, num_samples, tasks=["speech", "speaker"])
-        return MultiTaskOutput(
-            speech=self._letters(frames["speech"], num_frames),
-            speaker=self._speakers(frames, num_frames),
-        )
+    @property
+    def heads(self) -> dict[str, Any]:
+        """Return the head of each task."""
+        return {task: self.get_submodule(name) for task, name in self._head_names.items()}
 
-    def speech(
-        self, waveforms: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
-    ) -> SpeechOutput:
-        frames, num_frames = self.trunk(waveforms, num_samples, tasks=["speech"])
-        return self._letters(frames["speech"], num_frames)
-
-    def speaker(
-        self, waveforms: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
-    ) -> SpeakerOutput:
-        guide = self.letter_guided_pooling
+    def answer(
+        self, waveforms: Waveforms, num_samples: Lengths, *, tasks: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """Return the output of each task's head, or of these tasks, running only what they need."""
+        poolings = {task: head.pooling for task, head in self.heads.items()}
+        tasks = list(poolings if tasks is None else tasks)
+        # A task whose output guides the pooling of another one is answered before it.
+        guides = {
+            guide: way.keeps_guide_graph()
+            for way in self.trunk.ways
+            for task in tasks
+            if poolings[task] is not None and (guide := way.guide_of(task)) is not None
+        }
+        order = list(dict.fromkeys([*guides, *tasks]))
+        detached = [guide for guide, keeps in guides.items() if not keeps and guide not in tasks]
+        all_layers = [task for task in order if getattr(poolings[task], "needs_all_layers", False)]
         frames, num_frames = self.trunk(
-            waveforms,
-            num_samples,
-            tasks=["speaker"] if guide is None else ["speech", "speaker"],
-            without_gradient=["speech"] if guide is not None and guide.without_gradient else [],
+            waveforms, num_samples, tasks=order, without_gradient=detached, all_layers=all_layers
         )
-        return self._speakers(frames, num_frames)
+        outputs: dict[str, Any] = {}
+        for task in order:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and task not in detached):
+                outputs[task] = self._run_head(task, frames[task], num_frames, outputs)
+        return {task: outputs[task] for task in tasks}
 
-    def shared_parameters(self) -> list[nn.Parameter]:
-        """The trained parameters of both tasks: the trunk, less what it holds for each task."""
-        parts = (self.trunk.encoder.branches, self.trunk.layer_weights)
-        unshared = {parameter for part in parts for parameter in part.parameters()}
-        return [
-            parameter
-            for parameter in self.trunk.parameters()
-            if parameter.requires_grad and parameter not in unshared
-        ]
+    def _run_head(
+        self, task: str, frames: Tensor, num_frames: Lengths, outputs: Mapping[str, Any]
+    ) -> Any:
+        head, selected = self.heads[task], None
+        for way in self.trunk.ways:
+            frames = way.adapt_frames(frames, task=task, module=self.trunk.task_module(way, task))
+            if head.pooling is not None and (guide := way.guide_of(task)) is not None:
+                selected = way.select_frames(outputs[guide])
+        if self.permutation is not None:
+            frames = self.permutation(frames, num_frames)
+        if not head.reads_class_token:
+            num_tokens = self.trunk.num_class_tokens
+            frames, num_frames = frames[..., num_tokens:, :], num_frames - num_tokens
+        return head(frames, num_frames, selected)
 
-    def unshared_parameters(self) -> list[nn.Parameter]:
-        """The trained parameters of one task: its branch, its weights of layers and its head."""
-        shared = set(self.shared_parameters())
-        return [
-            parameter
-            for parameter in self.parameters()
-            if parameter.requires_grad and parameter not in shared
-        ]
-
-    def _letters(
-        self, frames: Float[Tensor, "batch time dim"], num_frames: Int[Tensor, " batch"]
-    ) -> SpeechOutput:
-        num_tokens = self.trunk.num_class_tokens
-        frames = frames[:, num_tokens:, self.num_speaker_dimensions or 0 :]
-        return SpeechOutput(logits=self.speech_head(frames), num_frames=num_frames - num_tokens)
-
-    def _speakers(
-        self, frames: dict[str, Float[Tensor, "batch time dim"]], num_frames: Int[Tensor, " batch"]
-    ) -> SpeakerOutput:
-        speaker_frames = frames["speaker"][:, :, : self.num_speaker_dimensions]
-        guide = self.letter_guided_pooling
-        if guide is None:
-            embeddings, logits = self.speaker_head(speaker_frames, num_frames)
-            return SpeakerOutput(embeddings=embeddings, logits=logits)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not guide.without_gradient):
-            letters = self._letters(frames["speech"], num_frames)
-        selected = guide.selected(letters.logits, letters.num_frames)
-        embeddings, logits = self.speaker_head(speaker_frames, num_frames, selected)
-        return SpeakerOutput(
-            embeddings=embeddings,
-            logits=logits,
-            num_without_selection=(~selected.any(dim=1)).sum(),
+    def split_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Return the trained parameters that all tasks share, and those of single tasks."""
+        shared = set(self.trunk.parameters()) - self.trunk.task_parameters()
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return (
+            [parameter for parameter in trained if parameter in shared],
+            [parameter for parameter in trained if parameter not in shared],
         )
+
+
+class SpeechNetwork(TaskNetwork):
+    """A network that maps waveforms to tokens."""
+
+    def __init__(self, *, trunk: Trunk, head: SpeechHead):
+        super().__init__(trunk=trunk, heads={"speech": head})
+
+    def forward(self, waveforms: Waveforms, num_samples: Lengths) -> SpeechOutput:
+        """Return the scores of the tokens at each frame."""
+        return self.answer(waveforms, num_samples)["speech"]
+
+
+class SpeakerNetwork(TaskNetwork):
+    """A network that maps waveforms to speaker embeddings."""
+
+    def __init__(
+        self, *, trunk: Trunk, head: SpeakerHead, permutation: FramePermutation | None = None
+    ):
+        super().__init__(trunk=trunk, heads={"speaker": head}, permutation=permutation)
+
+    def forward(self, waveforms: Waveforms, num_samples: Lengths) -> SpeakerOutput:
+        """Return an embedding of each utterance and the logits of the training speakers."""
+        return self.answer(waveforms, num_samples)["speaker"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiTaskOutput:
+    """The outputs of both tasks for one batch of waveforms."""
+
+    speech: SpeechOutput
+    speaker: SpeakerOutput
+
+
+class MultiTaskNetwork(TaskNetwork):
+    """A network that maps waveforms to tokens and to speaker embeddings."""
+
+    def __init__(self, *, trunk: Trunk, speech_head: SpeechHead, speaker_head: SpeakerHead):
+        super().__init__(trunk=trunk, heads={"speech": speech_head, "speaker": speaker_head})
+
+    def forward(self, waveforms: Waveforms, num_samples: Lengths) -> MultiTaskOutput:
+        """Return the outputs of both heads for the same waveforms."""
+        return MultiTaskOutput(**self.answer(waveforms, num_samples))

@@ -1,16 +1,22 @@
-"""How strongly a network is regularised: dropouts, layer drop and SpecAugment."""
+"""The regularisation of a network: dropout, layer drop and SpecAugment."""
 
 from dataclasses import dataclass
 
+import torch
+from torch import nn
+
 from w2v2_mt.core.constraints import PositiveInt, Probability
+from w2v2_mt.core.registry import loadable
+from w2v2_mt.models.shapes import FrameMask, Frames, Lengths
 
 
+@loadable
 @dataclass(frozen=True, kw_only=True)
 class Regularisation:
-    """Probabilities of a whole network; the names are those of HuggingFace's `Wav2Vec2Config`.
+    """The dropout and masking probabilities of a network, named as in transformers.
 
     `mask_time_prob` and `mask_feature_prob` are the shares of frames and of feature dimensions that
-    would be masked if spans never overlapped.
+    would be masked if spans never overlapped; a length counts frames or dimensions.
     """
 
     activation_dropout: Probability
@@ -23,3 +29,63 @@ class Regularisation:
     mask_feature_prob: Probability
     mask_time_length: PositiveInt
     mask_time_prob: Probability
+
+
+def draw_spans(
+    lengths: Lengths, max_length: int, *, probability: float, span_length: int
+) -> FrameMask:
+    """Draw spans to mask, True where an element is masked.
+
+    The spans of row i are inside its first `lengths[i]` elements. A row has `probability * length /
+    span_length` spans, rounded up or down at random; two spans start at different places but may
+    overlap. Never waits for the device.
+    """
+    max_num_spans = int(probability * max_length / span_length) + 1
+    positions = torch.arange(max_length, device=lengths.device)
+    num_starts = (lengths - span_length + 1).clamp(min=0)
+    dice = torch.rand(len(lengths), device=lengths.device)
+    num_spans = (probability * lengths / span_length + dice).floor().clamp(max=num_starts)
+
+    # A random order of the possible starts: the first `num_spans` of it are taken.
+    order = torch.rand(len(lengths), max_length, device=lengths.device)
+    order = order.masked_fill(positions[None, :] >= num_starts[:, None], -1)
+    starts = order.topk(min(max_num_spans, max_length), dim=1).indices
+    taken = torch.arange(starts.shape[1], device=lengths.device)[None, :] < num_spans[:, None]
+    begins = torch.zeros(len(lengths), max_length + 1, device=lengths.device)
+    begins.scatter_(1, torch.where(taken, starts, max_length), 1.0)
+    begins = begins[:, :-1]
+    dilated = nn.functional.max_pool1d(
+        nn.functional.pad(begins, (span_length - 1, 0)), kernel_size=span_length, stride=1
+    )
+    return dilated > 0
+
+
+class SpecAugment(nn.Module):
+    """Masks spans of frames and of feature dimensions in training.
+
+    Source: SpecAugment, arXiv 1904.08779, on projected frames as in wav2vec 2.0, arXiv 2006.11477,
+    A.2.
+    """
+
+    def __init__(self, *, regularisation: Regularisation, masked_frame: nn.Parameter | None):
+        super().__init__()
+        self.regularisation = regularisation
+        # The trained vector that replaces masked frames.
+        self.masked_frame = masked_frame if regularisation.mask_time_prob > 0 else None
+
+    def forward(self, frames: Frames, num_frames: Lengths) -> Frames:
+        """Return the frames with masks in training mode, and unchanged in eval mode."""
+        if not self.training:
+            return frames
+        settings = self.regularisation
+        batch, time, dim = frames.shape
+        if self.masked_frame is not None:
+            probability, length = settings.mask_time_prob, settings.mask_time_length
+            mask = draw_spans(num_frames, time, probability=probability, span_length=length)
+            frames = torch.where(mask[:, :, None], self.masked_frame.to(frames.dtype), frames)
+        if settings.mask_feature_prob > 0:
+            dims = torch.full((batch,), dim, device=frames.device)
+            probability, length = settings.mask_feature_prob, settings.mask_feature_length
+            mask = draw_spans(dims, dim, probability=probability, span_length=length)
+            frames = frames.masked_fill(mask[:, None, :], 0)
+        return frames

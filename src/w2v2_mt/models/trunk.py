@@ -1,48 +1,60 @@
-"""The part of a network that comes pretrained and that tasks share: backbone and encoder."""
+"""The pretrained part of a network that all tasks share: backbone and encoder."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import nn
 
+from w2v2_mt.core.padding import padding_mask
 from w2v2_mt.models.backbone import Backbone
 from w2v2_mt.models.encoder import Encoder
-from w2v2_mt.models.layer_weights import LayerWeights
-from w2v2_mt.models.permutation import FramePermutation
-from w2v2_mt.models.spec_augment import SpecAugment
+from w2v2_mt.models.regularisation import SpecAugment
+from w2v2_mt.models.shapes import Frames, LayerFrames, Lengths, Waveforms
+from w2v2_mt.models.sharing import NetworkShape, SharingWay
 
 
-@dataclass(frozen=True, kw_only=True)
-class FreezeSchedule:
-    """When the trunk stands still: for the first `num_frozen_steps` optimiser steps.
+class FramePermutation(nn.Module):
+    """Shuffles the valid frames of each utterance, to measure what their order is worth.
 
-    `num_frozen_steps` None means for ever; `initially_frozen` False means never.
+    In training every utterance has an order of its own. In eval mode the order depends only on the
+    number of frames, so that an utterance has one output, whatever it is batched with. Padding and
+    the first `num_class_tokens` frames keep their places.
     """
 
-    initially_frozen: bool
-    num_frozen_steps: int | None
+    def __init__(self, *, num_class_tokens: int):
+        super().__init__()
+        self.num_class_tokens = num_class_tokens
 
-    def is_frozen(self, step: int) -> bool:
-        if not self.initially_frozen:
-            return False
-        return self.num_frozen_steps is None or step < self.num_frozen_steps
+    def forward(self, frames: Frames, num_frames: Lengths) -> Frames:
+        """Return the frames in another order; `num_frames` includes the class token."""
+        batch, time, _ = frames.shape
+        if self.training:
+            ranks = torch.rand(batch, time, device=frames.device)
+        else:
+            # Drawn one by one, so that the ranks of a longer batch begin with the same numbers.
+            rng = Random(0)
+            drawn = torch.tensor([rng.random() for _ in range(time)])
+            ranks = drawn.to(frames.device).repeat(batch, 1)
+        ranks[:, : self.num_class_tokens] = -1
+        ranks = ranks.masked_fill(~padding_mask(num_frames, time), 2)
+        # Stable, so that padding, which has one rank, keeps its order.
+        order = ranks.argsort(dim=1, stable=True)
+        return frames.gather(1, order[:, :, None].expand_as(frames))
 
 
 class Trunk(nn.Module):
-    """Waveforms to one sequence of frames per task.
+    """A module that turns waveforms into one sequence of frames per task.
 
-    While frozen it runs without gradient and in eval mode; its parameters keep `requires_grad`, so
-    that a wrapper that looks once, such as DDP, still knows them when they thaw.
+    A frozen trunk runs without gradient and in eval mode. Its parameters keep `requires_grad`, so
+    that a wrapper that reads it once, such as DDP, includes them when they are unfrozen. Modules
+    that ways of sharing add for single tasks are trained in any case.
 
-    Args:
-        architecture: the settings of the model that its parts come from, as transformers writes
-            them in a `config.json`; with them a checkpoint can be read without that model.
-        layer_weights: for each task, how much each layer counts; empty: only the last one counts.
-            They belong to the heads: they are trained while the trunk is frozen, too.
-        permutation: shuffles the frames on their way into the encoder; None leaves their order.
+    `architecture` is the config of the pretrained model as transformers writes it in a
+    `config.json`, with which a checkpoint is loaded without that model. `permutation` shuffles the
+    frames that enter the encoder. Each of `ways` has changed the encoder already.
     """
 
     def __init__(
@@ -52,8 +64,9 @@ class Trunk(nn.Module):
         backbone: Backbone,
         spec_augment: SpecAugment,
         encoder: Encoder,
-        layer_weights: Mapping[str, LayerWeights],
-        freeze_schedule: FreezeSchedule,
+        ways: Sequence[SharingWay],
+        shape: NetworkShape,
+        num_frozen_steps: float,
         permutation: FramePermutation | None,
     ):
         super().__init__()
@@ -62,67 +75,85 @@ class Trunk(nn.Module):
         self.spec_augment = spec_augment
         self.permutation = permutation
         self.encoder = encoder
-        self.layer_weights = nn.ModuleDict(layer_weights)
-        self.freeze_schedule = freeze_schedule
-        self.is_frozen = freeze_schedule.is_frozen(0)
+        self.ways = tuple(ways)
+        self.shape = shape
+        self._task_modules: dict[tuple[str, str], nn.Module] = {}
+        shapes = dict.fromkeys(shape.tasks, shape)
+        for way in ways:
+            modules = {task: way.build_module(task, shapes[task]) for task in shape.tasks}
+            # The next way reads frames of the width that this one leaves to each task.
+            shapes = {
+                task: replace(each, dim=way.head_dim(task, each.dim))
+                for task, each in shapes.items()
+            }
+            if trained := {task: module for task, module in modules.items() if module is not None}:
+                self.add_module(way.name, nn.ModuleDict(trained))
+                self._task_modules |= {(way.name, task): trained[task] for task in trained}
+        self.head_dims = {task: each.dim for task, each in shapes.items()}
+        self.num_frozen_steps = num_frozen_steps
+        self.is_frozen = num_frozen_steps > 0
         self.train()
 
     @property
-    def out_dim(self) -> int:
-        return self.backbone.out_dim
-
-    @property
     def num_class_tokens(self) -> int:
-        return self.encoder.num_class_tokens
+        """Return the number of frames that precede those of the waveform, 0 or 1."""
+        return 0 if self.encoder.class_token is None else 1
+
+    def task_module(self, way: SharingWay, task: str) -> Any:
+        """Return the module that a way of sharing added for a task, or None."""
+        return self._task_modules.get((way.name, task))
+
+    def task_parameters(self) -> set[nn.Parameter]:
+        """Return the parameters of single tasks: branches, and modules of ways of sharing."""
+        parts = [self.encoder.branches, *self._task_modules.values()]
+        return {parameter for part in parts for parameter in part.parameters()}
 
     def update_freezing(self, *, step: int) -> None:
-        """Freeze or thaw for the optimiser step with this number, the first being 0."""
-        is_frozen = self.freeze_schedule.is_frozen(step)
-        if is_frozen != self.is_frozen:
-            self.is_frozen = is_frozen
+        """Freeze or unfreeze for the optimizer step with this number, the first being 0."""
+        if self.is_frozen != (step < self.num_frozen_steps):
+            self.is_frozen = not self.is_frozen
             self.train(self.training)
 
     def train(self, mode: bool = True) -> "Trunk":
+        """Set the mode of the trunk; a frozen one keeps its pretrained parts in eval mode."""
         super().train(mode)
         if self.is_frozen:
-            # Only what it holds: `self.training` keeps what the outside asked for.
-            for part in self.children():
+            for part in (self.backbone, self.spec_augment, self.encoder):
                 part.eval()
-            if self.permutation is not None:
-                # It has nothing to keep still, and one order for all would be an order to learn.
-                self.permutation.train(mode)
         return self
 
     def forward(
         self,
-        waveforms: Float[Tensor, "batch samples"],
-        num_samples: Int[Tensor, " batch"],
+        waveforms: Waveforms,
+        num_samples: Lengths,
         *,
         tasks: Sequence[str],
-        without_gradient: Sequence[str] = (),
-    ) -> tuple[dict[str, Float[Tensor, "batch time dim"]], Int[Tensor, " batch"]]:
-        """Frames for each of `tasks` (class token first, if any) and the number of real ones.
+        without_gradient: Collection[str] = (),
+        all_layers: Collection[str] = (),
+    ) -> tuple[dict[str, LayerFrames], Lengths]:
+        """Return the frames of each task, class token first, and the number of valid ones.
 
-        What is done for the tasks of `without_gradient` alone keeps no graph.
+        The tasks `without_gradient` keep no graph; those in `all_layers` get the input of the first
+        layer and the output of each layer, stacked as the first dimension.
         """
+        merging = next((way for way in self.ways if way.merges_layers), None)
+        keep_all = merging is not None or any(task in all_layers for task in tasks)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
             frames, num_frames = self.backbone(waveforms, num_samples)
             frames = self.spec_augment(frames, num_frames)
             if self.permutation is not None:
                 frames = self.permutation(frames, num_frames)
-            keep_all = len(self.layer_weights) > 0
             outputs, num_frames = self.encoder(
-                frames,
-                num_frames,
-                tasks=tasks,
-                keep_all=keep_all,
-                without_gradient=without_gradient,
+                frames, num_frames, tasks=tasks, keep_all=keep_all, detached=without_gradient
             )
-        if not keep_all:
-            return {task: of_layers[-1] for task, of_layers in outputs.items()}, num_frames
-        weighted = {}
+        merged = {}
         for task in tasks:
-            gradient = torch.is_grad_enabled() and task not in without_gradient
-            with torch.set_grad_enabled(gradient):
-                weighted[task] = self.layer_weights[task](outputs[task])
-        return weighted, num_frames
+            with torch.set_grad_enabled(torch.is_grad_enabled() and task not in without_gradient):
+                if task in all_layers:
+                    merged[task] = torch.stack(outputs[task])
+                elif merging is not None:
+                    module = self.task_module(merging, task)
+                    merged[task] = merging.merge_layers(outputs[task], module)
+                else:
+                    merged[task] = outputs[task][-1]
+        return merged, num_frames

@@ -1,207 +1,207 @@
-"""The pretrained model that a network is built from: hub id, local folder or architecture."""
+"""Load the pretrained model of a network: a hub id, a local folder or a shipped architecture.
+
+With `reset_weights` only the architecture is read, and weights are random. A `kind` of None is that
+of the `model_type` of the model's config. A model that is unknown, incomplete, corrupt or of
+another kind is refused with a ValueError. Code of a model, and code that its config names, is never
+loaded: the classes are those of this program or of transformers.
+"""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import (
-    AutoConfig,
-    AutoModelForCTC,
-    Data2VecAudioConfig,
-    Data2VecAudioModel,
-    HubertConfig,
-    HubertModel,
-    Wav2Vec2Config,
-    Wav2Vec2Model,
-    WavLMConfig,
-    WavLMModel,
-)
+from transformers import AutoModelForCTC, PretrainedConfig
+from transformers.activations import ACT2FN
 
+from w2v2_mt.core.units import count
+from w2v2_mt.models.loading_errors import is_path, loading_failed
 from w2v2_mt.models.regularisation import Regularisation
+from w2v2_mt.models.upstream_kinds import UPSTREAMS, UpstreamKind
 
-UpstreamConfig = Wav2Vec2Config | HubertConfig | WavLMConfig | Data2VecAudioConfig
-Upstream = Wav2Vec2Model | HubertModel | WavLMModel | Data2VecAudioModel
-
-_MODELS: dict[str, type[Upstream]] = {
-    "wav2vec2": Wav2Vec2Model,
-    "hubert": HubertModel,
-    "wavlm": WavLMModel,
-    "data2vec-audio": Data2VecAudioModel,
-}
-"""By the `model_type` of a config."""
-
-_CONFIGS: dict[str, type[UpstreamConfig]] = {
-    "wav2vec2": Wav2Vec2Config,
-    "hubert": HubertConfig,
-    "wavlm": WavLMConfig,
-    "data2vec-audio": Data2VecAudioConfig,
-}
-
-_LOADING_ERRORS = (OSError, ValueError, RuntimeError, SafetensorError)
-"""A file that is missing, no json, of other shapes, or damaged."""
+_LOADING_ERRORS = (
+    *(OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError),
+    *(AttributeError, EOFError, LookupError, TypeError),
+)
+"""The errors of a file that is missing, corrupt, not json, of other shapes, or that names code, and
+those of transformers for a wrong value in a config."""
 
 ENCODER_FOLDER = "encoder"
-"""In an exported folder of a network with a class token: its model without it, to train on from."""
+"""The part of an exported network with a class token that holds its model without the token."""
+
+_CODE_KEYS = (
+    "auto_map",
+    "custom_pipelines",
+    "trust_remote_code",
+    "attn_implementation",
+    "experts_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "_experts_implementation",
+    "_experts_implementation_internal",
+)
+"""Keys of a config that name code, such as an attention kernel on the hub; they are not read."""
 
 _ARCHITECTURES = resources.files("w2v2_mt.models") / "architectures"
 
 
-def shipped_architectures() -> list[str]:
-    """The names of the architectures that come with the package, without weights."""
+def list_architectures() -> list[str]:
+    """Return the names of the architectures in this package, which have no weights."""
     return sorted(Path(entry.name).stem for entry in _ARCHITECTURES.iterdir())
 
 
-def _shipped_config(name: str) -> UpstreamConfig:
-    settings = json.loads((_ARCHITECTURES / f"{name}.json").read_text())
-    return _CONFIGS[settings.pop("model_type")](**settings)
-
-
 def _loading_failed(huggingface_id: str, reason: Exception) -> ValueError:
-    first_line = str(reason).strip().splitlines()[0].rstrip(".")
-    if Path(huggingface_id).is_dir():
-        return ValueError(
-            f"cannot load the folder {huggingface_id!r} ({first_line}): it needs the complete "
-            "config.json and model.safetensors of a model; copy them again, or name another one."
-        )
-    if isinstance(reason, SafetensorError):
-        return ValueError(
-            f"cannot load {huggingface_id!r} ({first_line}): its file in the cache of HF_HOME is "
-            f"damaged; remove it, and download it with `hf download {huggingface_id}`."
-        )
-    return ValueError(
-        f"cannot load {huggingface_id!r} ({first_line}): it is neither a local folder nor "
-        "in the cache of HF_HOME, and the hub does not answer or has no such model; download it "
-        f"with `hf download {huggingface_id}` where there is network and copy HF_HOME, or set "
-        "network.reset_weights=true to start from random weights of an architecture in "
-        f"{shipped_architectures()}."
-    )
+    return loading_failed(huggingface_id, reason, architectures=list_architectures())
 
 
-def upstream_config(huggingface_id: str, *, reset_weights: bool) -> UpstreamConfig:
-    """The config of a model; nothing is downloaded for an architecture that the package ships.
+def find_kind(config: Any, kind: type[UpstreamKind] | None = None) -> UpstreamKind:
+    """Return a named kind or, without a name, that of the `model_type` of a config."""
+    return (kind or UPSTREAMS.find(config.model_type))()
 
-    Raises:
-        ValueError: the id is unknown or cannot be loaded, or the model is of another kind.
-    """
-    is_folder = Path(huggingface_id).is_dir()
-    if not is_folder and huggingface_id in shipped_architectures():
+
+def load_config(
+    huggingface_id: str, *, reset_weights: bool, kind: type[UpstreamKind] | None = None
+) -> Any:
+    """Load the config of a model; that of a shipped architecture needs no download."""
+    if _names_architecture(huggingface_id, reset_weights=reset_weights):
+        name = huggingface_id.split("/")[-1]
         if not reset_weights:
             raise ValueError(
                 f"network.wav2vec_huggingface_id={huggingface_id!r} is an architecture without "
                 "weights; set network.reset_weights=true, or name a hub id or a local folder."
             )
-        config = _shipped_config(huggingface_id)
-    elif (
-        not is_folder and reset_weights and huggingface_id.split("/")[-1] in shipped_architectures()
-    ):
-        config = _shipped_config(huggingface_id.split("/")[-1])
+        settings = json.loads((_ARCHITECTURES / f"{name}.json").read_text())
+        config = UPSTREAMS.find(settings.pop("model_type")).config_class(**settings)
     else:
-        try:
-            config = AutoConfig.from_pretrained(_place(huggingface_id))
-        except (OSError, ValueError) as error:
-            raise _loading_failed(huggingface_id, error) from error
-    _check_supported(config, huggingface_id)
+        config = _read_config(huggingface_id, kind)
+    setting = f"network.wav2vec_huggingface_id ({huggingface_id})"
+    problem = find_kind(config, kind).find_problem(config)
+    if problem is not None:
+        raise ValueError(f"{setting} {problem}")
     return config
 
 
-def _place(huggingface_id: str) -> str:
-    """What transformers is to load: of an export with a class token, the model without it."""
+def _names_architecture(huggingface_id: str, *, reset_weights: bool) -> bool:
+    """Return True for a shipped architecture; a folder of its name does not change its meaning.
+
+    Only a model in that folder does, where weights are to be loaded or the id has an owner.
+    """
+    name = huggingface_id.split("/")[-1] if reset_weights else huggingface_id
+    if name not in list_architectures() or is_path(huggingface_id):
+        return False
+    is_bare = name == huggingface_id
+    return (reset_weights and is_bare) or not (Path(huggingface_id) / "config.json").is_file()
+
+
+def _read_config(huggingface_id: str, kind: type[UpstreamKind] | None = None) -> Any:
+    """Read the `config.json` of a model as plain values, and make a config of a known class."""
+    folder = _model_folder(huggingface_id)
+    try:
+        settings, _ = PretrainedConfig.get_config_dict(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _loading_failed(huggingface_id, error) from error
+    except (AttributeError, TypeError):  # null is not accepted by transformers, a list is.
+        settings = None
+    if not isinstance(settings, dict):
+        raise _loading_failed(huggingface_id, ValueError("config.json must be one JSON object"))
+    if not settings:
+        missing = FileNotFoundError("it does not have a config.json with settings")
+        raise _loading_failed(huggingface_id, missing)
+    model_type = settings.get("model_type")
+    if kind is None and model_type not in UPSTREAMS.names:
+        raise ValueError(
+            f"network.wav2vec_huggingface_id ({huggingface_id}) is a {model_type!r} model. Choose "
+            f"one of the kinds {', '.join(UPSTREAMS.names)}, or name one of your own in "
+            "network.upstream_kind."
+        )
+    if settings.get("quantization_config") is not None:
+        raise ValueError(
+            f"network.wav2vec_huggingface_id ({huggingface_id}) must not be quantized. Choose a "
+            "model without a quantization_config."
+        )
+    for name in ("hidden_act", "feat_extract_activation"):
+        value = settings.get(name)
+        if isinstance(value, str) and value not in ACT2FN:
+            reason = ValueError(f"{name} {value!r} is not an activation of transformers")
+            raise _loading_failed(huggingface_id, reason)
+    if kind is None:
+        settings["name_or_path"] = folder
+    try:
+        return _make_config(kind or UPSTREAMS.find(str(model_type)), settings)
+    except Exception as error:  # Its check of a wrong value raises errors of its own kinds.
+        raise _loading_failed(huggingface_id, error) from error
+
+
+def _make_config(kind: type[UpstreamKind], settings: Mapping[str, Any]) -> Any:
+    """Make a config from the content of a `config.json`, without what names code."""
+    known = {name: value for name, value in settings.items() if name not in _CODE_KEYS}
+    return kind.config_class.from_dict(known)
+
+
+def _model_folder(huggingface_id: str) -> str:
+    """Return what transformers is to load: of an export with a class token, the model inside."""
     encoder = Path(huggingface_id) / ENCODER_FOLDER
     return str(encoder) if (encoder / "config.json").is_file() else huggingface_id
 
 
-def _check_supported(config: Any, huggingface_id: str) -> None:
-    setting = f"network.wav2vec_huggingface_id={huggingface_id!r}"
-    if config.model_type not in _MODELS:
-        raise ValueError(
-            f"{setting} is a {config.model_type!r} model; choose one of the kinds "
-            f"{', '.join(_MODELS)}."
-        )
-    if getattr(config, "add_adapter", False) or getattr(config, "adapter_attn_dim", None):
-        raise ValueError(
-            f"{setting} has adapter layers, which are not supported; choose a model without "
-            "adapters."
-        )
-    if getattr(config, "conv_pos_batch_norm", False):
-        raise ValueError(
-            f"{setting} normalises its positional convolution over the batch, so that an answer "
-            "would depend on what it is batched with; choose a model without conv_pos_batch_norm."
-        )
-
-
-def plain_settings(config: UpstreamConfig) -> dict[str, Any]:
-    """The content of the `config.json` that transformers writes of a config."""
-    settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-    return settings
-
-
-def config_from_settings(settings: dict[str, Any]) -> UpstreamConfig:
-    """The config that `plain_settings` describes."""
-    return _CONFIGS[settings["model_type"]].from_dict(dict(settings))
-
-
-def is_pre_norm(config: UpstreamConfig) -> bool:
-    """Whether layers normalise what they read ("large" models) and not what they give."""
-    return getattr(config, "do_stable_layer_norm", False)
+def config_from_settings(settings: dict[str, Any]) -> Any:
+    """Return the config that the content of a `config.json` describes."""
+    return _make_config(UPSTREAMS.find(settings["model_type"]), settings)
 
 
 def load_upstream(
-    huggingface_id: str, *, reset_weights: bool, regularisation: Regularisation
-) -> Upstream:
-    """Build a wav2vec2, HuBERT, WavLM or data2vec-audio with this regularisation in all modules.
-
-    Args:
-        huggingface_id: a hub id, a local folder, or the name of a shipped architecture.
-        reset_weights: start from random weights, and need no more than the architecture.
-    """
-    config = upstream_config(huggingface_id, reset_weights=reset_weights)
+    huggingface_id: str,
+    *,
+    reset_weights: bool,
+    regularisation: Regularisation,
+    kind: type[UpstreamKind] | None = None,
+) -> Any:
+    """Load a pretrained model, with this regularisation in all of its modules."""
+    config = load_config(huggingface_id, reset_weights=reset_weights, kind=kind)
     config.update(asdict(regularisation))
-    kind: Any = _MODELS[config.model_type]  # The annotations do not know what is passed below.
-    # WavLM adds a bias to its attention, for which transformers has only its own way.
-    attention = "eager" if config.model_type == "wavlm" else "sdpa"
+    found = find_kind(config, kind)
     if reset_weights:
-        return kind._from_config(config, attn_implementation=attention).to(torch.float32)
+        try:
+            model = found.model_class._from_config(config, attn_implementation=found.attention)
+        except _LOADING_ERRORS as error:
+            raise _loading_failed(huggingface_id, error) from error
+        return model.to(torch.float32)
+    options = {"config": config, "attn_implementation": found.attention}
+    return _load_pretrained(found.model_class, huggingface_id, **options)
+
+
+def load_ctc_head(huggingface_id: str) -> torch.nn.Linear:
+    """Load the last layer of a CTC model on the hub or in a local folder."""
+    config = _read_config(huggingface_id)
+    options = {"config": config, "attn_implementation": find_kind(config).attention}
+    return _load_pretrained(AutoModelForCTC, huggingface_id, part="lm_head.", **options).lm_head
+
+
+def _load_pretrained(
+    model_class: Any, huggingface_id: str, *, part: str = "", **options: Any
+) -> Any:
+    """Return a model; refuse one whose file lacks weights with this prefix."""
+    options |= {"dtype": torch.float32, "output_loading_info": True}
+    options |= {"trust_remote_code": False, "weights_only": True}
     try:
-        model, loading = kind.from_pretrained(
-            _place(huggingface_id),
-            config=config,
-            attn_implementation=attention,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
+        model, loading = model_class.from_pretrained(_model_folder(huggingface_id), **options)
     except _LOADING_ERRORS as error:
         raise _loading_failed(huggingface_id, error) from error
-    missing = set(loading["missing_keys"])
+    missing = {name for name in loading["missing_keys"] if name.startswith(part)}
     if "masked_spec_embed" in missing:
         # A model that was trained without masking has no vector to mask with, and transformers
-        # leaves what happens to be in memory. It begins as it does in pretraining.
+        # leaves it uninitialized. Pretraining draws it from this distribution.
         torch.nn.init.uniform_(model.masked_spec_embed)
-    _check_complete(huggingface_id, missing - {"masked_spec_embed"})
-    return model
-
-
-def load_letter_head(huggingface_id: str) -> torch.nn.Linear:
-    """The last layer of a CTC model on the hub or in a local folder."""
-    try:
-        loaded: Any = AutoModelForCTC.from_pretrained(
-            _place(huggingface_id), dtype=torch.float32, output_loading_info=True
-        )
-    except _LOADING_ERRORS as error:
-        raise _loading_failed(huggingface_id, error) from error
-    model, loading = loaded
-    missing = {name for name in loading["missing_keys"] if name.startswith("lm_head.")}
-    _check_complete(huggingface_id, missing)
-    return model.lm_head
-
-
-def _check_complete(huggingface_id: str, missing: set[str]) -> None:
-    """transformers would fill what is missing with random numbers."""
-    if missing:
+        missing.remove("masked_spec_embed")
+    if missing:  # transformers would fill them with random numbers.
         raise ValueError(
-            f"the weights of {huggingface_id!r} lack {min(missing)} ({len(missing)} tensors in "
-            "all); name a complete model, or set reset_weights=true to start from random weights."
+            f"the weights of {huggingface_id!r} lack {min(missing)} ("
+            f"{count(len(missing), 'tensor')} in all); name a complete model, or set "
+            "reset_weights=true to start from random weights."
         )
+    return model

@@ -1,108 +1,189 @@
-"""What is known of speaker recognition after a pass over evaluation sets."""
+"""Speaker recognition results on evaluation sets: embeddings, scored trials and error rates."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from w2v2_mt.core.batches import UNKNOWN_SPEAKER_INDEX, SpeakerBatch
-from w2v2_mt.core.keys import speaker_of
-from w2v2_mt.core.processes import gathered_from_processes
-from w2v2_mt.core.trials import Trial
-from w2v2_mt.metrics.bootstrap import (
-    NUM_RESAMPLES,
-    SEED,
-    Interval,
-    equal_error_rate_interval,
-)
+from w2v2_mt.core.constraints import PositiveFloat, SeveralInt
+from w2v2_mt.core.distributed import gather_from_processes
+from w2v2_mt.core.finite import check_finite
+from w2v2_mt.core.samples import speaker_of
+from w2v2_mt.core.trials import ScoreNormalisation, Trial
+from w2v2_mt.data.speaker import COHORT_SET, TEST_SET, VAL_SET, beginnings_set, duration_name
+from w2v2_mt.losses.speaker_loss import SpeakerLoss
+from w2v2_mt.metrics.bootstrap import equal_error_rate_bootstrap
+from w2v2_mt.metrics.score_normalisation import normalise_scores
 from w2v2_mt.metrics.verification import cllr, equal_error_rate, min_dcf, trial_scores
-from w2v2_mt.models.networks import SpeakerOutput
-
-SetEmbeddings = Mapping[str, Mapping[str, Tensor]]
-"""Name of a set: key of an utterance: its embedding."""
+from w2v2_mt.models.heads import SpeakerOutput
+from w2v2_mt.tasks.evaluation import Evaluation, Metrics
+from w2v2_mt.tasks.transcripts import speaker_file
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredTrials:
-    """A trial list with the score of each trial."""
+    """A trial list with the score of each trial.
+
+    `speakers` are those of the utterances by their keys, where the metadata names them.
+    """
 
     trials: Sequence[Trial]
     scores: np.ndarray
+    speakers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> np.ndarray:
+        """Return 1 for each target trial and 0 for each non-target trial."""
         return np.array([trial.same_speaker for trial in self.trials], dtype=int)
 
-    def equal_error_rate(self) -> float:
-        return equal_error_rate(self.scores, self.labels)[0]
+    def test_metrics(self, name: str) -> Metrics:
+        """Return the metrics of the list of this name.
 
-    def equal_error_rate_interval(self) -> Interval:
-        """95 %, over speakers."""
-        pairs = [(speaker_of(trial.left_key), speaker_of(trial.right_key)) for trial in self.trials]
-        return equal_error_rate_interval(
-            self.scores, self.labels, pairs, num_resamples=NUM_RESAMPLES, seed=SEED
-        )
+        `mindcf` is at a target prior of 0.05, `mindcf_p01` at 0.01; `_low` and `_high` are the
+        bounds of a 95 % interval over speakers.
+        """
+        scores, labels = self.scores, self.labels
+        pairs = [
+            (self._speaker(trial.left_key), self._speaker(trial.right_key)) for trial in self.trials
+        ]
+        low, high = equal_error_rate_bootstrap([scores], labels, pairs).interval()
+        return {
+            f"test_eer_{name}": equal_error_rate(scores, labels)[0],
+            f"test_eer_{name}_low": low,
+            f"test_eer_{name}_high": high,
+            f"test_cllr_{name}": cllr(scores, labels),
+            f"test_mindcf_{name}": min_dcf(scores, labels, p_target=0.05)[0],
+            f"test_mindcf_p01_{name}": min_dcf(scores, labels, p_target=0.01)[0],
+        }
 
-    def cllr(self) -> float:
-        return cllr(self.scores, self.labels)
-
-    def min_dcf(self, p_target: float) -> float:
-        return min_dcf(self.scores, self.labels, p_target=p_target)[0]
+    def _speaker(self, key: str) -> str:
+        return self.speakers.get(key) or speaker_of(key)
 
 
-class SpeakerEvaluation:
-    """Collects embeddings of each set, losses and hits of the classifier, a batch at a time.
+@dataclass(kw_only=True, eq=False)
+class SpeakerEvaluation(Evaluation):
+    """Embeddings of each set, and losses and hits of the classifier over training speakers.
 
-    Losses and hits are over the utterances of training speakers only. Each process of a run has
-    what it was given until `gather`; then all have everything.
+    The trial lists of a test are scored for whole utterances and for beginnings of `durations_sec`;
+    a shorter utterance is used whole.
     """
 
-    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor]):
-        self.loss = loss
+    loss: SpeakerLoss
+    val_trials: Sequence[Trial]
+    test_trials: Mapping[str, Sequence[Trial]]
+    normalisation: ScoreNormalisation
+    cohort_size: SeveralInt
+    durations_sec: Sequence[PositiveFloat]
+
+    def __post_init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         self.embeddings: dict[str, dict[str, Tensor]] = {}
-        self._summed_loss = 0.0
-        self._num_hits = 0
-        self._num_classified = 0
+        self.scored_trials: dict[str, ScoredTrials] = {}
+        self.speakers: dict[str, str] = {}
+        self._sums = np.zeros(3)  # losses, hits and number of utterances of training speakers
 
-    def add_embeddings(self, batch: SpeakerBatch, output: SpeakerOutput) -> None:
+    def add_tested(self, output: SpeakerOutput, batch: SpeakerBatch) -> None:
+        """Add the embeddings of a batch, which must be finite."""
+        check_finite(output.embeddings, what="embeddings", keys=batch.keys)
         embeddings = self.embeddings.setdefault(batch.set_name, {})
         embeddings.update(zip(batch.keys, output.embeddings.float().cpu(), strict=True))
+        self.speakers.update(zip(batch.keys, batch.speakers, strict=True))
 
-    def add_classification(self, batch: SpeakerBatch, output: SpeakerOutput) -> None:
-        known = batch.speaker_indices != UNKNOWN_SPEAKER_INDEX
-        indices, logits = batch.speaker_indices[known], output.logits[known]
+    def add_validated(self, output: SpeakerOutput, batch: SpeakerBatch) -> None:
+        """Add the embeddings of a batch, and loss and hits of the training speakers in it."""
+        self.add_tested(output, batch)
+        is_known = batch.speaker_indices != UNKNOWN_SPEAKER_INDEX
+        indices, logits = batch.speaker_indices[is_known], output.logits[is_known]
         if len(indices) > 0:
-            self._summed_loss += float(self.loss(logits, indices)) * len(indices)
-            self._num_hits += int((logits.argmax(dim=-1) == indices).sum())
-            self._num_classified += len(indices)
+            num_hits = int((logits.argmax(dim=-1) == indices).sum())
+            mean_loss = float(self.loss(logits, indices))
+            self._sums += (mean_loss * len(indices), num_hits, len(indices))
 
     def gather(self) -> None:
-        """Bring together what the processes of a run have; every one calls it."""
-        parts = gathered_from_processes(
-            (self.embeddings, self._summed_loss, self._num_hits, self._num_classified)
-        )
+        parts = gather_from_processes((self.embeddings, self._sums, self.speakers))
         self.reset()
-        for embeddings, summed_loss, num_hits, num_classified in parts:
+        for embeddings, sums, speakers in parts:
+            self.speakers.update(speakers)
             for set_name, embedded in embeddings.items():
                 self.embeddings.setdefault(set_name, {}).update(embedded)
-            self._summed_loss += summed_loss
-            self._num_hits += num_hits
-            self._num_classified += num_classified
+            self._sums += sums
 
-    def score(self, trials: Sequence[Trial], *, set_name: str) -> ScoredTrials:
-        """Cosines; raises ValueError where an utterance of a trial was not embedded."""
-        embeddings = self.embeddings.get(set_name, {})
-        return ScoredTrials(trials=trials, scores=trial_scores(embeddings, trials))
+    def validation_names(self, *, is_only_task: bool) -> list[str]:
+        return ["val_eer", "val_eer_threshold", "val_loss_speaker", "val_speaker_acc"]
 
-    def classification(self) -> dict[str, float]:
-        """Mean loss and accuracy over training speakers; empty where there were none."""
-        if self._num_classified == 0:
-            return {}
+    def validation_metrics(self, *, is_only_task: bool) -> Metrics:
+        """Return the verification metrics, and those of the classifier if it was evaluated."""
+        scores = trial_scores(self.embeddings.get(VAL_SET, {}), self.val_trials)
+        scored = ScoredTrials(trials=self.val_trials, scores=scores)
+        rate, threshold = equal_error_rate(scored.scores, scored.labels)
+        metrics = {"val_eer": rate, "val_eer_threshold": threshold}
+        summed_loss, num_hits, num_classified = self._sums.tolist()
+        if num_classified > 0:
+            metrics["val_loss_speaker"] = summed_loss / num_classified
+            metrics["val_speaker_acc"] = num_hits / num_classified
+        return metrics
+
+    def score(self, metrics: Mapping[str, float]) -> float:
+        return metrics["val_eer"]
+
+    def test_metrics(self) -> Metrics:
+        self.scored_trials = self.score_trials()
+        metrics: Metrics = {}
+        for name, scored in self.scored_trials.items():
+            metrics |= scored.test_metrics(name)
+        return metrics
+
+    def score_trials(self) -> dict[str, ScoredTrials]:
+        """Score the test lists: `<name>` for whole utterances, `<name>_<N>s` for beginnings."""
+        whole = self.embeddings.get(TEST_SET, {})
+        by_suffix = {"": whole}
+        for duration_sec in self.durations_sec:
+            beginnings = self.embeddings.get(beginnings_set(duration_sec), {})
+            by_suffix[f"_{duration_name(duration_sec)}"] = {**whole, **beginnings}
+        by_speaker: dict[str, list[Tensor]] = defaultdict(list)
+        for key, embedding in sorted(self.embeddings.get(COHORT_SET, {}).items()):
+            by_speaker[self.speakers.get(key) or speaker_of(key)].append(embedding)
+        cohort = {speaker: torch.stack(each).mean(dim=0) for speaker, each in by_speaker.items()}
+        scored = {}
+        for suffix, embeddings in by_suffix.items():
+            for name, trials in self.test_trials.items():
+                scores = trial_scores(embeddings, trials)
+                if self.normalisation != "none":
+                    scores = normalise_scores(
+                        scores,
+                        trials,
+                        embeddings=embeddings,
+                        cohort=cohort,
+                        speakers=self.speakers,
+                        cohort_size=self.cohort_size if self.normalisation == "as_norm" else None,
+                    )
+                scored[f"{name}{suffix}"] = ScoredTrials(
+                    trials=trials, scores=scores, speakers=self.speakers
+                )
+        return scored
+
+    def test_files(self) -> dict[str, list[str]]:
+        """Return label, score and both keys of each trial, and speakers that no key names."""
+        tested = {
+            key: self.speakers[key]
+            for scored in self.scored_trials.values()
+            for trial in scored.trials
+            for key in (trial.left_key, trial.right_key)
+            if key in self.speakers
+        }
         return {
-            "loss": self._summed_loss / self._num_classified,
-            "accuracy": self._num_hits / self._num_classified,
+            **speaker_file("trial_speakers.tsv", tested),
+            **{
+                f"scores_{name}.txt": [
+                    f"{int(trial.same_speaker)} {score:.9g} {trial.left_key} {trial.right_key}"
+                    for trial, score in zip(scored.trials, scored.scores, strict=True)
+                ]
+                for name, scored in self.scored_trials.items()
+            },
         }

@@ -1,120 +1,148 @@
-"""What is known of speech recognition after a pass over evaluation sets."""
+"""Speech recognition results on evaluation sets: transcripts, losses and error rates."""
 
-from collections.abc import Sequence
-
-from torch import Tensor
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import starmap
+from statistics import mean
 
 from w2v2_mt.core.batches import SpeechBatch
-from w2v2_mt.core.keys import speaker_of
-from w2v2_mt.core.processes import gathered_from_processes
-from w2v2_mt.data.beam_search import BeamSearch
-from w2v2_mt.data.tokenizer import LetterTokenizer
-from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, SEED, Interval, error_rate_interval
+from w2v2_mt.core.distributed import gather_from_processes
+from w2v2_mt.core.finite import check_finite
+from w2v2_mt.decoding.beam_search import BeamSearch
+from w2v2_mt.decoding.tokenizer import Tokenizer
+from w2v2_mt.losses.ctc import CtcLoss
+from w2v2_mt.metrics.bootstrap import error_rate_bootstrap
 from w2v2_mt.metrics.word_error_rate import (
     Edits,
     character_edits,
+    error_rate,
     total,
     word_edits,
     word_error_rate,
 )
-from w2v2_mt.models.networks import SpeechOutput
-from w2v2_mt.tasks.transcripts import Transcript, texts_of
+from w2v2_mt.models.heads import SpeechOutput
+from w2v2_mt.tasks.evaluation import Evaluation, Metrics
+from w2v2_mt.tasks.transcripts import Transcript, texts_of, transcript_files
 
 
-class SpeechEvaluation:
-    """Collects transcripts and losses, a batch at a time, apart for each set."""
+@dataclass(kw_only=True, eq=False)
+class SpeechEvaluation(Evaluation):
+    """Transcripts and losses of each set; a test is decoded greedily without `beam_search`."""
 
-    def __init__(self, tokenizer: LetterTokenizer, *, beam_search: BeamSearch | None = None):
-        """`beam_search` finds the transcripts of a test; None: greedy decoding does."""
-        self.tokenizer = tokenizer
-        self.beam_search = beam_search
-        self.transcripts: dict[str, list[Transcript]] = {}
-        self._summed_losses: dict[str, float] = {}
+    loss: CtcLoss
+    tokenizer: Tokenizer
+    val_sets: Sequence[str] = ()
+    beam_search: BeamSearch | None = None
+
+    def __post_init__(self) -> None:
+        self.reset()
 
     def reset(self) -> None:
-        self.transcripts = {}
-        self._summed_losses = {}
+        self.transcripts: dict[str, list[Transcript]] = {}
+        self._summed_losses: dict[str, float] = defaultdict(float)
 
-    def decode(self, output: SpeechOutput) -> list[str]:
-        """The best letter of each real frame, collapsed to text."""
-        return self.tokenizer.decode_batch(
-            output.logits.argmax(dim=-1).cpu(), output.num_frames.cpu()
-        )
+    def decode_greedily(self, output: SpeechOutput) -> list[str]:
+        """Return the text of the best token at each frame."""
+        best = output.logits.argmax(dim=-1).cpu()
+        return self.tokenizer.decode_batch(best, output.num_frames.cpu())
 
-    def add(self, batch: SpeechBatch, output: SpeechOutput, loss: Tensor) -> None:
-        """A batch of a validation; `loss` is its mean."""
-        self._add_transcripts(batch, self.decode(output))
-        summed = self._summed_losses.get(batch.set_name, 0.0)
-        self._summed_losses[batch.set_name] = summed + float(loss) * len(batch)
+    def add_validated(self, output: SpeechOutput, batch: SpeechBatch) -> None:
+        """Add greedy transcripts and the loss of a batch."""
+        self._check_logits(output, batch)
+        result = self.loss(output.logits, output.num_frames, batch.tokens, batch.num_tokens)
+        self._add_transcripts(batch, self.decode_greedily(output))
+        self._summed_losses[batch.set_name] += float(result.loss) * len(batch)
 
-    def add_tested(self, batch: SpeechBatch, output: SpeechOutput) -> None:
-        """A batch of a test."""
+    def add_tested(self, output: SpeechOutput, batch: SpeechBatch) -> None:
+        """Add the transcripts of the chosen decoder."""
+        self._check_logits(output, batch)
         if self.beam_search is None:
-            self._add_transcripts(batch, self.decode(output))
+            texts = self.decode_greedily(output)
         else:
             texts = self.beam_search.decode_batch(output.logits, output.num_frames)
-            self._add_transcripts(batch, texts)
+        self._add_transcripts(batch, texts)
+
+    def _check_logits(self, output: SpeechOutput, batch: SpeechBatch) -> None:
+        # The best token of a frame without numbers is an arbitrary one.
+        check_finite(output.logits, output.num_frames, what="CTC logits", keys=batch.keys)
 
     def _add_transcripts(self, batch: SpeechBatch, hypotheses: Sequence[str]) -> None:
-        columns = (batch.keys, batch.transcriptions, hypotheses, batch.num_samples.tolist())
-        self.transcripts.setdefault(batch.set_name, []).extend(
-            Transcript(key=key, reference=reference, hypothesis=hypothesis, num_samples=num_samples)
-            for key, reference, hypothesis, num_samples in zip(*columns, strict=True)
-        )
+        lengths = batch.num_samples.tolist()
+        columns = (batch.keys, batch.transcriptions, hypotheses, lengths, batch.speakers)
+        rows = starmap(Transcript, zip(*columns, strict=True))
+        self.transcripts.setdefault(batch.set_name, []).extend(rows)
 
     def gather(self) -> None:
-        """Bring together what the processes of a run have, ordered by key; every one calls it."""
-        parts = gathered_from_processes((self.transcripts, self._summed_losses))
+        """Merge the results of all processes, ordered by key; every process calls it."""
+        parts = gather_from_processes((self.transcripts, self._summed_losses))
         self.reset()
         for transcripts, summed_losses in parts:
             for set_name, of_process in transcripts.items():
                 self.transcripts.setdefault(set_name, []).extend(of_process)
             for set_name, summed in summed_losses.items():
-                self._summed_losses[set_name] = self._summed_losses.get(set_name, 0.0) + summed
+                self._summed_losses[set_name] += summed
         for of_set in self.transcripts.values():
             of_set.sort(key=lambda transcript: transcript.key)
 
-    def word_edits(self) -> dict[str, Edits]:
-        """The edits of all utterances together, by set name."""
+    def validation_names(self, *, is_only_task: bool) -> list[str]:
+        prefixes = (_loss_prefix(is_only_task), "val_wer")
+        return [f"{prefix}_{name}" for prefix in prefixes for name in self.val_sets]
+
+    def validation_metrics(self, *, is_only_task: bool) -> Metrics:
+        """Return the mean loss of an utterance and the word error rate of each set."""
+        prefix = _loss_prefix(is_only_task)
+        losses = {
+            f"{prefix}_{name}": summed / len(self.transcripts[name])
+            for name, summed in self._summed_losses.items()
+        }
+        return losses | self._word_error_rates("val_wer")
+
+    def _word_error_rates(self, prefix: str) -> Metrics:
         return {
-            set_name: total(word_edits(*texts_of(transcripts)))
-            for set_name, transcripts in self.transcripts.items()
+            f"{prefix}_{name}": word_error_rate(*texts_of(transcripts))
+            for name, transcripts in self.transcripts.items()
         }
 
-    def character_edits(self) -> dict[str, Edits]:
-        """As `word_edits`, in characters."""
-        return {
-            set_name: total(character_edits(*texts_of(transcripts)))
-            for set_name, transcripts in self.transcripts.items()
-        }
+    def score(self, metrics: Mapping[str, float]) -> float:
+        """Return the mean word error rate of the sets."""
+        return mean(rate for name, rate in metrics.items() if name.startswith("val_wer_"))
 
-    def word_error_rates(self) -> dict[str, float]:
-        """Word error rate by set name, over all utterances of a set."""
-        return {
-            set_name: word_error_rate(*texts_of(transcripts))
-            for set_name, transcripts in self.transcripts.items()
-        }
+    def test_metrics(self) -> Metrics:
+        """Return error rates of words and characters per set, with the counts they are made of.
 
-    def word_error_rate_intervals(self) -> dict[str, Interval]:
-        """95 % interval by set name, over speakers; sets of one speaker have none."""
-        intervals = {}
+        `_low` and `_high` are the bounds of a 95 % interval over speakers; a set of one speaker has
+        none.
+        """
+        metrics = self._word_error_rates("test_wer")
         for set_name, transcripts in self.transcripts.items():
-            speakers = [speaker_of(transcript.key) for transcript in transcripts]
-            if len(set(speakers)) < 2:
-                continue
-            edits = word_edits(*texts_of(transcripts))
-            intervals[set_name] = error_rate_interval(
-                [edit.num_errors for edit in edits],
-                [edit.num_references for edit in edits],
-                speakers,
-                num_resamples=NUM_RESAMPLES,
-                seed=SEED,
-            )
-        return intervals
+            wer, cer = f"test_wer_{set_name}", f"test_cer_{set_name}"
+            texts = texts_of(transcripts)
+            words, characters = word_edits(*texts), character_edits(*texts)
+            speakers = [transcript.speaker for transcript in transcripts]
+            if len(set(speakers)) > 1:
+                num_errors = [edits.num_errors for edits in words]
+                num_references = [edits.num_references for edits in words]
+                bootstrap = error_rate_bootstrap([num_errors], num_references, speakers)
+                metrics[f"{wer}_low"], metrics[f"{wer}_high"] = bootstrap.interval()
+            metrics |= _counts(wer, words, unit="words")
+            metrics[cer] = error_rate(characters)
+            metrics |= _counts(cer, characters, unit="characters")
+        return metrics
 
-    def losses(self) -> dict[str, float]:
-        """Mean loss of an utterance by set name."""
+    def test_files(self) -> dict[str, list[str]]:
         return {
-            set_name: summed / len(self.transcripts[set_name])
-            for set_name, summed in self._summed_losses.items()
+            name: lines
+            for set_name, transcripts in self.transcripts.items()
+            for name, lines in transcript_files(set_name, transcripts).items()
         }
+
+
+def _loss_prefix(is_only_task: bool) -> str:
+    return "val_loss" if is_only_task else "val_loss_speech"
+
+
+def _counts(rate: str, edits: Sequence[Edits], *, unit: str) -> Metrics:
+    counts = asdict(total(edits))
+    counts[f"num_{unit}"] = counts.pop("num_references")
+    return {f"{rate}_{name}": count for name, count in counts.items()}

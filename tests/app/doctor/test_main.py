@@ -1,16 +1,18 @@
 import subprocess
 import sys
 
-from w2v2_mt.app.doctor import __main__ as doctor
-from w2v2_mt.app.environment import PROJECT_FOLDER
+import pytest
+
+from w2v2_mt.app.commands import main
+from w2v2_mt.app.doctor import machine
+from w2v2_mt.settings.environment import PROJECT_FOLDER
 
 
-def test_the_command_tells_gaps_first_changes_nothing_and_needs_no_torch(tmp_path):
+def test_the_command_prints_gaps_first_changes_nothing_and_needs_no_torch(tmp_path):
     code = (
-        "import runpy, sys\n"
-        "sys.argv = ['doctor']\n"
-        "try:\n    runpy.run_module('w2v2_mt.app.doctor', run_name='__main__')\n"
-        "except SystemExit as end:\n    assert end.code == 0, end.code\n"
+        "import sys\n"
+        "from w2v2_mt.app.commands import main\n"
+        "assert main(['doctor']) == 0\n"
         "assert 'torch' not in sys.modules"
     )
     done = subprocess.run(
@@ -27,14 +29,13 @@ def test_the_command_tells_gaps_first_changes_nothing_and_needs_no_torch(tmp_pat
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("missing  ")
-    assert "$ apt-get install ffmpeg" in done.stdout
+    assert "$ apt-get install curl" in done.stdout
     assert lines[-1].startswith("ok  ")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_python_that_runs_nothing_is_the_exit_code(monkeypatch, capsys):
-    old = doctor.programs.python((3, 9, 1))
-    monkeypatch.setattr(doctor, "findings", lambda: iter([old]))
-    monkeypatch.setattr("sys.argv", ["doctor"])
-    assert doctor.main() == 1
-    assert "3.9.1, not 3.10 to 3.13" in capsys.readouterr().out
+@pytest.mark.parametrize(("version", "exit_code"), [((3, 9, 1), 1), ((3, 10, 0), 0)])
+def test_the_exit_code_is_1_if_python_is_not_supported(capsys, monkeypatch, version, exit_code):
+    monkeypatch.setattr(machine, "check_machine", lambda: [machine.check_python(version)])
+    assert main(["doctor"]) == exit_code
+    assert ("3.9.1, not 3.10 to 3.13" in capsys.readouterr().out) is (exit_code == 1)

@@ -1,1 +1,0 @@
-"""What this machine has and lacks, for which commands, and the command that closes each gap."""

@@ -1,28 +1,26 @@
-"""A finding: one thing that this machine has or lacks."""
+"""A finding of the doctor: one thing that this machine has or lacks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from textwrap import TextWrapper
 
 
 class State(Enum):
-    """In the order in which findings are told."""
+    """The states of a finding, in the order in which they are printed."""
 
     MISSING = "missing"
     NOTE = "note"
     OK = "ok"
 
 
-_STATE_WIDTH = max(len(state.value) for state in State)
-_MIN_NUM_COLUMNS_OF_TEXT = 30
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
-    """What was found of a subject, which commands need it, and how to get what is missing.
+    """A finding about the machine, the commands that need it, and how to get what is missing.
 
-    `all_need_it`: without it no command runs.
+    Args:
+        commands: Shell commands that close the gap, which are not printed where there is none.
+        is_required: True if no command runs without it.
     """
 
     subject: str
@@ -30,33 +28,23 @@ class Finding:
     found: str
     needed_for: str
     commands: Sequence[str] = ()
-    all_need_it: bool = False
+    is_required: bool = False
 
 
-def lines_of(findings: Iterable[Finding], num_columns: int) -> list[str]:
-    """As text of so many columns, what is missing first; the order is kept otherwise."""
-    order = list(State)
-    ordered = sorted(findings, key=lambda finding: order.index(finding.state))
-    width = max((len(finding.subject) for finding in ordered), default=0)
-    margin = " " * (_STATE_WIDTH + width + 4)
+def format_findings(findings: Sequence[Finding], width: int) -> str:
+    """Format findings as text, missing things first, otherwise in the given order."""
+    state_width = max(len(state.value) for state in State)
+    subject_width = max(len(finding.subject) for finding in findings)
+    margin = " " * (state_width + subject_width + 4)
     wrapper = TextWrapper(
-        width=max(num_columns, len(margin) + _MIN_NUM_COLUMNS_OF_TEXT),
-        subsequent_indent=margin,
-        break_long_words=False,
-        break_on_hyphens=False,
+        width=max(width, len(margin) + 30), break_long_words=False, break_on_hyphens=False
     )
+    wrapper.subsequent_indent = margin
     lines = []
-    for finding in ordered:
-        wrapper.initial_indent = (
-            f"{finding.state.value:<{_STATE_WIDTH}}  {finding.subject:<{width}}  "
-        )
-        lines += wrapper.wrap(finding.found)
-        wrapper.initial_indent = margin
+    for finding in sorted(findings, key=lambda finding: list(State).index(finding.state)):
+        name = f"{finding.state.value:<{state_width}}  {finding.subject:<{subject_width}}  "
+        lines += wrapper.wrap(name + finding.found)
         if finding.state is not State.OK:
-            lines += wrapper.wrap(f"for {finding.needed_for}")
-        lines += [f"{margin}$ {command}" for command in finding.commands]
-    return lines
-
-
-def is_fatal(finding: Finding) -> bool:
-    return finding.all_need_it and finding.state is State.MISSING
+            lines += wrapper.wrap(f"{margin}for {finding.needed_for}")
+            lines += [f"{margin}$ {command}" for command in finding.commands]
+    return "\n".join(lines)

@@ -1,194 +1,145 @@
-"""The shards of each data configuration and, where they are not made yet, the archives."""
+"""Check the shards of each data config and, if they do not exist yet, the archives."""
 
 import json
+import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from w2v2_mt.app.doctor.finding import Finding, State
-from w2v2_mt.app.environment import PROJECT_FOLDER
+from w2v2_mt.settings.command_line import CONFIG_FOLDER
 
-_CONFIG_FOLDER = PROJECT_FOLDER / "config"
-_GB_OF_AN_HOUR = 16_000 * 2 * 3_600 / 1e9
-
-
-@dataclass(frozen=True)
-class _Corpus:
-    """From where its shards come, and how many hours they hold, by the papers of the corpora.
-
-    Of `archives`, alternatives are separated by a bar.
-    """
-
-    archives: Sequence[str]
-    commands: Sequence[str]
-    num_hours: int
+_COUNTED = ("utterances", "speakers")
+_GB_PER_HOUR = 16_000 * 2 * 3_600 / 1e9
 
 
-_VOX1 = ("vox1_dev_wav.zip", "vox1_test_wav.zip")
-_META = "./scripts/download/download_voxceleb_meta.sh"
-_CORPORA = {
-    "librispeech": _Corpus(
-        archives=[
-            f"librispeech/{subset}.tar.gz"
-            for subset in (
-                *("train-clean-100", "train-clean-360", "train-other-500"),
-                *("dev-clean", "dev-other", "test-clean", "test-other"),
-            )
-        ],
-        commands=[
-            "./scripts/download/download_librispeech.sh",
-            "./scripts/data/librispeech/produce_librispeech_shards.sh",
-        ],
+class Corpus(NamedTuple):
+    """The archives below the data folder (`a|b` is either), their download, and their size."""
+
+    archives: list[str]
+    download: str
+    num_hours: int  # According to the paper of the corpus.
+    is_public: bool = False
+
+
+_LIBRISPEECH = (
+    "train-clean-100 train-clean-360 train-other-500 dev-clean dev-other test-clean test-other"
+).split()
+_VOX1 = ["voxceleb_archives/vox1_dev_wav.zip", "voxceleb_archives/vox1_test_wav.zip"]
+_VOX2 = "voxceleb_archives/vox2_dev_wav.zip|voxceleb_archives/vox2_dev_aac.zip"
+_VOX_METADATA = "./scripts/download/download_voxceleb_meta.sh"
+CORPORA = {
+    "librispeech": Corpus(
+        archives=[f"librispeech/{subset}.tar.gz" for subset in _LIBRISPEECH],
+        download="./scripts/download/download_librispeech.sh",
         num_hours=982,
+        is_public=True,
     ),
-    "voxceleb1": _Corpus(
-        archives=[f"voxceleb_archives/{name}" for name in _VOX1],
-        commands=[_META, "./scripts/data/voxceleb/produce_vox1_train_val_test.sh"],
-        num_hours=352,
-    ),
-    "voxceleb2": _Corpus(
-        archives=[
-            *(f"voxceleb_archives/{name}" for name in _VOX1),
-            "voxceleb_archives/vox2_dev_wav.zip|voxceleb_archives/vox2_dev_aac.zip",
-        ],
-        commands=[_META, "./scripts/data/voxceleb/produce_vox2_train_val_test3.sh"],
-        num_hours=2_442 + 352,
-    ),
+    "voxceleb1": Corpus(archives=_VOX1, download=_VOX_METADATA, num_hours=352),
+    "voxceleb2": Corpus(archives=[*_VOX1, _VOX2], download=_VOX_METADATA, num_hours=2_442 + 352),
 }
 
 
-def shards(data_folder: Path, config_folder: Path = _CONFIG_FOLDER) -> Iterator[Finding]:
-    """One finding for each corpus that a configuration in `data/` of `config_folder` names."""
-    blocks = {
-        path.stem: _corpora_of(path.stem, data_folder, config_folder)
-        for path in sorted((config_folder / "data").glob("*.yaml"))
-    }
-    for name, corpora in blocks.items():
-        if len(corpora) != 1:
+def find_space(folder: Path) -> tuple[Path, float]:
+    """Return the nearest parent that exists, or the folder itself, and its free space in GB."""
+    nearest = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    return nearest, shutil.disk_usage(nearest).free / 1e9
+
+
+def check_shards(data_folder: Path, config_folder: Path = CONFIG_FOLDER) -> Iterator[Finding]:
+    """Check each corpus that a config in `data/` names on its own."""
+    names = [path.stem for path in sorted((config_folder / "data").glob("*.yaml"))]
+    corpora = {name: _read_corpora(name, data_folder, config_folder) for name in names}
+    for name in names:
+        if len(corpora[name]) != 1:
             continue
-        users = [f"data={user}" for user, others in blocks.items() if corpora[0] in others]
-        yield _finding(name, corpora[0], data_folder, needed_for=", ".join(users))
+        (settings,) = corpora[name]
+        root = Path(settings["shards_folder"])
+        sets = {each: _describe_set(root / each) for each in _list_sets(settings)}
+        problems = {each: text for each, (is_complete, text) in sets.items() if not is_complete}
+        needed_for = ", ".join(f"data={user}" for user in names if settings in corpora[user])
+        if not problems:
+            found = "; ".join(f"{each} ({text})" for each, (_, text) in sets.items())
+            yield Finding(f"shards of {name}", State.OK, found, needed_for)
+            continue
+        named = "all sets" if len(problems) == len(sets) else ", ".join(problems)
+        reasons = " and ".join(sorted(set(problems.values())))
+        advice, commands = _how_to_prepare(name, settings, data_folder)
+        found = f"{named} in {root}: {reasons}{advice}"
+        yield Finding(f"shards of {name}", State.MISSING, found, needed_for, commands)
 
 
-def _finding(
-    name: str, settings: Mapping[str, Any], data_folder: Path, *, needed_for: str
-) -> Finding:
-    root = Path(settings["shards_folder"])
-    folders = [root / folder for folder in _sets(settings)]
-    facts = {folder: _facts(folder) for folder in folders}
-    absent = [str(folder.relative_to(root)) for folder in folders if isinstance(facts[folder], str)]
-    if not absent:
-        return Finding(
-            subject=f"shards of {name}",
-            state=State.OK,
-            found="; ".join(
-                f"{folder.relative_to(root)} {_counts(found)}"
-                for folder, found in facts.items()
-                if not isinstance(found, str)
-            ),
-            needed_for=needed_for,
-        )
-    reasons = {found for found in facts.values() if isinstance(found, str)}
-    which = "all sets" if len(absent) == len(folders) else ", ".join(absent)
-    found = f"{which} in {root}: {' and '.join(sorted(reasons))}"
-    corpus = _CORPORA.get(name)
-    if corpus is None:
-        return Finding(
-            subject=f"shards of {name}", state=State.MISSING, found=found, needed_for=needed_for
-        )
+def _how_to_prepare(
+    name: str, settings: dict[str, Any], data_folder: Path
+) -> tuple[str, list[str]]:
+    """Describe missing archives and disk space, and name the commands that make the shards."""
+    commands = [f"./{settings['prepared_by']}"] if "prepared_by" in settings else []
+    if (corpus := CORPORA.get(name)) is None:
+        return "", commands
     archives = [
-        names
-        for names in corpus.archives
-        if not any((data_folder / path).is_file() for path in names.split("|"))
+        each
+        for each in corpus.archives
+        if not any((data_folder / path).is_file() for path in each.split("|"))
     ]
+    advice = ""
+    if archives or not corpus.is_public:
+        commands = [corpus.download, *commands]
     if archives:
-        which = ", ".join(archives).replace("|", " or ")
-        found += f"; archives that are not there: {which}"
-        if name != "librispeech":
-            found += ", which have to be asked for at the page of the corpus"
-    num_gb = corpus.num_hours * _GB_OF_AN_HOUR
-    free_gb = _free_gb(data_folder)
-    if free_gb is not None and free_gb < num_gb:
-        found += (
+        advice = f"; missing archives: {', '.join(archives).replace('|', ' or ')}"
+        if not corpus.is_public:
+            advice += ", which must be requested on the page of the corpus"
+    num_gb, (_, free_gb) = corpus.num_hours * _GB_PER_HOUR, find_space(data_folder)
+    if free_gb < num_gb:
+        advice += (
             f"; all of it takes about {num_gb:.0f} GB as wav, and {free_gb:.0f} GB are free "
             "(--audio_format flac takes about half, --limit a part)"
         )
-    commands = corpus.commands if archives or name != "librispeech" else corpus.commands[1:]
-    return Finding(
-        subject=f"shards of {name}",
-        state=State.MISSING,
-        found=found,
-        needed_for=needed_for,
-        commands=commands,
-    )
+    return advice, commands
 
 
-def _corpora_of(name: str, data_folder: Path, config_folder: Path) -> list[dict[str, Any]]:
-    """The blocks with shards in a configuration; none where it cannot be composed."""
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf, open_dict
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
+def _read_corpora(name: str, data_folder: Path, config_folder: Path) -> list[dict[str, Any]]:
+    """Return the blocks with shards in a data config; none if it cannot be composed."""
     try:
         with (
             warnings.catch_warnings(),
             hydra.initialize_config_dir(str(config_folder), version_base="1.3"),
         ):
-            # Composed on its own, a part of the settings misses `_self_`; the whole does not.
+            # Hydra warns about a missing `_self_` only if a config is composed on its own.
             warnings.simplefilter("ignore")
             composed = hydra.compose(f"data/{name}")
-        with open_dict(composed):
-            composed["data_folder"] = str(data_folder)
-        settings: Any = OmegaConf.to_container(composed, resolve=True)
+        composed = OmegaConf.create({**composed, "data_folder": str(data_folder)})
+        settings: Any = OmegaConf.to_container(composed.data, resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError):
         return []
-    return [
-        corpus
-        for corpus in (settings["data"], *settings["data"].values())
-        if isinstance(corpus, dict) and "shards_folder" in corpus
-    ]
+    blocks = (settings, *settings.values())
+    return [block for block in blocks if isinstance(block, dict) and "shards_folder" in block]
 
 
-def _sets(settings: Mapping[str, Any]) -> list[str]:
-    found: dict[str, None] = {}
+def _list_sets(settings: dict[str, Any]) -> list[str]:
+    found: list[str] = []
     for key in ("train_sets", "train_set", "val_sets", "val_set", "test_sets"):
         sets = settings.get(key, [])
         if isinstance(sets, str):
             sets = [sets]
-        found |= dict.fromkeys(sets.values() if isinstance(sets, dict) else sets)
-    return list(found)
+        found += sets.values() if isinstance(sets, dict) else sets
+    return found
 
 
-def _facts(folder: Path) -> dict[str, Any] | str:
-    """What meta.json says, or what is wrong."""
+def _describe_set(folder: Path) -> tuple[bool, str]:
+    """Return whether a set is complete, and its size or what is wrong with it."""
     try:
-        facts = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        num_shards = sum(1 for _ in folder.glob("*.tar"))
+        metadata = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        size = ", ".join(f"{metadata.get(f'num_{each}', '?')} {each}" for each in _COUNTED)
     except FileNotFoundError:
-        return "not there"
-    except (OSError, ValueError):
-        return "not readable"
-    if not isinstance(facts, dict):
-        return "not readable"
-    if num_shards == 0:
-        return "without shards"
-    return facts
-
-
-def _counts(facts: Mapping[str, Any]) -> str:
-    counts = [facts.get(f"num_{name}", "?") for name in ("utterances", "speakers")]
-    return f"({counts[0]} utterances, {counts[1]} speakers)"
-
-
-def _free_gb(folder: Path) -> float | None:
-    for place in (folder, *folder.parents):
-        try:
-            return shutil.disk_usage(place).free / 1e9
-        except OSError:
-            continue
-    return None
+        return False, "not there"
+    except (OSError, ValueError, AttributeError):  # A list has no `get`.
+        return False, "not readable"
+    return (True, size) if any(folder.glob("*.tar")) else (False, "without shards")

@@ -1,0 +1,284 @@
+"""The decoder of every audio file that this project reads.
+
+soundfile decodes flac, wav and its relatives (aiff, w64). PyAV, the FFmpeg libraries in a Python
+package, decodes everything else: m4a, mp3, ogg, opus, webm, amr and more. The content of a file
+decides, not its name. Samples are decoded in blocks, so that a long file takes no more memory than
+a short one.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader, BytesIO
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+
+from w2v2_mt.audio.completeness import (
+    RIFF_MAGICS,
+    BinaryFile,
+    check_complete,
+    check_nothing_follows,
+    lacks_size,
+)
+from w2v2_mt.audio.flac import count_flac_samples, is_flac
+from w2v2_mt.audio.pyav_files import NamelessFile, mpeg_frame_bytes, num_mp3_frames
+from w2v2_mt.audio.stream import AudioStream, DecodingError, Samples, reason_of
+
+if TYPE_CHECKING:
+    from av import AudioFrame
+    from av import AudioStream as PyavStream
+    from av.container import InputContainer
+
+BLOCK_SEC = 8
+MAX_BLOCK_VALUES = 1 << 24
+"""The most values of all channels in a block."""
+
+MIN_SAMPLE_RATE_HZ = 1000
+"""Speech needs more, and the ratio of two rates must stay small."""
+
+MAX_SAMPLE_RATE_HZ = 768_000
+MAX_NUM_CHANNELS = 64
+
+SOUNDFILE_MAGICS = (*RIFF_MAGICS, b"fLaC")
+UNKNOWN_NUM_SAMPLES = 2**62
+"""From this number on, libsndfile means that a flac file does not hold its length."""
+
+PYAV_OPTIONS = {
+    # A playlist must not open other files or addresses.
+    "protocol_whitelist": "none",
+    # FFmpeg would open a decoder only to probe the stream, which takes a third of the time.
+    "codec_whitelist": "none",
+}
+
+DURATION_ERRORS_SEC = {
+    "au": 0.0,
+    "caf": 0.3,  # the last packet of a compressed stream is not full
+    "nistsphere": 0.0,
+    "mov": 0.02,
+    "matroska": 0.2,
+    "asf": 0.2,
+}
+"""The most by which less than the duration in the header may be decoded, per FFmpeg format.
+
+FFmpeg guesses the durations of other formats from the size of the file.
+"""
+
+
+@contextmanager
+def open_audio(source: Path | bytes, *, name: str) -> Iterator[AudioStream]:
+    """Open an audio file, or the content of one; `name` is its name in messages.
+
+    Raises:
+        ValueError: The file is not audio, truncated, or has too low a sample rate.
+    """
+    try:
+        file = BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read ({reason_of(error)}).") from error
+    with file:
+        try:
+            check_complete(file, name=name)
+            num_flac_samples = count_flac_samples(file, name=name) if is_flac(file) else 0
+            open_stream = _open_soundfile if _is_for_soundfile(file) else _open_pyav
+            file.seek(0)
+        except OSError as error:
+            raise ValueError(f"{name} cannot be read ({reason_of(error)}).") from error
+        with open_stream(file, name, num_flac_samples) as stream:
+            if not MIN_SAMPLE_RATE_HZ <= stream.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
+                raise ValueError(
+                    f"{name} has a sample rate of {stream.sample_rate_hz} Hz, which must be "
+                    f"{MIN_SAMPLE_RATE_HZ} Hz or more and at most {MAX_SAMPLE_RATE_HZ} Hz. Get "
+                    "another file."
+                )
+            if stream.num_channels > MAX_NUM_CHANNELS:
+                raise ValueError(
+                    f"{name} has {stream.num_channels} channels; at most {MAX_NUM_CHANNELS} are "
+                    "read. Get another file."
+                )
+            yield stream
+
+
+def _cannot_be_decoded(name: str, error: Exception) -> ValueError:
+    return ValueError(f"{name} cannot be decoded as audio ({reason_of(error)}). Get another file.")
+
+
+def _block_samples(rate_hz: int, num_channels: int) -> int:
+    return max(1, min(BLOCK_SEC * rate_hz, MAX_BLOCK_VALUES // max(1, num_channels)))
+
+
+def _is_for_soundfile(file: BinaryFile) -> bool:
+    """Return True for the formats of libsndfile, in a codec that it has."""
+    file.seek(0)
+    head = file.read(12)
+    if head[:4] not in SOUNDFILE_MAGICS or head[8:] == b"AVI " or lacks_size(file):
+        return False
+    file.seek(0)
+    try:
+        info = soundfile.info(file.name if isinstance(file, BufferedReader) else file)
+    except (soundfile.SoundFileError, OSError):
+        return False
+    return not info.subtype.startswith("MPEG")  # whose number of samples is a guess
+
+
+class _ForwardSoundFile(soundfile.SoundFile):
+    """A file that is read from its beginning to its end.
+
+    soundfile seeks to the end of each block in a seekable file, which takes longer than decoding.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextmanager
+def _open_soundfile(file: BinaryFile, name: str, num_flac_samples: int) -> Iterator[AudioStream]:
+    try:
+        # libsndfile reads a file on disk itself, which is faster than through Python.
+        sound = _ForwardSoundFile(file.name if isinstance(file, BufferedReader) else file)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise _cannot_be_decoded(name, error) from error
+    with sound:
+        num_samples = sound.frames if sound.frames < UNKNOWN_NUM_SAMPLES else None
+        num_samples = num_samples or num_flac_samples or None
+        block_samples = _block_samples(sound.samplerate, sound.channels)
+
+        def blocks() -> Iterator[Samples]:
+            num_left = num_samples or UNKNOWN_NUM_SAMPLES  # not further: a tag may follow
+            try:
+                while size := min(block_samples, num_left):
+                    block = sound.read(size, dtype="float32", always_2d=True)
+                    if len(block) == 0:
+                        return
+                    num_left -= len(block)
+                    yield block
+            except soundfile.SoundFileError as error:
+                raise DecodingError(reason_of(error)) from error
+
+        yield AudioStream(
+            name=name,
+            sample_rate_hz=sound.samplerate,
+            num_channels=sound.channels,
+            num_samples=num_samples,
+            min_num_samples=num_samples or 0,
+            blocks=blocks(),
+        )
+
+
+@contextmanager
+def _open_pyav(file: BinaryFile, name: str, num_flac_samples: int) -> Iterator[AudioStream]:
+    import av  # wav and flac files, as in shards, do not need it
+
+    try:
+        is_mp4 = file.read(8).endswith(b"ftyp")
+        file.seek(0)
+        # Without the format, FFmpeg asks each of its hundreds of demuxers.
+        nameless = NamelessFile(file)
+        container = av.open(nameless, "r", format="mov" if is_mp4 else None, options=PYAV_OPTIONS)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise _cannot_be_decoded(name, error) from error
+    with container:
+        if not container.streams.audio:
+            raise _cannot_be_decoded(name, ValueError("it has no audio stream"))
+        stream = container.streams.audio[0]
+        stream.codec_context.thread_count = 1
+        try:
+            frames = _frames(container, stream, file, name)
+            first_frame = next(frames, None)
+        except DecodingError as error:
+            raise _cannot_be_decoded(name, error) from error
+        if first_frame is None:
+            raise ValueError(f"{name} holds no audio; it must have at least one sample.")
+        # Frames have the true rate of a codec that doubles the one of its container (HE-AAC).
+        rate_hz = first_frame.sample_rate
+        yield AudioStream(
+            name=name,
+            sample_rate_hz=rate_hz,
+            num_channels=first_frame.layout.nb_channels,
+            num_samples=None,
+            min_num_samples=max(
+                num_flac_samples, round(_min_duration_sec(container, stream) * rate_hz)
+            ),
+            blocks=_blocks(chain([first_frame], frames), name),
+        )
+
+
+def _frames(
+    container: "InputContainer", stream: "PyavStream", file: BinaryFile, name: str
+) -> Iterator["AudioFrame"]:
+    import av
+
+    is_mp3 = stream.codec_context.codec.canonical_name == "mp3"
+    num_packets, min_num_packets, end = 0, 0, 0
+    is_wav = container.format.name == "wav"
+    is_mpeg = stream.codec_context.codec.canonical_name in ("mp1", "mp2", "mp3")
+    try:
+        for packet in container.demux(stream):
+            if packet.is_corrupt and not is_wav:  # checked already
+                raise ValueError(f"{name} is truncated within its samples. Get the file again.")
+            if is_mpeg and packet.size:
+                head = memoryview(packet)[:2]
+                if head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+                    continue  # a tag after a recording
+                if is_mp3 and num_packets == 0:
+                    min_num_packets = num_mp3_frames(file, packet)
+                num_packets += 1
+            if is_mpeg and packet.size and packet.size < mpeg_frame_bytes(bytes(packet)[:4]):
+                raise ValueError(f"{name} is truncated within its last frame. Get the file again.")
+            end = max(end, (packet.pos or 0) + packet.size)
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    raise ValueError(f"{name} is truncated or corrupt. Get the file again.")
+                yield frame
+        check_nothing_follows(file, end, name=name)
+    except (av.FFmpegError, OSError) as error:
+        raise DecodingError(reason_of(error)) from error
+    if num_packets < min_num_packets:
+        raise ValueError(
+            f"{name} is truncated: it has {num_packets} of the {min_num_packets} frames that its "
+            "header counts. Get the file again."
+        )
+
+
+def _blocks(frames: Iterable["AudioFrame"], name: str) -> Iterator[Samples]:
+    from av.audio.fifo import AudioFifo
+
+    fifo = AudioFifo()
+    for frame in frames:
+        frame.pts = None  # the timestamps of chained Ogg files start again
+        try:
+            fifo.write(frame)
+        except ValueError as error:
+            raise ValueError(
+                f"{name} changes its sample rate or number of channels midway. Split the file."
+            ) from error
+        if fifo.samples >= _block_samples(fifo.sample_rate, frame.layout.nb_channels):
+            yield _samples_of(fifo.read())
+    if fifo.samples:
+        yield _samples_of(fifo.read())
+
+
+def _samples_of(frame: "AudioFrame | None") -> Samples:
+    assert frame is not None
+    samples = frame.to_ndarray()
+    if frame.format.is_packed:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if samples.dtype == np.uint8:
+        return ((samples.astype(np.float32) - 128) / 128).T
+    if samples.dtype.kind == "i":
+        return (samples.astype(np.float32) / 2.0 ** (8 * samples.dtype.itemsize - 1)).T
+    return samples.astype(np.float32, copy=False).T
+
+
+def _min_duration_sec(container: "InputContainer", stream: "PyavStream") -> float:
+    """Return the shortest duration that the header allows; 0 if it does not hold a duration."""
+    import av
+
+    error_sec = DURATION_ERRORS_SEC.get(container.format.name.partition(",")[0])
+    if error_sec is not None and stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base) - error_sec
+    if error_sec is not None and container.duration is not None:
+        return container.duration / av.time_base - error_sec
+    return 0.0

@@ -1,0 +1,14 @@
+"""The largest sizes of what is read into memory as a whole; messages state them."""
+
+MAX_AUDIO_BYTES = 512 << 20
+"""The largest audio file of an archive or a shard."""
+
+MAX_TEXT_BYTES = 256 << 20
+"""The largest list or table; the longest official trial list has 40 MB."""
+
+MAX_JSON_BYTES = 16 << 20
+
+
+def size_in_mib(num_bytes: int) -> str:
+    """Return a size for messages."""
+    return f"{num_bytes / (1 << 20):.0f} MiB"

@@ -1,0 +1,208 @@
+"""Data of speaker recognition: chunks or whole utterances from shards, and lists of trials."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from w2v2_mt.core.batches import SpeakerBatch
+from w2v2_mt.core.constraints import PositiveFloat, PositiveInt
+from w2v2_mt.core.samples import EncodedSample
+from w2v2_mt.core.trials import ScoreNormalisation, Trial
+from w2v2_mt.core.units import samples_from_seconds
+from w2v2_mt.data.batching import dynamic_batches, equal_size_batches
+from w2v2_mt.data.loading import Corpus, SpeakerLoading, TaskData
+from w2v2_mt.data.transforms import (
+    ChunkSelector,
+    NormaliseWaveform,
+    Stage,
+    keep_beginnings,
+    make_speaker_sample,
+    sample_length,
+    select_chunks,
+)
+from w2v2_mt.data.trials import keys_of_trials, limit_trials, read_trials
+
+VAL_SET, TEST_SET, COHORT_SET = "val", "test", "cohort"
+"""Names of the sets of batches in evaluation; `beginnings_set` names those of beginnings."""
+
+
+def duration_name(duration_sec: float) -> str:
+    """Return a duration as it occurs in the names of metrics and files, such as 2s or 2.5s."""
+    return f"{duration_sec:g}s"
+
+
+def beginnings_set(duration_sec: float) -> str:
+    """Return the name of the set with the beginnings of the longer test utterances."""
+    return f"{TEST_SET}_{duration_name(duration_sec)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerCorpus(Corpus):
+    """The folders of shards and the trial lists of a speaker corpus, relative to `shards_folder`.
+
+    Args:
+        val_trials: The trial list of the validation set. It is tested too, as "val".
+        test_sets: A folder for each name of a test in metrics (`test_eer_<name>`).
+        test_trials: The trial list of each of these tests.
+    """
+
+    train_set: str
+    val_set: str
+    val_trials: str
+    test_sets: dict[str, str]
+    test_trials: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if set(self.test_sets) != set(self.test_trials) or VAL_SET in self.test_sets:
+            raise ValueError(
+                f"test_sets ({', '.join(self.test_sets)}) and test_trials "
+                f"({', '.join(self.test_trials)}) must have the same names, other than {VAL_SET}. "
+                "Correct the names."
+            )
+
+
+class SpeakerData(TaskData):
+    """Chunks for training and whole utterances for evaluation, as `SpeakerBatch`.
+
+    Folders without shards and trial lists that do not exist are a ValueError when the dataloaders
+    are made. The test reads training shards only for the cohort of normalized scores.
+    """
+
+    collate = SpeakerBatch.collate
+    corpus: SpeakerCorpus
+    loading: SpeakerLoading
+
+    def __init__(
+        self,
+        *,
+        corpus: SpeakerCorpus,
+        loading: SpeakerLoading,
+        selector_train: ChunkSelector,
+        normaliser: NormaliseWaveform,
+        test_durations_sec: Sequence[PositiveFloat],
+        score_normalisation: ScoreNormalisation,
+        cohort_utterances_per_speaker: PositiveInt,
+        seed: int,
+    ) -> None:
+        super().__init__(corpus=corpus, loading=loading, normaliser=normaliser, seed=seed)
+        self.selector_train = selector_train
+        self.test_durations_sec = test_durations_sec
+        self.has_cohort = score_normalisation != "none"
+        self.cohort_utterances_per_speaker = cohort_utterances_per_speaker
+
+    def network_sizes(self) -> dict[str, Any]:
+        return {"num_speakers": self.num_speakers}
+
+    def training_folders(self) -> list[str]:
+        return [self.corpus.train_set]
+
+    @cached_property
+    def num_speakers(self) -> int:
+        """The number of speakers of the training set, from its meta.json."""
+        return int(self.read_meta(self.corpus.train_set, "num_speakers")["num_speakers"])
+
+    @cached_property
+    def val_trial_lists(self) -> dict[str, list[Trial]]:
+        """The trials of the validation set, as "val"."""
+        return {VAL_SET: self._read_trials(self.corpus.val_trials)}
+
+    @cached_property
+    def test_trial_lists(self) -> dict[str, list[Trial]]:
+        """The trials of each test, and those of the validation set as "val"."""
+        tests = {name: self._read_trials(path) for name, path in self.corpus.test_trials.items()}
+        return tests | self.val_trial_lists
+
+    def sample_maker(self, *, is_training: bool) -> Callable[[EncodedSample], Any]:
+        return partial(make_speaker_sample, normaliser=self.normaliser, is_training=is_training)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        batch_size, queue_size = self.loading.train_batch_size, self.loading.shuffle_queue_size
+        batching: Stage = partial(equal_size_batches, batch_size=batch_size)
+        lengths = None
+        if self.selector_train.match_speech_lengths:
+            lengths = self._speech_lengths()
+            chunk_length = samples_from_seconds(self.selector_train.desired_chunk_length_sec)
+            if max(lengths) > batch_size * chunk_length:
+                raise ValueError(
+                    f"train_batch_size x desired_chunk_length_sec ({batch_size * chunk_length} "
+                    f"samples) must be at least the longest utterance of speech ({max(lengths)}). "
+                    "Raise speaker.dataloader.train_batch_size or set "
+                    "speaker.pipeline.selector_train.match_speech_lengths=false."
+                )
+            batching = partial(
+                dynamic_batches,
+                max_num_samples=batch_size * chunk_length,
+                max_queue_size=queue_size,
+                length=sample_length,
+            )
+        choosing = partial(
+            select_chunks,
+            selector=self.selector_train,
+            shuffle_buffer_size=queue_size,
+            lengths=lengths,
+        )
+        return self.training_loader(
+            self.shards(self.corpus.train_set),
+            shuffle_buffer_size=queue_size,
+            choosing=[choosing],
+            batching=batching,
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """Return the validation set; if trials are limited, only the utterances in them."""
+        keys = keys_of_trials(self.val_trial_lists[VAL_SET])
+        only_keys = None if self.loading.max_eval_trials is None else keys
+        shards = self.shards(self.corpus.val_set)
+        return [self.evaluation_loader(shards, set_name=VAL_SET, only_keys=only_keys)]
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """Return the utterances of all trial lists, their beginnings, and the cohort.
+
+        Each utterance is read once, whatever the number of lists that name it. Beginnings are those
+        of utterances longer than the duration; a shorter one is used whole.
+        """
+        trials = (trial for trials in self.test_trial_lists.values() for trial in trials)
+        folders = dict.fromkeys([*self.corpus.test_sets.values(), self.corpus.val_set])
+        # Tests that share utterances share shards: their folders link to the same files.
+        shards = list(dict.fromkeys(shard.resolve() for shard in self.shards(*folders)))
+        load = partial(self.evaluation_loader, shards, only_keys=keys_of_trials(trials))
+        loaders = [load(set_name=TEST_SET)]
+        for duration_sec in dict.fromkeys(self.test_durations_sec):
+            choosing = [partial(keep_beginnings, duration_sec=duration_sec)]
+            loaders.append(load(set_name=beginnings_set(duration_sec), choosing=choosing))
+        if self.has_cohort:
+            try:
+                shards = self.shards(self.corpus.train_set)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error} They are the cohort of the normalized scores; "
+                    "evaluation.score_normalisation=none needs no cohort."
+                ) from error
+            limit = self.cohort_utterances_per_speaker
+            loaders.append(
+                self.evaluation_loader(shards, set_name=COHORT_SET, max_num_of_speaker=limit)
+            )
+        return loaders
+
+    def _speech_lengths(self) -> Sequence[int]:
+        for companion in self.companions.values():
+            if lengths := companion.draw_lengths():
+                return lengths
+        raise ValueError(
+            "speaker.pipeline.selector_train.match_speech_lengths (true) must be false in a run "
+            "without speech. Set it to false."
+        )
+
+    def _read_trials(self, path: str) -> list[Trial]:
+        trials = read_trials(self.shards_folder / path, producer=self.corpus.prepared_by)
+        if len({trial.same_speaker for trial in trials}) < 2:
+            raise ValueError(
+                f"{self.shards_folder / path} must hold target trials (label 1) and non-target "
+                f"trials (label 0), but all {len(trials)} have the label "
+                f"{int(trials[0].same_speaker)}. Add trials of the other kind."
+            )
+        limit = self.loading.max_eval_trials
+        return trials if limit is None else limit_trials(trials, limit)

@@ -1,0 +1,232 @@
+"""Select the chunks of utterances, decode them, and make the samples of a task.
+
+A stage is called as `stage(samples, rng)`, takes an iterator of samples and returns another one;
+`rng` is its only source of randomness.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO
+from random import Random
+from typing import Any, Literal
+
+import soundfile
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from w2v2_mt.core.constraints import PositiveFloat
+from w2v2_mt.core.registry import loadable
+from w2v2_mt.core.samples import EncodedSample, SpeakerSample, SpeechSample
+from w2v2_mt.core.units import SAMPLE_RATE_HZ, samples_from_seconds
+from w2v2_mt.data.batching import shuffle
+from w2v2_mt.decoding.tokenizer import Tokenizer
+
+Stage = Callable[[Iterable[Any], Random], Iterator[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkSelector:
+    """A choice of the chunks of a file, made before anything is decoded.
+
+    A file that is not longer than a chunk is used whole, but repeated up to a drawn length.
+
+    Args:
+        selection_strategy: "start", "end" and "random" select one chunk. "contiguous" selects all
+            full chunks, back to back, and drops the remainder; "random_contiguous" selects the same
+            chunks in random order.
+        match_speech_lengths: Draw the length of each chunk from the lengths of speech utterances.
+            A shorter file is repeated, since otherwise the shorter of two corpora would show.
+    """
+
+    desired_chunk_length_sec: PositiveFloat
+    selection_strategy: Literal["start", "end", "random", "random_contiguous", "contiguous"]
+    match_speech_lengths: bool
+
+    def chunks(
+        self, num_samples: int, rng: Random, lengths: Sequence[int] | None = None
+    ) -> list[range]:
+        """Return the ranges of sample positions to decode of a file of `num_samples`.
+
+        Args:
+            lengths: Draw the length of each chunk from these, in samples; a chunk then may end
+                after the file, which is repeated. None: use `desired_chunk_length_sec`.
+        """
+        is_contiguous = self.selection_strategy in ("contiguous", "random_contiguous")
+        if lengths and is_contiguous:
+            # Dropping the last chunk, or shortening it to the file, would favor short chunks.
+            chunks, start = [], 0
+            while start < num_samples:
+                chunks.append(range(start, start + rng.choice(lengths)))
+                start = chunks[-1].stop
+        else:
+            length = samples_from_seconds(self.desired_chunk_length_sec)
+            if lengths:
+                length = rng.choice(lengths)
+            last_start = num_samples - length
+            if last_start <= 0:
+                return [range(length if lengths else num_samples)]
+            match self.selection_strategy:
+                case "start":
+                    starts = [0]
+                case "end":
+                    starts = [last_start]
+                case "random":
+                    starts = [rng.randint(0, last_start)]
+                case _:
+                    starts = list(range(0, last_start + 1, length))
+            chunks = [range(start, start + length) for start in starts]
+        if self.selection_strategy == "random_contiguous":
+            rng.shuffle(chunks)
+        return chunks
+
+
+def select_chunks(
+    samples: Iterable[EncodedSample],
+    rng: Random,
+    *,
+    selector: ChunkSelector,
+    shuffle_buffer_size: int,
+    lengths: Sequence[int] | None = None,
+) -> Iterator[EncodedSample]:
+    """Yield each sample once for each chunk of it that the selector selects.
+
+    If it selects several chunks of a file, they are shuffled among those of other files, so that a
+    batch mixes speakers. The buffer holds at most `shuffle_buffer_size` chunks, not yet decoded;
+    the chunks of a file share its bytes.
+    """
+    chunks = (
+        replace(sample, chunk=chunk)
+        for sample in samples
+        for chunk in selector.chunks(sample_length(sample), rng, lengths)
+    )
+    if selector.selection_strategy in ("contiguous", "random_contiguous"):
+        return shuffle(chunks, rng, buffer_size=shuffle_buffer_size)
+    return chunks
+
+
+def keep_beginnings(
+    samples: Iterable[EncodedSample], rng: Random, *, duration_sec: float
+) -> Iterator[EncodedSample]:
+    """Yield the first `duration_sec` of each sample that is longer."""
+    chunk = range(samples_from_seconds(duration_sec))
+    return (replace(each, chunk=chunk) for each in samples if sample_length(each) > len(chunk))
+
+
+@loadable
+@dataclass(frozen=True, kw_only=True)
+class NormaliseWaveform:
+    """Normalization of a waveform to zero mean and unit variance.
+
+    (x - mean) / sqrt(variance + eps), as wav2vec2 was pretrained; HuggingFace's feature extractor
+    uses eps = 1e-7.
+    """
+
+    eps: PositiveFloat
+
+    def __call__(self, waveform: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
+        """Normalize one waveform."""
+        variance, mean = torch.var_mean(waveform, correction=0)
+        return (waveform - mean) / torch.sqrt(variance + self.eps)
+
+
+def make_speech_sample(
+    sample: EncodedSample, *, normaliser: NormaliseWaveform, tokenizer: Tokenizer
+) -> SpeechSample:
+    """Decode a sample and encode its transcription."""
+    waveform = normaliser(decode(sample))
+    transcription = sample.entry("transcription")
+    try:
+        tokens = tokenizer.encode(transcription)
+    except ValueError as error:
+        raise ValueError(f"Utterance {sample.key} in shard {sample.shard}: {error}") from error
+    return SpeechSample(
+        key=sample.key,
+        waveform=waveform,
+        transcription=transcription,
+        tokens=tokens,
+        speaker_id=sample.speaker,
+    )
+
+
+def make_speaker_sample(
+    sample: EncodedSample, *, normaliser: NormaliseWaveform, is_training: bool
+) -> SpeakerSample:
+    """Decode a sample; in training, a speaker without an index is a ValueError."""
+    waveform = normaliser(decode(sample))
+    speaker_index = sample.entry("speaker_id_idx")
+    if speaker_index is None and is_training:
+        raise ValueError(
+            f"The training utterance {sample.key} in shard {sample.shard} must have a "
+            "speaker_id_idx. Write the training shards again."
+        )
+    return SpeakerSample(
+        key=sample.key,
+        waveform=waveform,
+        speaker_id=str(sample.entry("speaker_id")),
+        speaker_index=speaker_index,
+    )
+
+
+def sample_length(sample: EncodedSample) -> int:
+    """Return the number of audio samples of the chunk, or of the whole file.
+
+    For a whole file this is the number in the metadata; decoding compares it with the file.
+    """
+    if sample.chunk is not None:
+        return len(sample.chunk)
+    stated = sample.metadata.get("num_frames")
+    if isinstance(stated, int):
+        return stated
+    with _open(sample) as file:
+        return file.frames
+
+
+def decode(sample: EncodedSample) -> Float[Tensor, " samples"]:
+    """Return the waveform of the chunk of a sample, or of the whole file.
+
+    A chunk that ends after the file continues at the beginning of the file.
+
+    Raises:
+        ValueError: The audio is not 16 kHz, mono, finite, readable and as long as its metadata
+            states.
+    """
+    with _open(sample) as file:
+        whole = range(file.frames)
+        chunk = whole if sample.chunk is None else sample.chunk
+        part = chunk if chunk.stop <= whole.stop else whole
+        file.seek(part.start)
+        waveform = torch.from_numpy(file.read(len(part), dtype="float32"))
+    if len(waveform) != len(part):
+        raise _bad_audio(sample, f"must not end before sample {part.stop}")
+    if part is not chunk:
+        waveform = waveform[torch.arange(chunk.start, chunk.stop) % len(whole)]
+    if not torch.isfinite(waveform).all():
+        raise _bad_audio(sample, "must not hold NaN or infinite values")
+    return waveform
+
+
+@contextmanager
+def _open(sample: EncodedSample) -> Iterator[soundfile.SoundFile]:
+    try:
+        with soundfile.SoundFile(BytesIO(sample.audio_file())) as file:
+            if file.samplerate != SAMPLE_RATE_HZ:
+                raise _bad_audio(sample, f"must have {SAMPLE_RATE_HZ} Hz, not {file.samplerate}")
+            if file.channels != 1:
+                raise _bad_audio(sample, f"must have 1 channel, not {file.channels}")
+            if file.frames == 0:
+                raise _bad_audio(sample, "must not be empty")
+            if (stated := sample.metadata.get("num_frames", file.frames)) != file.frames:
+                problem = f"must have {stated} samples as in its json, not {file.frames}"
+                raise _bad_audio(sample, problem)
+            yield file
+    except soundfile.SoundFileError as error:
+        raise _bad_audio(sample, f"must be decodable ({error})") from error
+
+
+def _bad_audio(sample: EncodedSample, problem: str) -> ValueError:
+    return ValueError(
+        f"The audio of utterance {sample.key} in shard {sample.shard} {problem}. "
+        "Write the shard again."
+    )

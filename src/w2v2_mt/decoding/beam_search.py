@@ -1,0 +1,242 @@
+"""Prefix beam search over the output of CTC, with an n-gram language model.
+
+No library for this installs on Python 3.10 to 3.13: flashlight-text, on which torchaudio's decoder
+depends, has no wheels for 3.13, pyctcdecode needs numpy 1 and a compiler for kenlm, and
+fast-ctc-decode has no language model.
+"""
+
+import heapq
+import logging
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from w2v2_mt.core.constraints import NonNegativeFloat, PositiveInt, Probability
+from w2v2_mt.core.finite import check_finite
+from w2v2_mt.decoding.language_model import SENTENCE_END, UNKNOWN, Context, NgramModel
+from w2v2_mt.decoding.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+_IMPOSSIBLE = -math.inf
+_MIN_WRITABLE_SHARE = 0.5
+"""Smallest share of the words of a language model that the vocabulary must be able to write."""
+
+
+@dataclass(slots=True)
+class _Words:
+    """The words of a text and their score."""
+
+    whole: float = 0.0  # the score of the complete words
+    part: str = ""  # the letters of the last word, which is not complete
+    begun: float = 0.0  # an estimate of the score of the last word, which guides the search
+    context: Context = ()  # the last complete words, empty without a language model
+
+
+@dataclass(slots=True)
+class _Hypothesis:
+    """The words of a text, and ln p of all its alignments with the frames so far."""
+
+    words: _Words
+    ends_in_blank: float = _IMPOSSIBLE
+    ends_in_letter: float = _IMPOSSIBLE
+
+    @property
+    def log_probability(self) -> float:
+        return _log_sum(self.ends_in_blank, self.ends_in_letter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamSearchSettings:
+    """The settings of a beam search."""
+
+    width: PositiveInt
+    min_letter_probability: Probability
+    language_model_path: str | None
+    language_model_weight: NonNegativeFloat
+    word_bonus: float
+
+
+class BeamSearch:
+    """Prefix beam search over the output of CTC.
+
+    The result maximizes ln p(text | audio), summed over all alignments, plus
+    `language_model_weight` ln p(words, end of sentence) plus `word_bonus` for each word, among the
+    texts in the beam. Special tokens other than the blank are never emitted. Adjacent spaces are
+    one, and those at either end are dropped.
+
+    The language model scores complete words. Until then, the likeliest word with the same beginning
+    guides the search, without regard to the words before it.
+
+    Raises:
+        ValueError: A token is longer than a letter, the file is not a language model, or fewer than
+            half of its words are in these letters and it has no `<unk>`.
+
+    Sources: Graves et al., Connectionist temporal classification, ICML 2006; Hannun et al.,
+    First-pass large vocabulary continuous speech recognition using bi-directional recurrent DNNs,
+    arXiv 1408.2873, algorithm 1.
+    """
+
+    def __init__(self, *, settings: BeamSearchSettings, tokenizer: Tokenizer) -> None:
+        letters = tokenizer.text_of_token
+        if any(len(letter) != 1 for letter in letters.values()):
+            raise ValueError(
+                "evaluation.decoder (beam) must decode single letters. Set it to greedy for this "
+                "tokenizer."
+            )
+        self.settings = settings
+        self._letters = letters
+        self._blank_index = tokenizer.blank_index
+        smallest = settings.min_letter_probability
+        self._min_log_probability = math.log(smallest) if smallest > 0 else _IMPOSSIBLE
+        self._model: NgramModel | None = None
+        if settings.language_model_path is None:
+            return
+        self._model = NgramModel(Path(settings.language_model_path))
+        self._unknown = self._model.log_probability(UNKNOWN, ())
+        self._beginnings: dict[str, float] = {}
+        """ln p of the likeliest word for each beginning of a word in these letters."""
+        alphabet, words = set(letters.values()), self._model.words()
+        self._check_words(words, alphabet)
+        for word, log_probability in words.items():
+            if alphabet.issuperset(word):
+                for part in accumulate(word):
+                    best = max(self._beginnings.get(part, _IMPOSSIBLE), log_probability)
+                    self._beginnings[part] = best
+
+    def _check_words(self, words: Collection[str], alphabet: Collection[str]) -> None:
+        """Refuse a model that a transcript can hardly contain a word of, and report the share."""
+        assert self._model is not None
+        num_writable = sum(map(set(alphabet).issuperset, words))
+        share = num_writable / max(len(words), 1)
+        path, letters = self.settings.language_model_path, "".join(self._letters.values())
+        if share >= _MIN_WRITABLE_SHARE:
+            log.info(f"{share:.1%} of the words of language model {path} can be written")
+            return
+        cause = "Give a model of text in these letters, upper case or lower case as they are"
+        for case, change in (("lower", str.upper), ("upper", str.lower)):
+            if sum(set(alphabet).issuperset(change(word)) for word in words) > len(words) / 2:
+                cause = f"Its words are in {case} case: change the case of the text of the model"
+        problem = (
+            f"The words of language model {path} must be written in the letters of the vocabulary, "
+            f"{letters!r}, but only {num_writable} of {len(words)} ({share:.1%}) are. {cause}."
+        )
+        # Without <unk>, each other word has a probability of 1e-99, so that no text contains it.
+        if num_writable == 0 or not self._model.has_unknown:
+            raise ValueError(problem)
+        log.warning(f"{problem} All other words count as {UNKNOWN}.")
+
+    def decode_batch(
+        self, logits: Float[Tensor, "batch frames tokens"], num_frames: Int[Tensor, " batch"]
+    ) -> list[str]:
+        """Return the text of each row, of which the first `num_frames[i]` frames are valid.
+
+        Raises:
+            ValueError: A logit of a valid frame is NaN or infinite.
+        """
+        rows_as_keys = [f"row {row}" for row in range(len(logits))]
+        check_finite(logits, num_frames, what="CTC logits", keys=rows_as_keys)
+        log_probabilities = logits.float().log_softmax(dim=-1).cpu()
+        rows = zip(log_probabilities, num_frames.tolist(), strict=True)
+        return [self.decode(row[:length]) for row, length in rows]
+
+    def decode(self, log_probabilities: Float[Tensor, "frames tokens"]) -> str:
+        """Return the text of an utterance from ln p of each token in each frame."""
+        if log_probabilities.isnan().any():
+            raise ValueError(
+                "The log probabilities of an utterance contain NaN and cannot be decoded. Look for "
+                "NaN in the logits of the network."
+            )
+        context = () if self._model is None else self._model.start
+        beam = {"": _Hypothesis(_Words(context=context), ends_in_blank=0.0)}
+        for frame in log_probabilities.tolist():
+            letters = [
+                (letter, frame[index])
+                for index, letter in self._letters.items()
+                if frame[index] >= self._min_log_probability
+            ]
+            beam = self._extend(beam, letters, frame[self._blank_index])
+            if len(beam) > self.settings.width:
+                beam = dict(heapq.nlargest(self.settings.width, beam.items(), key=_rank))
+        return self._best(beam)
+
+    def _extend(
+        self, beam: dict[str, _Hypothesis], letters: list[tuple[str, float]], blank: float
+    ) -> dict[str, _Hypothesis]:
+        """Return each text of the beam after one more frame, unchanged and with one more letter."""
+        extended: dict[str, _Hypothesis] = {}
+        for text, hypothesis in beam.items():
+            total = hypothesis.log_probability
+            same = extended.get(text)
+            if same is None:
+                same = extended[text] = _Hypothesis(hypothesis.words)
+            same.ends_in_blank = total + blank
+            last = text[-1:]
+            for letter, log_probability in letters:
+                gain = total + log_probability
+                if letter == " " and last in ("", " "):
+                    # Adjacent spaces are one, and a space at the beginning is dropped.
+                    same.ends_in_letter = _log_sum(same.ends_in_letter, gain)
+                    continue
+                if letter == last:
+                    # Without a blank between them, repeats are one letter.
+                    repeated = hypothesis.ends_in_letter + log_probability
+                    same.ends_in_letter = _log_sum(same.ends_in_letter, repeated)
+                    gain = hypothesis.ends_in_blank + log_probability
+                if gain == _IMPOSSIBLE:
+                    continue
+                longer = text + letter
+                other = extended.get(longer)
+                if other is None:
+                    known = beam.get(longer)
+                    words = self._next(hypothesis.words, letter) if known is None else known.words
+                    other = extended[longer] = _Hypothesis(words)
+                other.ends_in_letter = _log_sum(other.ends_in_letter, gain)
+        return extended
+
+    def _best(self, beam: dict[str, _Hypothesis]) -> str:
+        """Return the best text, its last word complete, without a space at its end."""
+        log_probabilities: dict[str, float] = {}
+        scores: dict[str, float] = {}
+        for text, hypothesis in beam.items():
+            is_complete, text = text[-1:] in ("", " "), text.rstrip()
+            words = hypothesis.words if is_complete else self._next(hypothesis.words, " ")
+            scores[text] = words.whole
+            if self._model is not None:
+                end = self._model.log_probability(SENTENCE_END, words.context)
+                scores[text] += self.settings.language_model_weight * end
+            others = log_probabilities.get(text, _IMPOSSIBLE)
+            log_probabilities[text] = _log_sum(others, hypothesis.log_probability)
+        return max(scores, key=lambda text: log_probabilities[text] + scores[text])
+
+    def _next(self, words: _Words, letter: str) -> _Words:
+        """Return the words of a text with one more letter; a space completes a word."""
+        weight = self.settings.language_model_weight
+        if letter != " ":
+            part, begun = words.part + letter, self.settings.word_bonus
+            if self._model is not None:
+                begun += weight * self._beginnings.get(part, self._unknown)
+            return _Words(words.whole, part, begun, words.context)
+        whole = words.whole + self.settings.word_bonus
+        if self._model is None:
+            return _Words(whole)
+        whole += weight * self._model.log_probability(words.part, words.context)
+        return _Words(whole, context=self._model.next_context(words.part, words.context))
+
+
+def _rank(item: tuple[str, _Hypothesis]) -> float:
+    """Return the score by which the beam is pruned."""
+    _, hypothesis = item
+    return hypothesis.log_probability + hypothesis.words.whole + hypothesis.words.begun
+
+
+def _log_sum(left: float, right: float) -> float:
+    """Return ln(exp left + exp right)."""
+    if left < right:
+        left, right = right, left
+    return left if right == _IMPOSSIBLE else left + math.log1p(math.exp(right - left))

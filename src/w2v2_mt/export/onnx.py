@@ -1,0 +1,184 @@
+"""The ONNX file of a trained network: CTC logits with their lengths, and speaker embeddings."""
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from w2v2_mt.core.atomic_output import atomic_output, check_is_new
+from w2v2_mt.core.padding import pad_sequences, padding_mask
+from w2v2_mt.core.units import SAMPLE_RATE_HZ
+from w2v2_mt.decoding.tokenizer import WORD_BOUNDARY
+from w2v2_mt.inference.trained_network import TrainedNetwork, load_trained
+
+_MAX_BYTES = 2**31
+"""Size limit of protobuf, and so of an ONNX file without external data."""
+_TOLERANCE = 1e-4
+"""Largest difference to torch, relative to the largest value if that is above 1."""
+_TRACED_NUM_SAMPLES = (16_000, 12_000)
+"""Two lengths, so that the operations on padding are in the graph."""
+_COMPARED_NUM_SAMPLES = (5_001, 16_000, 160_001)
+_DYNAMIC_AXES = {
+    "waveforms": {0: "batch", 1: "samples"},
+    "num_samples": {0: "batch"},
+    "logits": {0: "batch", 1: "frames"},
+    "num_frames": {0: "batch"},
+    "embeddings": {0: "batch"},
+}
+
+
+def export(checkpoint: Path, file: Path, *, trust: Sequence[str] = ()) -> float:
+    """Write the network of a checkpoint as ONNX, in a new file.
+
+    Returns:
+        The largest difference to torch, relative where values are above 1.
+
+    Raises:
+        ValueError: The file exists or cannot be written, or the network cannot be a graph.
+    """
+    check_is_new(file, "file")
+    trained = load_trained(checkpoint, trust=trust)
+    network = trained.network
+    if network.permutation is not None or network.trunk.permutation is not None:
+        raise ValueError(
+            f"{checkpoint} cannot be exported: it shuffles frames at random, which a graph cannot. "
+            "Export a network that was trained with network.random_permutation_mode=null."
+        )
+    num_bytes = sum(x.numel() * x.element_size() for x in network.state_dict().values())
+    if num_bytes >= _MAX_BYTES:
+        raise ValueError(
+            f"{checkpoint} cannot be exported: its weights have {num_bytes / 2**30:.1f} GiB, and "
+            f"an ONNX file holds less than {_MAX_BYTES / 2**30:.0f} GiB. Export a smaller network."
+        )
+    with atomic_output(file) as written:
+        names = _write(trained, written)
+        difference = _largest_difference(trained, written, names)
+        if not difference <= _TOLERANCE:
+            raise ValueError(
+                f"{checkpoint} cannot be exported: its graph is up to {difference:.1e} from torch, "
+                f"but {_TOLERANCE:.0e} is allowed. Use the checkpoint itself."
+            )
+    return difference
+
+
+class _TracedNetwork(nn.Module):
+    """A network with the normalization of its training, whose outputs are a tuple of tensors.
+
+    Each waveform is normalized over its samples without padding: (x - mean) / sqrt(variance + eps).
+    """
+
+    def __init__(self, trained: TrainedNetwork):
+        super().__init__()
+        self.network = trained.network
+        self.eps = trained.normaliser.eps
+
+    def forward(
+        self, waveforms: Float[Tensor, "batch samples"], num_samples: Int[Tensor, " batch"]
+    ) -> tuple[Tensor, ...]:
+        is_real = padding_mask(num_samples, waveforms.shape[1])
+        count = num_samples.clamp(min=1)[:, None]
+        # In double precision: other tools sum sample by sample, which in single precision changes
+        # the logits of a minute of audio by 0.007.
+        samples = torch.where(is_real, waveforms.double(), 0)
+        centred = torch.where(is_real, samples - samples.sum(dim=1, keepdim=True) / count, 0)
+        variance = centred.square().sum(dim=1, keepdim=True) / count
+        normalized = (centred / torch.sqrt(variance + self.eps)).float()
+        outputs = self.network.answer(normalized, num_samples)
+        return tuple(_graph_outputs(self.network.heads, outputs).values())
+
+
+def _task_of_output(heads: Mapping[str, Any]) -> dict[str, str]:
+    """Return the task of each output of a graph, the first of several with such an output."""
+    task_of_output: dict[str, str] = {}
+    for task, head in heads.items():
+        for name in head.graph_outputs:
+            task_of_output.setdefault(name, task)
+    return task_of_output
+
+
+def _graph_outputs(heads: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the outputs of a graph by their names, from those of the network by task."""
+    return {name: getattr(outputs[task], name) for name, task in _task_of_output(heads).items()}
+
+
+def _write(trained: TrainedNetwork, file: Path) -> list[str]:
+    """Trace and write the network, and return the names of its outputs."""
+    inputs = {
+        "waveforms": torch.randn(len(_TRACED_NUM_SAMPLES), max(_TRACED_NUM_SAMPLES)),
+        "num_samples": torch.tensor(_TRACED_NUM_SAMPLES),
+    }
+    names = list(_task_of_output(trained.network.heads))
+    with torch.no_grad(), warnings.catch_warnings():
+        # Warnings of conditions that the trace fixes; they are the same for all lengths above one
+        # frame.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _TracedNetwork(trained).eval(),
+            tuple(inputs.values()),
+            str(file),
+            dynamo=False,  # The other exporter needs one package more.
+            opset_version=17,
+            input_names=list(inputs),
+            output_names=names,
+            dynamic_axes={name: _DYNAMIC_AXES[name] for name in (*inputs, *names)},
+        )
+    model = onnx.load(file)
+    onnx.helper.set_model_props(model, _metadata(trained))
+    onnx.save(model, file)
+    return names
+
+
+def _metadata(trained: TrainedNetwork) -> dict[str, str]:
+    """Return what a user of the file needs in addition to it, with values in JSON."""
+    metadata: dict[str, object] = {
+        "tasks": trained.tasks,
+        "sampling_rate": SAMPLE_RATE_HZ,
+        "normaliser_eps": trained.normaliser.eps,
+    }
+    if trained.tokenizer is not None:
+        metadata |= {
+            "letters": trained.tokenizer.symbols,
+            "blank_index": trained.tokenizer.blank_index,
+            "word_boundary": WORD_BOUNDARY,
+        }
+    threshold = trained.metrics.get("val_eer_threshold")
+    if threshold is not None:
+        metadata["same_speaker_from"] = threshold
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in metadata.items()}
+
+
+def _largest_difference(trained: TrainedNetwork, file: Path, names: Sequence[str]) -> float:
+    """Compare utterances alone and in one batch with those that torch answers alone."""
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    waveforms = [0.1 * torch.randn(n, generator=generator) + 0.02 for n in _COMPARED_NUM_SAMPLES]
+    expected = [_answer_alone(trained, waveform) for waveform in waveforms]
+    all_rows = list(range(len(waveforms)))
+    differences = []
+    for rows in [*([row] for row in all_rows), all_rows]:
+        padded, num_samples = pad_sequences([waveforms[row] for row in rows])
+        inputs = {"waveforms": padded.numpy(), "num_samples": num_samples.numpy()}
+        values = map(torch.from_numpy, session.run(names, inputs))
+        outputs = dict(zip(names, values, strict=True))
+        for position, row in enumerate(rows):
+            for name, ours in expected[row].items():
+                theirs = outputs[name][position]
+                theirs = theirs[: len(ours)] if name == "logits" else theirs
+                scale = ours.abs().max().clamp(min=1)
+                differences.append(float((theirs - ours).abs().max() / scale))
+    return float(torch.tensor(differences).max())  # Python's max may lose a NaN.
+
+
+def _answer_alone(trained: TrainedNetwork, waveform: Tensor) -> dict[str, Tensor]:
+    normalized = trained.normaliser(waveform)
+    with torch.no_grad():
+        outputs = trained.network.answer(normalized[None], torch.tensor([len(normalized)]))
+    tensors = _graph_outputs(trained.network.heads, outputs)
+    return {name: values[0] for name, values in tensors.items()}

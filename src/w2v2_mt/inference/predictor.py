@@ -1,0 +1,203 @@
+"""Apply a trained network to audio files: words with times, and speaker embeddings.
+
+A file that is longer than a window is read in overlapping windows. The tokens before the middle of
+an overlap are those of the earlier window, the tokens after it those of the later one. The
+embedding of a file is the mean of those of its windows, weighted by their number of frames.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from w2v2_mt.audio.files import AudioFile, Window, read_header, read_windows
+from w2v2_mt.core.finite import find_non_finite
+from w2v2_mt.core.padding import pad_sequences
+from w2v2_mt.core.units import samples_from_seconds, seconds_from_samples
+from w2v2_mt.decoding.tokenizer import TimedWord
+from w2v2_mt.inference.trained_network import TrainedNetwork
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The prediction for a file: words, or None without a CTC head, and likewise an embedding.
+
+    `frame_sec` is the distance of two frames, in which the times of words count.
+    """
+
+    audio: AudioFile
+    words: list[TimedWord] | None
+    embedding: Float[Tensor, " embedding"] | None
+    frame_sec: float
+
+    @property
+    def transcript(self) -> str | None:
+        """The words as one text."""
+        return None if self.words is None else " ".join(word.text for word in self.words)
+
+
+@dataclass(kw_only=True)
+class _OpenFile:
+    """The outputs so far for a file whose windows are being read."""
+
+    audio: AudioFile
+    tokens: list[Int[Tensor, " frames"]] = field(default_factory=list)
+    summed_embedding: Float[Tensor, " embedding"] | float = 0.0
+    num_frames: int = 0
+    share_done: float = 0.0
+    is_refused: bool = False
+
+
+class Predictor:
+    """A predictor of files, which batches windows of several files.
+
+    Args:
+        window_sec: Files up to this length are one window.
+        overlap_sec: The overlap of two windows of a longer file.
+        max_batch_sec: A batch holds at most this much audio, padding included, or one window.
+    """
+
+    def __init__(
+        self,
+        trained: TrainedNetwork,
+        *,
+        device: torch.device,
+        window_sec: float,
+        overlap_sec: float,
+        max_batch_sec: float,
+    ):
+        self.trained = trained
+        self.device = device
+        self.network = trained.network.to(device)
+        frame_samples = trained.network.trunk.backbone.num_samples_per_frame
+        self.frame_sec = seconds_from_samples(frame_samples)
+        # Frames of two windows must coincide in the overlap, which must have a middle.
+        num_window_frames = samples_from_seconds(window_sec) // frame_samples
+        self.half_overlap_frames = samples_from_seconds(overlap_sec) // frame_samples // 2
+        self.hop_frames = num_window_frames - 2 * self.half_overlap_frames
+        if not 0 < 2 * self.half_overlap_frames <= num_window_frames / 2:
+            raise ValueError(
+                f"overlap_sec ({overlap_sec:g}) does not suit window_sec ({window_sec:g}). Choose "
+                f"an overlap of {2 * self.frame_sec:g} s to half a window."
+            )
+        self.window_samples = num_window_frames * frame_samples
+        self.hop_samples = self.hop_frames * frame_samples
+        self.max_batch_samples = samples_from_seconds(max_batch_sec)
+
+    def predict(
+        self,
+        paths: Iterable[Path],
+        *,
+        on_refusal: Callable[[str], None],
+        on_progress: Callable[[float], None],
+    ) -> Iterator[Prediction]:
+        """Predict each readable file, in the order of the paths.
+
+        `on_refusal` receives a sentence for each file that is skipped, and `on_progress` the number
+        of files, or fraction of a file, that was completed.
+        """
+        batch: list[tuple[_OpenFile, Window]] = []
+        for file, window in self._read(paths, on_refusal, on_progress):
+            longest = max(len(other.waveform) for other in (window, *(each for _, each in batch)))
+            if batch and longest * (len(batch) + 1) > self.max_batch_samples:
+                yield from self._predict_batch(batch, on_refusal, on_progress)
+                batch = []
+            batch.append((file, window))
+        if batch:
+            yield from self._predict_batch(batch, on_refusal, on_progress)
+
+    def _read(
+        self,
+        paths: Iterable[Path],
+        on_refusal: Callable[[str], None],
+        on_progress: Callable[[float], None],
+    ) -> Iterator[tuple[_OpenFile, Window]]:
+        for path in paths:
+            file = None
+            try:
+                audio = read_header(path)
+                file = _OpenFile(audio=audio)
+                for window in read_windows(
+                    audio, window_samples=self.window_samples, hop_samples=self.hop_samples
+                ):
+                    backbone = self.network.trunk.backbone
+                    if backbone.num_frames(len(window.waveform)) == 0:
+                        raise ValueError(
+                            f"{path} is {1000 * audio.duration_sec:.0f} ms long, too short for one "
+                            f"frame. It has {len(window.waveform)} samples at 16 kHz, "
+                            f"{backbone.too_short_for_a_frame}."
+                        )
+                    yield file, window
+            except ValueError as error:
+                if file is not None and file.is_refused:
+                    continue
+                on_refusal(str(error))
+                on_progress(1 if file is None else 1 - file.share_done)
+
+    def _predict_batch(
+        self,
+        batch: Sequence[tuple[_OpenFile, Window]],
+        on_refusal: Callable[[str], None],
+        on_progress: Callable[[float], None],
+    ) -> Iterator[Prediction]:
+        """Run the network on a batch, and yield the files whose last window is in it."""
+        normalised = [self.trained.normaliser(window.waveform) for _, window in batch]
+        waveforms, num_samples = pad_sequences(normalised)
+        with torch.inference_mode():
+            outputs = self.network.answer(waveforms.to(self.device), num_samples.to(self.device))
+        self._refuse_non_finite(batch, outputs, on_refusal, on_progress)
+        tokens = outputs["speech"].logits.argmax(dim=-1).cpu() if "speech" in outputs else None
+        embeddings = outputs["speaker"].embeddings.float().cpu() if "speaker" in outputs else None
+        num_frames = self.network.trunk.backbone.num_frames(num_samples).tolist()
+        for row, (file, window) in enumerate(batch):
+            if file.is_refused:
+                continue
+            start = 0 if window.start_sample == 0 else self.half_overlap_frames
+            end = self.hop_frames + self.half_overlap_frames
+            if window.is_last:
+                end = num_frames[row]
+            file.num_frames += end - start
+            if tokens is not None:
+                file.tokens.append(tokens[row, start:end])
+            if embeddings is not None:
+                file.summed_embedding = file.summed_embedding + embeddings[row] * (end - start)
+            if not window.is_last:
+                share = seconds_from_samples(self.hop_samples) / file.audio.duration_sec
+                file.share_done += share
+                on_progress(share)
+                continue
+            on_progress(1 - file.share_done)
+            tokenizer, summed = self.trained.tokenizer, file.summed_embedding
+            yield Prediction(
+                audio=file.audio,
+                words=None if tokenizer is None else tokenizer.decode_words(torch.cat(file.tokens)),
+                embedding=summed / file.num_frames if isinstance(summed, Tensor) else None,
+                frame_sec=self.frame_sec,
+            )
+
+    def _refuse_non_finite(
+        self,
+        batch: Sequence[tuple[_OpenFile, Window]],
+        outputs: Mapping[str, Any],
+        on_refusal: Callable[[str], None],
+        on_progress: Callable[[float], None],
+    ) -> None:
+        """Refuse the files of windows with NaN or infinity, whose decoding would be arbitrary."""
+        rows = set()
+        if "speech" in outputs:
+            rows.update(find_non_finite(outputs["speech"].logits, outputs["speech"].num_frames))
+        if "speaker" in outputs:
+            rows.update(find_non_finite(outputs["speaker"].embeddings))
+        for row in sorted(rows):
+            file, _ = batch[row]
+            if not file.is_refused:
+                file.is_refused = True
+                on_refusal(
+                    f"{file.audio.path} is skipped, as the network returned NaN or infinity for "
+                    "it. Look for NaN in the weights of the checkpoint."
+                )
+                on_progress(1 - file.share_done)

@@ -1,0 +1,55 @@
+"""Read the symbols of a pretrained CTC model from the files of its tokenizer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers.utils.hub import cached_file
+
+_SPECIAL = {"pad_token": "<pad>", "word_delimiter_token": "|", "unk_token": "<unk>"}
+"""The symbols of this project for special tokens, by their names in transformers."""
+
+
+def load_ctc_symbols(huggingface_id: str) -> dict[str, int] | None:
+    """Return the index of each symbol, special ones as this project names them.
+
+    None: the model has no vocab.json, or one of several languages.
+    """
+    index_of = _read_json(huggingface_id, "vocab.json")
+    if not index_of or not all(type(index) is int for index in index_of.values()):
+        return None
+    index_of |= _read_json(huggingface_id, "added_tokens.json")
+    settings = _read_json(huggingface_id, "special_tokens_map.json")
+    settings |= _read_json(huggingface_id, "tokenizer_config.json")
+    for name, ours in _SPECIAL.items():
+        theirs = settings.get(name)
+        if isinstance(theirs, dict):
+            theirs = theirs.get("content")
+        if theirs in index_of and ours not in index_of:
+            index_of[ours] = index_of.pop(theirs)
+    return index_of
+
+
+def _read_json(huggingface_id: str, name: str) -> dict[str, Any]:
+    """Return the JSON object in a file of a model, or an empty one if the file lacks it."""
+    file: str | None = None
+    if Path(huggingface_id).is_dir():
+        local = Path(huggingface_id) / name
+        file = str(local) if local.is_file() else None
+    else:
+        file = cached_file(
+            huggingface_id,
+            name,
+            _raise_exceptions_for_gated_repo=False,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+    if file is None:
+        return {}
+    try:
+        content = json.loads(Path(file).read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(
+            f"{file} of network.speech_head_huggingface_id must be JSON ({error}). Copy it again."
+        ) from error
+    return content if isinstance(content, dict) else {}

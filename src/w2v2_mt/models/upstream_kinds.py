@@ -1,0 +1,160 @@
+"""The kinds of pretrained models: their classes, and what differs in how they are run."""
+
+from functools import cache
+from typing import Any, ClassVar
+
+import transformers
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from w2v2_mt.core.registry import Registry
+from w2v2_mt.models.frame_statistics import normalize_groups
+from w2v2_mt.models.relative_positions import RelativeAttention, RelativePositions
+from w2v2_mt.models.shapes import FrameMask, Frames, Lengths, PairBias
+
+
+class UpstreamKind:
+    """A kind of pretrained model, built like the wav2vec 2.0 of transformers.
+
+    A model has the modules `feature_extractor.conv_layers`, `feature_projection` and `encoder` with
+    `pos_conv_embed`, `layer_norm`, `dropout` and `layers`. A new kind names its classes and
+    overrides the steps that it runs in another way. No step may let padding change a valid frame.
+    """
+
+    model_class: ClassVar[Any]
+    """The model, a `PreTrainedModel` of transformers."""
+
+    config_class: ClassVar[Any]
+    """The config of that model, a `PretrainedConfig`."""
+
+    attention: ClassVar[str] = "sdpa"
+    """The attention implementation to ask transformers for."""
+
+    def find_problem(self, config: Any) -> str | None:
+        """Return why a model with this config cannot be used, or None."""
+        if self.read_key(config, "add_adapter") or self.read_key(config, "adapter_attn_dim"):
+            return "must not have adapter layers. Choose a model without adapters."
+        if self.read_key(config, "conv_pos_batch_norm"):
+            return (
+                "must not normalize its positional convolution over the batch, as its output would "
+                "depend on the other utterances. Choose a model without conv_pos_batch_norm."
+            )
+        return None
+
+    def is_pre_norm(self, config: Any) -> bool:
+        """Return True if layers normalize their input ("large" models), not their output."""
+        return bool(self.read_key(config, "do_stable_layer_norm"))
+
+    def read_key(self, config: Any, name: str) -> Any:
+        """Return a value of the config, or None if the kind of model does not have such a key.
+
+        A config keeps any key of its file, also those that its model never reads.
+        """
+        return getattr(config, name) if name in config_defaults(self.config_class) else None
+
+    def convolve(
+        self, layer: Any, frames: Float[Tensor, "batch channels_in time_in"], num_frames: Lengths
+    ) -> Float[Tensor, "batch channels_out time_out"]:
+        """Run one convolution of the front end; `num_frames` are the lengths of its output."""
+        norm = getattr(layer, "layer_norm", None)
+        if not isinstance(norm, nn.GroupNorm):
+            return layer(frames)
+        return layer.activation(normalize_groups(layer.conv(frames), norm, num_frames))
+
+    def project(
+        self, projection: nn.Module, frames: Float[Tensor, "batch time channels"]
+    ) -> Frames:
+        """Project the output of the convolutions to the width of the transformer."""
+        return projection(frames)[0]
+
+    def embed_positions(self, embedding: Any, frames: Frames, is_valid: FrameMask | None) -> Frames:
+        """Return the positional embedding to add to each frame, a convolution over its neighbors.
+
+        `is_valid` is None for a batch without padding; `frames` are zero where it is False.
+        """
+        return embedding(frames)
+
+    def take_relative_positions(self, model: Any) -> RelativePositions | None:
+        """Move the relative positions out of the model's layers, if it has any."""
+        return None
+
+    def run_layer(
+        self, layer: nn.Module, frames: Frames, is_valid: FrameMask | None, bias: PairBias | None
+    ) -> Frames:
+        """Run one transformer layer that attends to valid frames only; None: all are valid."""
+        return layer(frames, None if is_valid is None else is_valid[:, None, None, :])
+
+
+@cache
+def config_defaults(config_class: Any) -> dict[str, Any]:
+    """Return the keys that a config class has, with their defaults."""
+    defaults: dict[str, Any] = config_class().to_dict()
+    return defaults
+
+
+UPSTREAMS: Registry[type[UpstreamKind]] = Registry("upstream", setting="network.upstream_kind")
+"""The kinds of upstreams by the `model_type` of their config."""
+
+
+@UPSTREAMS.register("wav2vec2")
+class Wav2Vec2(UpstreamKind):
+    """wav2vec 2.0. Source: arXiv 2006.11477."""
+
+    model_class = transformers.Wav2Vec2Model
+    config_class = transformers.Wav2Vec2Config
+
+
+@UPSTREAMS.register("hubert")
+class Hubert(UpstreamKind):
+    """HuBERT, whose projection alone does not return its input. Source: arXiv 2106.07447."""
+
+    model_class = transformers.HubertModel
+    config_class = transformers.HubertConfig
+
+    def project(
+        self, projection: nn.Module, frames: Float[Tensor, "batch time channels"]
+    ) -> Frames:
+        return projection(frames)
+
+
+@UPSTREAMS.register("wavlm")
+class WavLM(UpstreamKind):
+    """WavLM. Source: arXiv 2110.13900, with relative positions of section III-A."""
+
+    model_class = transformers.WavLMModel
+    config_class = transformers.WavLMConfig
+    attention = "eager"
+
+    def take_relative_positions(self, model: Any) -> RelativePositions:
+        """Move the biases out of the first layer and use the fused attention in all layers.
+
+        Every layer then reads the same ones, whichever layers a branch owns or layer drop skips.
+        """
+        layers = list(model.encoder.layers)
+        embedding: nn.Embedding = layers[0].attention.rel_attn_embed
+        del layers[0].attention.rel_attn_embed
+        for layer in layers:
+            layer.attention.__class__ = RelativeAttention
+        return RelativePositions(embedding, max_distance=model.config.max_bucket_distance)
+
+    def run_layer(
+        self, layer: nn.Module, frames: Frames, is_valid: FrameMask | None, bias: PairBias | None
+    ) -> Frames:
+        return layer(frames, attention_mask=is_valid, position_bias=bias)[0]
+
+
+@UPSTREAMS.register("data2vec-audio")
+class Data2VecAudio(UpstreamKind):
+    """data2vec for audio. Source: arXiv 2202.03555."""
+
+    model_class = transformers.Data2VecAudioModel
+    config_class = transformers.Data2VecAudioConfig
+
+    def embed_positions(self, embedding: Any, frames: Frames, is_valid: FrameMask | None) -> Frames:
+        """Run a stack of convolutions, each of which must read zeros as padding."""
+        convolved = frames.transpose(1, 2)  # [batch, dim, time]
+        for index, layer in enumerate(embedding.layers):
+            if index > 0 and is_valid is not None:
+                convolved = convolved.masked_fill(~is_valid[:, None, :], 0)
+            convolved = layer(convolved)
+        return convolved.transpose(1, 2)

@@ -1,0 +1,54 @@
+"""Settings of optimizers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from w2v2_mt.core.constraints import DecayRate, NonNegativeFloat, PositiveFloat, Probability
+from w2v2_mt.core.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings(ABC):
+    """The settings of an optimizer.
+
+    Args:
+        lr: The peak of the learning-rate schedule.
+        weight_decay: The factor of the L2 penalty.
+    """
+
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat
+
+    @abstractmethod
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return an optimizer of these parameters."""
+
+
+OPTIMIZERS: Registry[type[OptimizerSettings]] = Registry("optimizer", setting="optim/algo")
+
+
+@OPTIMIZERS.register("adam")
+@dataclass(frozen=True, kw_only=True)
+class Adam(OptimizerSettings):
+    """The settings of Adam, arXiv 1412.6980."""
+
+    betas: tuple[DecayRate, DecayRate]
+    eps: PositiveFloat
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
+        return torch.optim.Adam(parameters, **asdict(self))
+
+
+@OPTIMIZERS.register("sgd")
+@dataclass(frozen=True, kw_only=True)
+class Sgd(OptimizerSettings):
+    """The settings of stochastic gradient descent with momentum."""
+
+    momentum: Probability
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.SGD:
+        return torch.optim.SGD(parameters, **asdict(self))

@@ -1,0 +1,123 @@
+"""Write one shard: read its utterances where they lie, check, encode, and re-read what is written.
+
+A shard is decided by its task alone, so shards can be written in any order, by any number of
+processes, and again after a run was stopped.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from w2v2_mt.core.atomic_output import atomic_replacement
+from w2v2_mt.core.errors import name_in_errors
+from w2v2_mt.core.units import MIN_UTTERANCE_SAMPLES, SAMPLE_RATE_HZ
+from w2v2_mt.prepare.archives import StoredFile
+from w2v2_mt.prepare.audio import decode, encode
+from w2v2_mt.prepare.options import AudioFormat
+from w2v2_mt.prepare.rejections import Rejection
+from w2v2_mt.prepare.work_folder import at_work, write_atomically
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utterance:
+    """An utterance to be written: the place of its audio, and its labels.
+
+    `source` names the file to people, as `<archive>: <member>`.
+    """
+
+    key: str
+    source: str
+    audio: StoredFile
+    labels: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """A shard to be written to `path`, and the report that marks it as finished."""
+
+    path: Path
+    report: Path
+    utterances: Sequence[Utterance]
+    audio_format: AudioFormat
+    is_strict: bool
+    work: Path
+
+
+@dataclass
+class ShardReport:
+    """The written utterances of one shard, with their lengths, and the rejected ones, in order."""
+
+    shard: str
+    num_frames: dict[str, int] = field(default_factory=dict)
+    rejections: list[Rejection] = field(default_factory=list)
+    num_converted: int = 0
+    num_bytes_read: int = 0
+
+
+def write_shard(task: ShardTask) -> ShardReport:
+    """Write a shard, verified, unless it is finished; unfit utterances are skipped.
+
+    Raises OSError where the result cannot be written.
+    """
+    with at_work(task.work):
+        if task.path.is_file() and task.report.is_file():
+            metadata = json.loads(task.report.read_text(encoding="utf-8"))
+            rejections = [Rejection(**each) for each in metadata.pop("rejections")]
+            return ShardReport(**metadata, rejections=rejections)
+        report = ShardReport(task.path.name)
+        with atomic_replacement(task.path) as unfinished:
+            digests = {}
+            with tarfile.open(unfinished, "w", format=tarfile.GNU_FORMAT) as tar:
+                for name, content in _members(task, report):
+                    digests[name] = hashlib.sha256(content).digest()
+                    member = tarfile.TarInfo(name)  # no owner, group or time: same seed, same bytes
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+            with tarfile.open(unfinished) as tar:
+                files = ((member.name, tar.extractfile(member)) for member in tar)
+                found = {name: hashlib.sha256(file.read()).digest() for name, file in files if file}
+            if found != digests:
+                raise OSError(f"{task.path} cannot be read back as it was written; check the disk.")
+            write_atomically(task.report, json.dumps(asdict(report)))
+    return report
+
+
+def _members(task: ShardTask, report: ShardReport) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of the shard in order, and fill the report."""
+    with ExitStack() as stack:
+        streams: dict[Path, BinaryIO] = {}
+        for utterance in task.utterances:
+            container = utterance.audio.container
+            if container not in streams:
+                streams[container] = stack.enter_context(open(container, "rb"))
+            try:
+                with name_in_errors(container):
+                    content = utterance.audio.read(streams[container])
+                report.num_bytes_read += len(content)
+                samples, was_converted = decode(content, source=utterance.source)
+                if was_converted and task.is_strict:
+                    raise ValueError("it is not 16 kHz mono, which --strict demands.")
+                if len(samples) < MIN_UTTERANCE_SAMPLES:
+                    raise ValueError(
+                        f"it has {len(samples)} samples at 16 kHz; one frame of the networks takes "
+                        f"{MIN_UTTERANCE_SAMPLES}."
+                    )
+            except ValueError as error:
+                report.rejections.append(Rejection(utterance.source, str(error)))
+                continue
+            metadata = {
+                "key": utterance.key,
+                **utterance.labels,
+                "num_frames": len(samples),
+                "sampling_rate": SAMPLE_RATE_HZ,
+            }
+            yield f"{utterance.key}.{task.audio_format}", encode(samples, task.audio_format)
+            yield f"{utterance.key}.json", json.dumps(metadata).encode()
+            report.num_frames[utterance.key] = len(samples)
+            report.num_converted += was_converted

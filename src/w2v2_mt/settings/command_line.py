@@ -1,0 +1,219 @@
+"""Check a command line before anything is built: its groups, options and keys.
+
+This needs no import of torch, so a typo is answered at once.
+"""
+
+import re
+import sys
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from w2v2_mt.core.arguments import ConfigError, advise, join_key, raise_problems, unknown_key
+from w2v2_mt.settings.environment import PROJECT_FOLDER
+from w2v2_mt.settings.instantiation import TARGET, Config, flatten
+from w2v2_mt.settings.overrides import (
+    SEARCH_PATH,
+    expand_jobs,
+    is_hydras,
+    parse_overrides,
+    quote,
+    unquoted,
+)
+from w2v2_mt.settings.unused import unused_settings
+from w2v2_mt.settings.validation import check_keys, check_settings, without_assembly
+
+CONFIG_FOLDER = PROJECT_FOLDER / "config"
+
+_QUESTIONS = "--cfg -c, --info -i, --package -p, --config-name -cn, --config-path -cp".split(", ")
+"""Options of Hydra with a value, for which a command is not checked in advance."""
+
+
+_OF_SWEEPS = re.compile(r"hydra[./](launcher|sweeper|sweep)\b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """The arguments of a command.
+
+    Args:
+        is_sweep: Run a job for each combination of values.
+        asks_for_information: Print help, settings or completions, and run nothing.
+        config_folders: The folders of yaml files, that of the user included.
+    """
+
+    overrides: list[str]
+    is_sweep: bool
+    asks_for_information: bool
+    config_folders: list[Path]
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str]) -> "CommandLine":
+        """Parse the arguments as Hydra does."""
+        parser = ArgumentParser(add_help=False)
+        parser.add_argument("--multirun", "-m", action="store_true")
+        parser.add_argument("--run", "-r", action="store_true")
+        for names in _QUESTIONS:
+            parser.add_argument(*names.split(), nargs="?", const=True, dest="question")
+        parser.add_argument("--config-dir", "-cd", type=Path)
+        parser.add_argument("overrides", nargs="*")
+        known, others = parser.parse_known_intermixed_args(list(arguments))
+        folder = known.config_dir
+        search_path = [] if folder is None else [f"{SEARCH_PATH}=[file://{folder.absolute()}]"]
+        return cls(
+            overrides=[*search_path, *known.overrides],
+            is_sweep=known.multirun or "hydra.mode=MULTIRUN" in known.overrides,
+            asks_for_information=bool(others or known.question),
+            config_folders=[CONFIG_FOLDER, *([] if folder is None else [folder])],
+        )
+
+
+def check_command(config_name: str, command: CommandLine) -> None:
+    """Compose and check every job of a command before the first of them starts."""
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        checker = _Checker(config_name, command, GlobalHydra.instance().config_loader())
+        try:
+            raise_problems(unquoted(command.overrides))
+            raise_problems(checker.wrong_options())
+            expanded = expand_jobs(command.overrides, checker.loader)
+            jobs = [checker.compose(overrides) for overrides in expanded]
+            for config in jobs:
+                check_keys(config)
+            settings = [check_settings(config) for config in jobs]
+            for sentence in checker.unused(settings):
+                print(f"Note: {sentence}", file=sys.stderr)
+        except HydraException as error:
+            # The other lines of the message describe the implementation of Hydra.
+            sentence = str(error).splitlines()[0].rstrip(".")
+            if error.__cause__:
+                sentence += f" ({str(error.__cause__).splitlines()[0]})"
+            advice = "See every setting with --cfg job and every group with --help."
+            raise ConfigError(f"{sentence}. {advice}") from error
+
+
+@dataclass(frozen=True)
+class _Checker:
+    config_name: str
+    command: CommandLine
+    loader: ConfigLoader
+
+    def wrong_options(self) -> Iterator[str]:
+        added = Counter[str]()
+        for override in parse_overrides(self.command.overrides, self.loader):
+            key, is_sweep = override.key_or_group, override.is_sweep_override()
+            if is_sweep and not self.command.is_sweep:
+                yield (
+                    f"{override.input_line} must be one value. Add -m to the command for a job "
+                    "with each value, write [..] around them for a list, or type "
+                    f"{quote(str(override.input_line))} for a value with a comma."
+                )
+            yield from self._misplaced(override)
+            if options := self.options(key):
+                added[key] += override.is_add()
+                if added[key] == 2:
+                    yield f"+{key} must be given once in a command. Remove all but one of them."
+                value: Any = [*override.sweep_iterator()] if is_sweep else override.value()
+                chosen = value if isinstance(value, list) else [] if value is None else [value]
+                for option in map(str, chosen):
+                    if option not in options:
+                        yield f"{key} has no option {option!r}. {advise(option, options)}"
+
+    def _misplaced(self, override: Override) -> Iterator[str]:
+        """Yield a sentence for a setting of sweeps in a single run, or the other way round."""
+        if self.command.is_sweep and override.key_or_group.startswith("hydra.run."):
+            yield f"{override.input_line} has no effect with -m. Set hydra.sweep.dir instead."
+        elif not self.command.is_sweep and _OF_SWEEPS.match(override.key_or_group):
+            yield (
+                f"{override.input_line} has no effect without -m. Add -m to the command, which "
+                "also submits a single job."
+            )
+
+    def unused(self, jobs: Sequence[Config]) -> Iterator[str]:
+        """Yield a sentence for each setting of the command that has no effect in any job."""
+        parsed = parse_overrides(self.command.overrides, self.loader)
+        keys = [each.key_or_group for each in parsed if not each.is_delete()]
+        unused, *others = [unused_settings(keys, config) for config in jobs]
+        for key, sentence in unused.items():
+            if all(key in other for other in others):
+                yield sentence
+
+    def compose(self, overrides: list[str]) -> DictConfig:
+        try:
+            return hydra.compose(self.config_name, overrides)
+        except HydraException:
+            raise_problems(self.wrong_keys(overrides))
+            raise
+
+    def wrong_keys(self, overrides: list[str]) -> Iterator[str]:
+        """Yield a sentence for each override that names no group or setting."""
+        parsed = parse_overrides(overrides, self.loader)
+        choices = [
+            each
+            for each in parsed
+            if self.options(each.key_or_group) or each.key_or_group == SEARCH_PATH
+        ]
+        others = [each for each in parsed if each not in choices]
+        groups = [each.key_or_group for each in others if "/" in each.key_or_group]
+        for group in groups:
+            yield f"{group} is not a group of settings. {advise(group, list(self.groups()))}"
+        composed = hydra.compose(self.config_name, return_hydra_config=True)
+        absent = [
+            each
+            for each in choices
+            if not (each.is_add() or each.is_delete() or is_hydras(each))
+            and each.get_key_element() not in {*composed.hydra.runtime.choices, SEARCH_PATH}
+        ]
+        for override in absent:
+            yield (
+                f"{override.key_or_group} must be added, as this command has no such group yet. "
+                f"Write +{override.input_line}."
+            )
+        if groups or absent:
+            return
+        lines = [str(override.input_line) for override in choices]
+        config: Any = OmegaConf.to_container(hydra.compose(self.config_name, lines))
+        for override in others:
+            if not (override.is_add() or override.is_force_add()):
+                yield from _unknown_setting(override.key_or_group, without_assembly(config))
+
+    def options(self, group: str, kind: ObjectType = ObjectType.CONFIG) -> list[str]:
+        """Return the options of a group, those in the user's own folder included."""
+        folders = [each for each in self.command.overrides if each.startswith(SEARCH_PATH)]
+        return self.loader.get_group_options(group, kind, overrides=folders)
+
+    def groups(self, parent: str = "") -> Iterator[str]:
+        for name in self.options(parent, ObjectType.GROUP):
+            if name != "hydra":
+                group = f"{parent}/{name}" if parent else name
+                yield group
+                yield from self.groups(group)
+
+
+def _unknown_setting(key: str, config: Any) -> Iterator[str]:
+    node, owner = config, ""
+    for name in key.split("."):
+        if node is None:
+            yield f"{key} has no effect, because {owner} is null. Leave {key} out."
+        if not isinstance(node, dict):
+            return
+        if name not in node:
+            last = key.split(".")[-1]
+            if namesakes := [each for each in flatten(config) if each.split(".")[-1] == last]:
+                question = f"Did you mean {' or '.join(namesakes)}?"
+                yield f"{key} is not a setting of {owner or 'a run'}. {question}"
+            else:
+                known = [each for each in node if each != TARGET]
+                yield unknown_key(join_key(owner, name), owner, known)
+            return
+        node, owner = node[name], join_key(owner, name)

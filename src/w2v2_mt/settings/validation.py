@@ -1,0 +1,189 @@
+"""Check the settings of a run: first their keys, then the objects that they describe.
+
+The node `assembly` of a command refers to every setting that a run builds something from. A key
+that neither it nor `RunSettings` names is an error.
+"""
+
+import copy
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from w2v2_mt.core.arguments import (
+    ConfigError,
+    check_arguments,
+    join_key,
+    raise_problems,
+    unknown_key,
+)
+from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt, Seed
+from w2v2_mt.core.registry import EVERYTHING, trusting
+from w2v2_mt.settings.dev_metric import preferred_set
+from w2v2_mt.settings.environment import experiment_name, find_wandb_login, load_environment
+from w2v2_mt.settings.instantiation import REFERENCE, TARGET, Config, flatten, instantiate
+from w2v2_mt.settings.overrides import drop_null_sets
+
+ASSEMBLY = "assembly"
+
+_DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_GROUPS_TO_ADD = ("+experiment", "+debug", "+size")
+"""Candidates for an unknown key at the top level."""
+_MIN_SECRET_LENGTH = 20
+"""A shorter value is not a key of wandb or Hugging Face, and may occur in a setting by chance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """The settings at the top that describe the run as a whole."""
+
+    data_folder: str
+    temp_folder: str
+    log_folder: str
+    seed: Seed
+    run_lr_range_test: bool
+    lr_range_iterations: PositiveInt
+    fit_model: bool
+    eval_model: bool
+    load_network_from_checkpoint: str | None
+    use_wandb: bool
+    gpus: NonNegativeInt
+    num_workers: NonNegativeInt
+    max_eval_items: PositiveInt | None
+    project_name: str
+    experiment_name: str
+    tag: str | list[str] | None
+    trust: list[str]
+
+
+_TOP = [field.name for field in fields(RunSettings)]
+
+
+def _name_experiment() -> str:
+    job_number = None
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        job = HydraConfig.get().job
+        job_number = None if OmegaConf.is_missing(job, "num") else int(job.num)
+    return experiment_name(job_number)
+
+
+def _find_dev_set(*, _root_: DictConfig) -> str:
+    """Return the name of the speech validation set that callbacks monitor."""
+    corpus = _root_.data.get("speech") or _root_.data
+    sets = corpus.get("val_sets") or {}
+    return preferred_set([name for name in sets if sets[name] is not None])
+
+
+# The yaml files refer to these variables and to these resolvers.
+load_environment()
+OmegaConf.register_new_resolver("experiment_name", _name_experiment, replace=True)
+OmegaConf.register_new_resolver("dev_set", _find_dev_set, replace=True)
+
+
+def check_settings(config: DictConfig) -> Config:
+    """Return the settings as plain values; only the node `assembly` keeps its references."""
+    settings = check_keys(config)
+    problems: list[str] = []
+    try:
+        check_arguments(RunSettings, {name: settings[name] for name in _TOP if name in settings})
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        with trusting(EVERYTHING):  # The user wrote these settings.
+            instantiate(settings[ASSEMBLY], settings=settings, key=ASSEMBLY)
+    except ConfigError as error:
+        problems += error.problems
+    raise_problems(problems)
+    raise_problems(_conflicts(settings))
+    return settings
+
+
+def check_keys(config: DictConfig) -> Config:
+    """Return the settings as plain values after a check of their keys, which imports nothing."""
+    try:
+        config = copy.deepcopy(config)
+        with open_dict(config):
+            assembly = OmegaConf.to_container(config.pop(ASSEMBLY), resolve=False)
+        settings: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        first_line = str(error).splitlines()[0]
+        raise ConfigError(f"The settings cannot be put together: {first_line}.") from error
+    drop_null_sets(settings.get("data"))
+    references = [match[1] for text in _texts(assembly) if (match := REFERENCE.fullmatch(text))]
+    raise_problems(_unknown_keys(settings, [*_TOP, *sorted({*references})]))
+    return {**settings, ASSEMBLY: assembly}
+
+
+def without_assembly(settings: Config) -> Config:
+    """Return the settings that are stored and compared: all but how a run is assembled."""
+    return {name: value for name, value in settings.items() if name != ASSEMBLY}
+
+
+def find_trusted(settings: Config) -> set[str]:
+    """Return all dotted names in the user's own settings, and the packages in `trust`.
+
+    A checkpoint that the run loads may name these classes too, but no others of their packages.
+    """
+    named = {text for text in _texts(settings) if _DOTTED_NAME.fullmatch(text)}
+    return named | set(settings["trust"])
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _texts(part)
+
+
+def _unknown_keys(block: Config, read: Sequence[str], owner: str = "") -> Iterator[str]:
+    """Yield a sentence for each key that a run does not read."""
+    prefix = join_key(owner, "") if owner else ""
+    known = [key.removeprefix(prefix).split(".")[0] for key in read if key.startswith(prefix)]
+    for name, value in block.items():
+        key = f"{prefix}{name}"
+        if name not in known:
+            names = [*dict.fromkeys(known)]
+            yield unknown_key(key, owner, names if owner else [*names, *_GROUPS_TO_ADD])
+        elif isinstance(value, dict) and TARGET not in value and key not in read:
+            yield from _unknown_keys(value, read, key)
+
+
+def _conflicts(config: Config) -> Iterator[str]:
+    # Settings are stored and sent to loggers.
+    for key, value in flatten(config).items():
+        for variable in ("WANDB_API_KEY", "HF_TOKEN"):
+            secret = os.environ.get(variable, "")
+            if len(secret) >= _MIN_SECRET_LENGTH and secret in str(value):
+                yield f"{key} must not hold the value of {variable}. Remove it from the settings."
+    for key in ("data_folder", "temp_folder", "log_folder"):
+        if config[key].startswith("~"):
+            yield f"{key} ({config[key]}) must not begin with ~. Write a full path, or $HOME."
+    if config["use_wandb"] and find_wandb_login(os.environ) is None:
+        yield (
+            "use_wandb (true) must have an account. Set WANDB_API_KEY in .env, log in with `wandb "
+            "login`, set WANDB_MODE=offline, or set use_wandb=false."
+        )
+    network, max_steps = config["network"], config["trainer"]["max_steps"]
+    num_frozen_steps = network["num_frozen_steps"]
+    is_unfrozen = not network["wav2vec_initially_frozen"] or (
+        num_frozen_steps is not None and num_frozen_steps < max_steps
+    )
+    method = config["optim"]["loss"].get("scale_method")
+    if method is None or is_unfrozen:
+        return
+    # Here, because the registry imports torch.
+    from w2v2_mt.losses.weighting import WEIGHTINGS
+
+    with trusting(EVERYTHING):  # The user wrote these settings.
+        needs_gradients = WEIGHTINGS.find(method).needs_task_gradients
+    if needs_gradients:
+        yield (
+            f"optim.loss.scale_method ({method}) must have a trainable encoder, but it is frozen "
+            f"for all {max_steps} steps. Lower network.num_frozen_steps or choose another method."
+        )

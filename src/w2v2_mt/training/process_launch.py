@@ -1,0 +1,167 @@
+"""Launch one process per device on this machine, and watch over them.
+
+A cluster that starts one task per process (srun, torchrun) does not need this.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process
+from typing import Any
+
+from w2v2_mt.core.errors import OutputExistsError
+from w2v2_mt.core.stop_signals import STOP_SIGNALS, hold_stop_signals, receive_stop_signals
+
+_SECONDS_TO_SAVE = 60
+"""Time for all processes to end after a signal."""
+_SECONDS_TO_FAIL = 2
+"""Time for the others to end by themselves after one has failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """The number of processes of a run, and of the GPUs on each of its nodes."""
+
+    num_gpus: int
+    num_of_node: int
+    num_nodes: int
+
+    @classmethod
+    def of_settings(cls, *, gpus: int, devices: int | None, num_nodes: int) -> "Processes":
+        """Count one process per GPU, or `devices` processes (None: one) on the CPU."""
+        return cls(num_gpus=gpus, num_of_node=devices or max(1, gpus), num_nodes=num_nodes)
+
+    def __str__(self) -> str:
+        kind = f"gpus={self.num_gpus}" if self.num_gpus else f"trainer.devices={self.num_of_node}"
+        return f"{kind} trainer.num_nodes={self.num_nodes}"
+
+    def check_started(self, environment: Mapping[str, str]) -> None:
+        """Raise a ValueError if nothing has launched the processes of the other nodes."""
+        if self.num_nodes > 1 and not is_started_outside(environment):
+            raise ValueError(
+                f"trainer.num_nodes={self.num_nodes}, but nothing has started a process on each "
+                "node. Submit the run with -m hydra/launcher=slurm, start it with srun or "
+                "torchrun, or set trainer.num_nodes=1."
+            )
+
+
+def is_started_outside(environment: Mapping[str, str]) -> bool:
+    """Return True if torchrun or srun launched several processes, of which this is one."""
+    return "LOCAL_RANK" in environment or int(environment.get("SLURM_NTASKS", 1)) > 1
+
+
+def is_started_here(environment: Mapping[str, str]) -> bool:
+    """Return True if `run_in_processes` launched this process."""
+    return "LOCAL_RANK" in environment and "TORCHELASTIC_RUN_ID" not in environment
+
+
+def run_in_processes(function: Callable[..., Any], num_processes: int, **arguments: Any) -> Any:
+    """Call `function(**arguments)` in several processes that can form a process group.
+
+    Signals are forwarded to all processes. If they stop because of one, it is then handled here as
+    it would be without processes. Nothing that the function needs is imported before the fork.
+
+    Returns:
+        The result of the first process.
+
+    Raises:
+        ValueError: A process failed. The message is that of its error; the others are ended.
+        SystemExit: The processes stopped because of a signal.
+    """
+    context = get_context("fork")
+    outcomes = context.SimpleQueue()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    environment = {**address, "WORLD_SIZE": str(num_processes), "NODE_RANK": "0"}
+    members = [
+        context.Process(
+            target=_run_member,
+            args=(function, arguments, rank, environment, outcomes),
+            name=f"process {rank} of {num_processes}",
+        )
+        for rank in range(num_processes)
+    ]
+    received: list[signal.Signals] = []
+
+    def forward(number: int, _: object) -> None:
+        received.append(signal.Signals(number))
+        for member in members:
+            if member.pid is not None and member.exitcode is None:
+                os.kill(member.pid, number)
+
+    with ExitStack() as at_end:
+        for number in STOP_SIGNALS:
+            at_end.callback(signal.signal, number, signal.signal(number, forward))
+        try:
+            # A signal that comes now is forwarded to all of them.
+            with hold_stop_signals():
+                for member in members:
+                    member.start()
+            while None in (codes := [member.exitcode for member in members]) and not any(codes):
+                running = [each for each, code in zip(members, codes, strict=True) if code is None]
+                connection.wait([member.sentinel for member in running])
+        finally:
+            deadline = time.monotonic() + (_SECONDS_TO_SAVE if received else _SECONDS_TO_FAIL)
+            for member in members:
+                member.join(max(0, deadline - time.monotonic()))
+                member.kill()
+                member.join()
+    if received:
+        handler = signal.getsignal(received[0])
+        if callable(handler) and received[0] != signal.SIGINT:
+            handler(received[0], None)
+        raise SystemExit(128 + received[0])
+    outcome_of: dict[int, Any] = {}
+    while not outcomes.empty():
+        outcome_of.update([outcomes.get()])
+    if not any(codes):
+        return outcome_of[0]
+    rank, code = next((rank, code) for rank, code in enumerate(codes) if code)
+    if isinstance(error := outcome_of.get(rank), ValueError):
+        raise error
+    cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+    raise ValueError(
+        f"{members[rank].name} {cause}. Start the run again in its folder, where it resumes."
+    )
+
+
+def _run_member(
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    rank: int,
+    environment: Mapping[str, str],
+    outcomes: Any,
+) -> None:
+    # A terminal signals its whole process group, but the parent forwards signals already.
+    os.setpgid(0, 0)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    receive_stop_signals()
+    os.environ |= {**environment, "LOCAL_RANK": str(rank), "RANK": str(rank)}
+    if rank > 0:
+        logging.disable(logging.INFO)
+    try:
+        outcomes.put((rank, function(**arguments)))
+    except Exception as error:
+        sentence = str(error)
+        if not isinstance(error, ValueError):
+            traceback.print_exc()
+            sentence = traceback.format_exc().splitlines()[-1]
+        kind = OutputExistsError if isinstance(error, OutputExistsError) else ValueError
+        outcomes.put((rank, kind(sentence)))
+        raise SystemExit(1) from None
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -1,0 +1,157 @@
+"""Settings of the `trainer` config group, from which the Lightning Trainer of a run is built."""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins import MixedPrecision
+from pytorch_lightning.strategies import DDPStrategy, Strategy
+
+from w2v2_mt.core.constraints import NonNegativeInt, PositiveFloat, PositiveInt
+from w2v2_mt.training.callbacks.nonfinite_losses import NonFiniteLosses
+from w2v2_mt.training.callbacks.progress_lines import RunProgressBar
+from w2v2_mt.training.checkpoints import AtomicCheckpointIO
+from w2v2_mt.training.process_launch import Processes, is_started_here
+
+Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """The settings of a Trainer, described in `config/trainer/trainer.yaml`.
+
+    They count optimizer steps, whatever the number of batches in one.
+    """
+
+    max_steps: PositiveInt
+    step_limit: PositiveInt | None
+    val_check_interval: PositiveInt
+    accumulate_grad_batches: PositiveInt
+    log_every_n_steps: PositiveInt
+    gradient_clip_val: PositiveFloat | None
+    skip_non_finite: bool
+    overfit_batches: PositiveInt | None
+    precision: Precision
+    test_precision: Literal["training"] | None
+    gpus: NonNegativeInt
+    devices: PositiveInt | None
+    num_nodes: PositiveInt
+    strategy: Literal["auto", "ddp"]
+    enable_progress_bar: bool
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError if the last steps would not be validated, or devices are not GPUs."""
+        # With a limit, the run is validated at its end, or is meant to be continued.
+        is_one_part = self.step_limit is not None and self.step_limit <= self.val_check_interval
+        is_short = is_one_part or self.max_steps <= self.val_check_interval
+        if not is_short and self.max_steps % self.val_check_interval:
+            raise ValueError(
+                f"trainer.max_steps ({self.max_steps}) must be a multiple of "
+                f"trainer.val_check_interval ({self.val_check_interval}). Change one of the two."
+            )
+        if self.gpus and self.devices not in (None, self.gpus):
+            raise ValueError(
+                f"trainer.devices ({self.devices}) must be null or the number of GPUs "
+                f"({self.gpus}). Set trainer.devices=null."
+            )
+
+    def build(
+        self, *, folder: Path, loggers: Sequence[Logger], callbacks: Sequence[pl.Callback]
+    ) -> pl.Trainer:
+        """Build the Trainer of a run."""
+        num_steps = min(self.max_steps, self.step_limit or self.max_steps)
+        num_processes = Processes.of_settings(
+            gpus=self.gpus, devices=self.devices, num_nodes=self.num_nodes
+        ).num_of_node
+        strategy: Strategy | Literal["auto"] = "auto"
+        if self.strategy == "ddp" or num_processes * self.num_nodes > 1:
+            # Frozen modules and dropped layers leave parameters without a gradient.
+            strategy = DDPStrategy(
+                find_unused_parameters=True, process_group_backend="nccl" if self.gpus else "gloo"
+            )
+        environments: list[ClusterEnvironment] = []
+        if is_started_here(os.environ):
+            environments = [LightningEnvironment()]
+        elif SLURMEnvironment.detect():
+            # The launcher requeues a job (stop_on_signal.py); Lightning would do it a second time.
+            environments = [SLURMEnvironment(auto_requeue=False)]
+        precision = resolve_precision(self.precision, on_gpu=self.gpus > 0)
+        plugins: list[Any] = [AtomicCheckpointIO(), *environments]
+        if precision != "32-true" and self.test_precision is None:
+            plugins.append(_TestInFloat32(precision, "cuda" if self.gpus else "cpu"))
+        # A progress bar in a file would be written over and over.
+        shows_bar = self.enable_progress_bar and sys.stdout.isatty()
+        return pl.Trainer(
+            default_root_dir=folder,
+            accelerator="gpu" if self.gpus else "cpu",
+            devices=num_processes,
+            num_nodes=self.num_nodes,
+            strategy=strategy,
+            # The data pipeline splits the data among processes itself.
+            use_distributed_sampler=False,
+            precision=precision if len(plugins) == 1 + len(environments) else None,
+            max_steps=num_steps,
+            max_epochs=-1,
+            # The training data never ends, so validations are counted in batches.
+            check_val_every_n_epoch=None,
+            val_check_interval=min(self.val_check_interval, num_steps)
+            * self.accumulate_grad_batches,
+            # A data pipeline that is restarted yields the same batches again.
+            limit_train_batches=self.overfit_batches,
+            # A sanity check on part of the validation set would miss utterances of the trials.
+            num_sanity_val_steps=0,
+            accumulate_grad_batches=self.accumulate_grad_batches,
+            log_every_n_steps=self.log_every_n_steps,
+            gradient_clip_val=self.gradient_clip_val,
+            logger=list(loggers),
+            plugins=plugins,
+            callbacks=[
+                # The first one, so that no other callback saves a state after a non-finite loss.
+                NonFiniteLosses(skip=self.skip_non_finite),
+                *callbacks,
+                *([RunProgressBar()] if shows_bar else []),
+            ],
+            enable_progress_bar=shows_bar,
+            enable_model_summary=False,
+            enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
+        )
+
+
+class _TestInFloat32(MixedPrecision):
+    """Mixed precision in training and validation, where weights stay in float32, not in tests."""
+
+    def test_step_context(self) -> AbstractContextManager[Any]:  # type: ignore[override]
+        return nullcontext()
+
+
+def check_num_gpus(gpus: int) -> None:
+    """Raise a ValueError if this machine has fewer GPUs."""
+    num_gpus = torch.cuda.device_count()
+    if gpus > num_gpus:
+        raise ValueError(
+            f"gpus={gpus}, but this machine has {num_gpus}. Set gpus={num_gpus} or NUM_GPUS."
+        )
+
+
+def resolve_precision(
+    precision: Precision, *, on_gpu: bool
+) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
+    """Resolve `auto` to bf16 if the GPU has it, to fp16 on other GPUs and to 32 bit on a CPU."""
+    if precision != "auto":
+        return precision
+    if not on_gpu:
+        return "32-true"
+    # Older GPUs emulate bf16, which is slower than fp16.
+    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if has_bf16 else "16-mixed"

@@ -1,0 +1,42 @@
+import errno
+
+import pytest
+
+from w2v2_mt.core.errors import exit_with_sentence
+
+
+def exit_code_of(error: BaseException) -> int:
+    with pytest.raises(SystemExit) as end, exit_with_sentence(after_interrupt="Half is there."):
+        raise error
+    return int(end.value.code)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ValueError("seed (-1) must be positive."), "seed (-1) must be positive."),
+        (OSError(errno.ENOSPC, "No space left", "a.tar"), "the disk is full ([Errno 28] No space"),
+        (OSError(errno.EROFS, "Read-only", "a.tar"), "a.tar is on a read-only disk (Read-only)."),
+        (PermissionError(errno.EACCES, "Denied", "a.tar"), "access to a.tar is denied (Denied)."),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file", "a.tar"),
+            "a.tar cannot be read or written (No such file). Check the path",
+        ),
+    ],
+)
+def test_bad_input_and_failed_writes_are_one_sentence_and_exit_code_1(capsys, error, sentence):
+    assert exit_code_of(error) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("Error: ")
+    assert message.count("\n") == 1
+    assert sentence in message
+
+
+def test_ctrl_c_is_exit_code_130_and_says_what_is_left(capsys):
+    assert exit_code_of(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "Stopped. Half is there.\n"
+
+
+def test_a_programming_error_keeps_its_traceback():
+    with pytest.raises(KeyError), exit_with_sentence():
+        {}["missing"]

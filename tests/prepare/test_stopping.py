@@ -1,0 +1,126 @@
+"""A preparation that is killed at any moment goes on and ends with the bytes of a quiet one."""
+
+import multiprocessing
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.archive_files import (
+    file_contents,
+    librispeech_members,
+    write_tar_gz,
+    write_voxceleb,
+    write_voxceleb2,
+)
+from w2v2_mt.app.commands import main
+from w2v2_mt.prepare import buckets
+
+NUM_KILLS = 7
+CHAPTERS = {
+    (str(reader), str(chapter)): {f"{number:04d}": "YES AND NO" for number in range(25)}
+    for reader in range(4)
+    for chapter in range(3)
+}
+SPEAKERS = {f"id1{number:04d}": "fm"[number % 2] for number in range(1, 21)}
+TEST_SPEAKERS = {"id10270": "f", "id10271": "m"}
+
+
+def write_librispeech_archive(folder: Path) -> None:
+    members = librispeech_members("dev-clean", chapters=CHAPTERS)
+    write_tar_gz(folder / "librispeech" / "dev-clean.tar.gz", members)
+
+
+def write_voxceleb_archives(folder: Path) -> None:
+    write_voxceleb(folder, dev_speakers=SPEAKERS, test_speakers=TEST_SPEAKERS)
+
+
+def start(corpus: str, data_folder: Path) -> multiprocessing.Process:
+    # Forked, so that the time until it is killed is spent on its work and not on imports.
+    process = multiprocessing.get_context("fork").Process(
+        target=main,
+        args=(["prepare", corpus, "--data_folder", str(data_folder), "--num_workers", "0"],),
+    )
+    process.start()
+    return process  # type: ignore[return-value]
+
+
+def copied(archives: Path, folder: Path) -> Path:
+    folder.mkdir()
+    for path in archives.iterdir():
+        (folder / path.name).symlink_to(path)
+    return folder
+
+
+def results(data_folder: Path) -> dict[str, bytes]:
+    """Every file of every folder of shards."""
+    return {
+        f"{folder.name}/{name}": content
+        for folder in sorted(data_folder.glob("*_shards*"))
+        for name, content in file_contents(folder).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("corpus", "write_archives"),
+    [
+        ("librispeech", write_librispeech_archive),
+        ("voxceleb1", write_voxceleb_archives),
+        ("voxceleb2", write_voxceleb2),
+    ],
+)
+def test_a_killed_run_resumes_to_the_same_bytes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    corpus: str,
+    write_archives: Callable[[Path], None],
+) -> None:
+    monkeypatch.setattr(buckets, "JOURNAL_BYTES", 10_000)
+    write_archives(tmp_path / "archives")
+    undisturbed = copied(tmp_path / "archives", tmp_path / "undisturbed")
+    begin = time.monotonic()
+    start(corpus, undisturbed).join()
+    duration_sec = time.monotonic() - begin
+    expected = results(undisturbed)
+    assert expected
+    rng = random.Random(0)
+    num_kills, num_finished = 0, 0
+    data_folder = copied(tmp_path / "archives", tmp_path / "0")
+    while num_kills < NUM_KILLS:
+        process = start(corpus, data_folder)
+        process.join(timeout=rng.uniform(0.1, 0.7) * duration_sec)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        if process.exitcode == -signal.SIGKILL:
+            num_kills += 1
+        else:
+            assert process.exitcode == 0
+            assert results(data_folder) == expected
+            num_finished += 1
+            data_folder = copied(tmp_path / "archives", tmp_path / str(num_finished))
+    start(corpus, data_folder).join()
+    assert results(data_folder) == expected
+    assert not list(data_folder.glob(".*partial"))
+
+
+def test_a_run_with_workers_that_is_killed_resumes(tmp_path: Path) -> None:
+    write_voxceleb_archives(tmp_path / "archives")
+    undisturbed = copied(tmp_path / "archives", tmp_path / "undisturbed")
+    start("voxceleb1", undisturbed).join()
+    data_folder = copied(tmp_path / "archives", tmp_path / "killed")
+    command = [sys.executable, "-m", "w2v2_mt", "prepare", "voxceleb1", "--data_folder"]
+    command += [str(data_folder), "--num_workers", "2"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        # Killed as soon as the first shard is there.
+        while not list(data_folder.glob(".*partial/vox1_shards/*/*.tar")):
+            assert process.poll() is None
+        process.kill()
+    assert not (data_folder / "vox1_shards").exists()
+    subprocess.run(command, check=True)
+    assert file_contents(data_folder / "vox1_shards") == file_contents(undisturbed / "vox1_shards")

@@ -1,0 +1,228 @@
+import re
+import shlex
+
+import pytest
+
+from w2v2_mt.core.arguments import ConfigError
+from w2v2_mt.settings.command_line import CommandLine, check_command
+from w2v2_mt.settings.overrides import parse_overrides, unquoted
+
+
+def check(config_name, *overrides, flags=("-m",)):
+    check_command(config_name, CommandLine.parse([*flags, *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overrides", "is_sweep", "is_question"),
+    [
+        (["a=1", "+b=2"], ["a=1", "+b=2"], False, False),
+        (["-m", "a=1,2", "~b"], ["a=1,2", "~b"], True, False),
+        (["a=1", "--multirun"], ["a=1"], True, False),
+        (["hydra.mode=MULTIRUN"], ["hydra.mode=MULTIRUN"], True, False),
+        (
+            ["--config-dir", "/mine", "a=1"],
+            ["hydra.searchpath=[file:///mine]", "a=1"],
+            False,
+            False,
+        ),
+        (["--cfg", "job"], [], False, True),
+        (["-c", "job", "a=1"], ["a=1"], False, True),
+        (["--help"], [], False, True),
+        (["--hydra-help"], [], False, True),
+    ],
+)
+def test_arguments_are_parsed_as_hydra_parses_them(arguments, overrides, is_sweep, is_question):
+    command = CommandLine.parse(arguments)
+    assert command.overrides == overrides
+    assert (command.is_sweep, command.asks_for_information) == (is_sweep, is_question)
+
+
+def test_what_hydra_refuses_is_one_sentence_too():
+    with pytest.raises(ConfigError, match="An item is already at 'seed'") as error:
+        check("train_speech", "+seed=1")
+    assert len(str(error.value).splitlines()) == 1
+    assert "--help" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ["+experiment=baseline_speach"],
+            "experiment has no option 'baseline_speach'. Did you mean 'baseline_speech'?",
+        ),
+        (
+            ["+experimen=baseline_speech"],
+            "experimen is not a setting of a run. Did you mean '+experiment'?",
+        ),
+        (
+            ["optim/algo=lion"],
+            "optim/algo has no option 'lion'. Choose one of adam, sgd.",
+        ),
+        (
+            ["optim/algo=adam,sgdd"],
+            "optim/algo has no option 'sgdd'. Did you mean 'sgd'?",
+        ),
+        (
+            ["optim/algoo=adam"],
+            "optim/algoo is not a group of settings. Did you mean 'optim/algo'?",
+        ),
+        (
+            ["experiment=baseline_speech"],
+            "experiment must be added, as this command has no such group yet. Write "
+            "+experiment=baseline_speech.",
+        ),
+        (
+            ["~callbacks", "trainer.max_step=3"],
+            "trainer.max_step is not a setting of trainer. Did you mean 'max_steps'?",
+        ),
+        (
+            ["optim.algo.learning_rate=1"],
+            "optim.algo.learning_rate is not a setting of optim.algo. Choose one of lr, betas, "
+            "eps, weight_decay.",
+        ),
+        (
+            ["optim/schedule=exp_decay", "optim.schedule.initial_lr=1"],
+            "optim.schedule.initial_lr is not a setting of optim.schedule. Did you mean "
+            "'final_lr'?",
+        ),
+        (
+            ["optim/schedule=constant", "~optim.schedule.num_cycles"],
+            "optim.schedule.num_cycles is not a setting of optim.schedule. Remove it.",
+        ),
+        (
+            ["hydra/launcher=slrm"],
+            "hydra/launcher has no option 'slrm'. Did you mean 'slurm'?",
+        ),
+        (["max_steps=3"], "max_steps is not a setting of a run. Did you mean trainer.max_steps?"),
+        (["callback=none"], "callback is not a setting of a run. Did you mean 'callbacks'?"),
+    ],
+)
+def test_a_misspelt_override_is_answered_with_what_may_have_been_meant(overrides, sentence):
+    with pytest.raises(ConfigError) as error:
+        check("train_speech", *overrides)
+    assert str(error.value) == sentence
+
+
+def test_several_values_are_no_sweep_without_its_flag():
+    sentence = r"^seed=1,2 must be one value\. Add -m to the command .* write \[..\] around them"
+    with pytest.raises(ConfigError, match=sentence):
+        check("train_speech", "seed=1,2", flags=())
+
+
+def test_a_misspelt_option_of_a_part_is_found():
+    overrides = ["optim/loss@optim.loss.speaker_loss=cross_entropi"]
+    with pytest.raises(ConfigError, match="Did you mean 'cross_entropy'"):
+        check("train_mt_speaker_speech", *overrides)
+
+
+def test_every_job_of_a_sweep_is_checked():
+    check("train_speech", "seed=1,2", "optim/schedule=glob(*)")
+    check("train_speech", "hydra/launcher=basic", "hydra/sweeper=basic")
+    with pytest.raises(ConfigError, match="seed .-3. must be"):
+        check("train_speech", "seed=1,2,-3")
+
+
+@pytest.mark.parametrize(
+    ("flags", "override", "sentence"),
+    [
+        ([], "hydra/launcher=slurm", "hydra/launcher=slurm has no effect without -m. Add -m to"),
+        ([], "hydra.launcher.mem_gb=1", "hydra.launcher.mem_gb=1 has no effect without -m."),
+        ([], "hydra.sweep.dir=/x", "hydra.sweep.dir=/x has no effect without -m."),
+        (["-m"], "hydra.run.dir=/x", "hydra.run.dir=/x has no effect with -m. Set hydra.sweep.dir"),
+    ],
+)
+def test_a_setting_of_sweeps_alone_is_refused_in_a_single_run(flags, override, sentence):
+    with pytest.raises(ConfigError) as error:
+        check("train_speech", override, flags=flags)
+    assert str(error.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["gpus=1", "trainer.gpus=0"], "gpus (1)"),
+        (["network.num_frozen_steps=3"], "network.num_frozen_steps"),
+        (["network.num_shared_transformers=3"], "network.num_shared_transformers"),
+        (["network.ctc_pool_on_blank_embeddings=true"], "network.ctc_pool_on_blank_embeddings"),
+        (["lr_range_iterations=5"], "lr_range_iterations"),
+        (["evaluation.beam_search.width=5"], "evaluation.beam_search.width"),
+        (["evaluation.cohort_size=5"], "evaluation.cohort_size"),
+        (["evaluation.decoder=beam", "eval_model=false"], "evaluation.decoder"),
+        (["optim.loss.weight_lr=1", "optim.loss.scale_method=dwa"], "optim.loss.weight_lr"),
+    ],
+)
+def test_a_setting_without_effect_is_reported(capsys, overrides, key):
+    check("train_mt_speaker_speech", *overrides)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Note: {key} has no effect, because ")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["gpus=1"],
+        ["network.num_frozen_steps=3", "network.wav2vec_initially_frozen=true,false"],
+        ["sharing=plain,branched", "network.num_shared_transformers=3"],
+        ["evaluation.beam_search.width=5", "evaluation.decoder=beam"],
+        ["evaluation.cohort_utterances_per_speaker=5", "evaluation.score_normalisation=s_norm"],
+        ["optim.loss.static_speech_weight=0.3", "optim.loss.scale_method=static"],
+    ],
+)
+def test_a_setting_with_an_effect_in_any_job_is_not_reported(capsys, overrides):
+    check("train_mt_speaker_speech", *overrides)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_setting_of_a_callback_that_is_switched_off_is_refused():
+    key = "callbacks.last_checkpoint.save_every_minutes"
+    with pytest.raises(ConfigError, match=f"^{key} has no effect, because callbacks.last_.* null"):
+        check("train_speech", f"{key}=1", "+debug=smoke")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["/a=b", "/a b/~c", "/a (b)", "/it's", '/a"b', "/a{b}", "/a#=b", "/a=b\\", '/a\\"=b', "/é=ü"],
+)
+def test_a_value_that_must_be_quoted_is_answered_with_what_to_type(value):
+    with pytest.raises(ConfigError) as error:
+        check("train_speech", f"log_folder={value}")
+    sentence = str(error.value)
+    assert sentence.startswith(f"log_folder={value} has characters that must be quoted. Type ")
+    typed = sentence.removesuffix(".").split("Type ", 1)[1]
+    (argument,) = shlex.split(typed)
+    check("train_speech", argument)
+    assert parse_overrides([argument])[0].value() == value
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("tag=[a", r"tag=\[a must close its brackets, .* Type 'tag=\"\[a\"' if it is a text\."),
+        ("data.test_sets={a: b", r"must close its brackets"),
+        ("b(c)", r"b\(c\) must be NAME=VALUE, such as seed=1\. Put quotes around"),
+        ("seed=", None),
+    ],
+)
+def test_an_argument_that_cannot_be_read_is_named(override, sentence):
+    if sentence is not None:
+        with pytest.raises(ConfigError, match=sentence):
+            check("train_speech", override)
+    found = list(unquoted([override, "seed=1", "~use_wandb"]))
+    assert len(found) == (sentence is not None)
+    assert sentence is None or re.search(sentence, found[0])
+
+
+def test_a_comma_and_a_home_folder_are_answered_with_what_to_type(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    with pytest.raises(ConfigError, match=r"Type 'log_folder=\"/home/me/logs\"'\.$"):
+        check("train_speech", "log_folder=~/logs")
+    with pytest.raises(ConfigError, match=r"or type 'log_folder=\"/a,b\"' for a value"):
+        check("train_speech", "log_folder=/a,b", flags=[])
+    with pytest.raises(ConfigError, match=r"^log_folder \(~/logs\) must not begin with ~\."):
+        check("train_speech", 'log_folder="~/logs"')
+
+
+def test_two_experiments_are_refused_in_terms_of_the_command():
+    with pytest.raises(ConfigError, match="experiment must be given once in a command"):
+        check("train_speech", "+experiment=baseline_speech", "+experiment=baseline_speech")
