@@ -72,7 +72,7 @@ def test_a_checkpoint_holds_the_record_of_its_network(start, tmp_path):
     start(tmp_path / "run")
     record = checkpoint_of(tmp_path / "run", "best.ckpt")[RECORD_KEY]
     assert record["config_name"] == NAME
-    assert record["num_speakers"] == 4
+    assert record["num_speakers"] == len(set(record["speakers"])) == 4
     assert record["config"] == yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert record["metrics"]["val_eer"] == metrics_of(tmp_path / "run")["val_eer"]
 
@@ -480,6 +480,29 @@ def test_the_network_of_another_setting_is_refused(start, tmp_path):
         )
     assert str(checkpoint) in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_speaker_head_of_other_speakers_is_refused(start, data_folder, tmp_path):
+    data, folder = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(data_folder, data)
+    settings = [f"data_folder={data}", *FOUR_STEPS]
+    start(folder, *settings, "trainer.step_limit=2", config_name="train_speaker")
+    meta = data / "vox2_shards" / "train" / "meta.json"
+    other = json.loads(meta.read_text())
+    other["speakers"][0] = "id99999"
+    meta.write_text(json.dumps(other))
+    with pytest.raises(
+        ValueError, match="with the speakers of the training set: it lacks 'id99999' and has in"
+    ):
+        start(folder, *settings, config_name="train_speaker")
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    with pytest.raises(ValueError, match=f"the speaker head of {checkpoint} was not trained with"):
+        start(
+            tmp_path / "new",
+            *settings,
+            f"load_network_from_checkpoint={checkpoint}",
+            config_name="train_speaker",
+        )
 
 
 def test_a_checkpoint_is_enough_to_test_its_network(start, data_folder, tmp_path):

@@ -68,6 +68,26 @@ def test_the_number_of_speakers_is_that_of_the_training_set(voxceleb: Make) -> N
     assert voxceleb().num_speakers == 4
 
 
+@pytest.mark.parametrize(
+    ("meta", "num_speakers", "speakers"),
+    [
+        # All utterances of id2 were rejected, but id3 keeps the index 2.
+        ({"num_speakers": 2, "speakers": ["id1", "id2", "id3"]}, 3, ["id1", "id2", "id3"]),
+        ({"num_speakers": 2, "speakers": [84, 85]}, 2, ["84", "85"]),
+        ({"num_speakers": 2, "speakers": 2}, 2, None),
+        ({"num_speakers": 2}, 2, None),
+    ],
+)
+def test_each_index_of_a_speaker_has_a_class(
+    voxceleb: Make, tmp_path: Path, meta: dict, num_speakers: int, speakers: list[str] | None
+) -> None:
+    folder = tmp_path / "vox2_shards" / "train"
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text(json.dumps(meta))
+    data = voxceleb(shards_folder=str(tmp_path))
+    assert (data.num_speakers, data.speakers) == (num_speakers, speakers)
+
+
 def test_a_missing_number_of_speakers_is_an_error(voxceleb: Make, tmp_path: Path) -> None:
     data = voxceleb(shards_folder=str(tmp_path))
     with pytest.raises(ValueError, match=r"train/meta\.json must exist\. Run scripts/prepare"):

@@ -84,6 +84,10 @@ def write_set(folder: Path, utterances: Sequence[Utterance], *, name: str, num_s
     indices = {utterance.metadata.get("speaker_id_idx") for utterance in utterances} - {None}
     if indices:
         meta["num_speakers"] = len(indices)
+        names = {
+            each.metadata["speaker_id_idx"]: each.metadata["speaker_id"] for each in utterances
+        }
+        meta["speakers"] = [names[index] for index in sorted(indices)]
     meta["num_frames"] = sum(utterance.metadata["num_frames"] for utterance in utterances)
     transcriptions = [utterance.metadata.get("transcription", "") for utterance in utterances]
     if any(transcriptions):

@@ -4,32 +4,56 @@ from pathlib import Path
 import pytest
 import torch
 
-from w2v2_mt.training.checkpoints import RECORD_KEY, check_vocabulary
+from w2v2_mt.training.checkpoints import RECORD_KEY, check_classes, read_checkpoint
 
 SYMBOLS = ["<pad>", "|", "A", "B"]
+SPEAKERS = ["id1", "id2", "id3"]
+
+
+def write(path: Path, record: dict) -> Path:
+    content = {"state_dict": {}, "global_step": 1, RECORD_KEY: {"config": {}, **record}}
+    torch.save(content, path)
+    return path
 
 
 @pytest.fixture
 def checkpoint(tmp_path) -> Path:
-    record = {"vocabulary": SYMBOLS, "config": {}}
-    path = tmp_path / "best.ckpt"
-    torch.save({"state_dict": {}, "global_step": 1, RECORD_KEY: record}, path)
-    return path
+    return write(tmp_path / "best.ckpt", {"vocabulary": SYMBOLS, "speakers": SPEAKERS})
 
 
-def test_the_vocabulary_of_the_run_and_a_network_without_one_are_accepted(checkpoint):
-    check_vocabulary(checkpoint, SYMBOLS)
-    check_vocabulary(checkpoint, None)
+def test_the_classes_of_the_run_and_a_network_without_a_head_are_accepted(checkpoint):
+    check_classes(checkpoint, {"vocabulary": SYMBOLS, "speakers": SPEAKERS})
+    check_classes(checkpoint, {"vocabulary": None, "speakers": None})
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_names_to_compare(tmp_path):
+    old = write(tmp_path / "old.ckpt", {"num_speakers": 3})
+    check_classes(old, {"vocabulary": SYMBOLS, "speakers": SPEAKERS})
 
 
 @pytest.mark.parametrize(
-    ("vocabulary", "problem"),
+    ("changes", "problem"),
     [
-        (["<pad>", "|", "B", "A"], "has another order: token 2 is 'A' and not 'B'"),
-        (["<pad>", "|", "A", "b"], "lacks 'b' and has in addition 'B'"),
-        (["<pad>", "|", "A", "B", "C"], "lacks 'C'"),
+        (
+            {"vocabulary": ["<pad>", "|", "B", "A"]},
+            "has another order: token 2 is 'A' and not 'B'",
+        ),
+        ({"vocabulary": ["<pad>", "|", "A", "b"]}, "lacks 'b' and has in addition 'B'"),
+        ({"vocabulary": [*SYMBOLS, "C"]}, "lacks 'C'"),
+        ({"speakers": ["id1", "id2", "id4"]}, "lacks 'id4' and has in addition 'id3'"),
+        (
+            {"speakers": ["id2", "id1", "id3"]},
+            "has another order: speaker 0 is 'id1' and not 'id2'",
+        ),
     ],
 )
-def test_another_vocabulary_of_a_checkpoint_is_refused(checkpoint, vocabulary, problem):
-    with pytest.raises(ValueError, match=re.escape(problem)):
-        check_vocabulary(checkpoint, vocabulary)
+def test_other_classes_of_a_checkpoint_are_refused(checkpoint, changes, problem):
+    with pytest.raises(ValueError, match=re.escape(f"it {problem}. ")):
+        check_classes(checkpoint, {"vocabulary": SYMBOLS, "speakers": SPEAKERS, **changes})
+
+
+@pytest.mark.parametrize("name", ["vocabulary", "speakers"])
+def test_a_class_that_is_not_named_by_a_text_is_refused(tmp_path, name):
+    path = write(tmp_path / "foreign.ckpt", {name: [["a"]]})
+    with pytest.raises(ValueError, match=f"an entry of {name} is not a text"):
+        read_checkpoint(path)

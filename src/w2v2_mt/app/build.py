@@ -119,6 +119,7 @@ def build_job(config: Config, *, trained: TrainedNetwork | None = None) -> Job:
         loss=parts.loss and parts.loss.build(list(objectives)),
     )
     symbols = [data.tokenizer.symbols for data in parts.data.values() if data.tokenizer is not None]
+    speakers = [] if trained else [data.speakers for data in parts.data.values() if data.speakers]
     return Job(
         task=task,
         data=joint if len(parts.data) > 1 else next(iter(parts.data.values())),
@@ -129,6 +130,7 @@ def build_job(config: Config, *, trained: TrainedNetwork | None = None) -> Job:
             "num_speakers": trained.num_speakers if trained else sizes.get("num_speakers"),
             "architecture": network.trunk.architecture,
             "vocabulary": symbols[0] if symbols else None,
+            "speakers": speakers[0] if speakers else None,
         },
         training_metadata={
             folder: meta

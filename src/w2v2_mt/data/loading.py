@@ -78,6 +78,9 @@ class TaskData(LightningDataModule, ABC):
     tokenizer: Tokenizer | None = None
     """Makes tokens of transcriptions, if the task has any."""
 
+    speakers: Sequence[str] | None = None
+    """The training speakers in the order of their indices, if the task has any with names."""
+
     collate: ClassVar[Callable[..., Any]]
     """Makes a batch of samples; its argument `set_name` is the name of their set."""
 

@@ -101,8 +101,18 @@ class SpeakerData(TaskData):
 
     @cached_property
     def num_speakers(self) -> int:
-        """The number of speakers of the training set, from its meta.json."""
-        return int(self.read_meta(self.corpus.train_set, "num_speakers")["num_speakers"])
+        """The number of speakers of the training set, from its meta.json.
+
+        A speaker all of whose utterances were rejected is not counted there, but has an index.
+        """
+        meta = self.read_meta(self.corpus.train_set, "num_speakers")
+        return max(int(meta["num_speakers"]), len(self.speakers or ()))
+
+    @cached_property
+    def speakers(self) -> list[str] | None:  # type: ignore[override]
+        """The names of these speakers by their index; None if the meta.json has no names."""
+        names = self.read_meta(self.corpus.train_set).get("speakers")
+        return [str(name) for name in names] if isinstance(names, list) else None
 
     @cached_property
     def val_trial_lists(self) -> dict[str, list[Trial]]:

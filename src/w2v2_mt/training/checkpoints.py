@@ -3,7 +3,7 @@
 import os
 import textwrap
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ _RECORD: dict[str, Any] = {
     "num_speakers": int | None,
     "architecture": dict,
     "vocabulary": list | tuple | None,
+    "speakers": list | tuple | None,
 }
 """The entries of a record and their types; earlier versions do not have all of them."""
 _DATA_MODULES = {"LibriSpeechData": "SpeechData", "VoxCelebData": "SpeakerData"}
@@ -114,8 +115,9 @@ def _find_problem(content: dict[str, Any]) -> str | None:
         return "global_step is not an integer"
     if not all(isinstance(value, int | float) for value in record.get("metrics", {}).values()):
         return "a metric is not a number"
-    if not all(isinstance(symbol, str) for symbol in record.get("vocabulary") or ()):
-        return "a symbol of the vocabulary is not a text"
+    for name in ("vocabulary", "speakers"):
+        if not all(isinstance(each, str) for each in record.get(name) or ()):
+            return f"an entry of {name} is not a text"
     if not isinstance(content["state_dict"], dict):
         return "state_dict is not a dict"
     for name, value in content["state_dict"].items():
@@ -140,16 +142,33 @@ def read_whole_checkpoint(path: Path) -> dict[str, Any]:
     return read_checkpoint(path)
 
 
-def check_vocabulary(path: Path, vocabulary: Sequence[str] | None) -> None:
-    """Raise a ValueError if the CTC head of a checkpoint was trained with another vocabulary."""
-    theirs = read_checkpoint(path)[RECORD_KEY].get("vocabulary")
-    if theirs is None or vocabulary is None:
-        return
-    if problem := describe_difference(theirs, vocabulary):
-        raise ValueError(
-            f"the CTC head of {path} was not trained with the vocabulary of speech.tokenizer: it "
-            f"{problem}. Set speech.tokenizer.vocabulary_path to the vocabulary of its run."
-        )
+def check_classes(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise a ValueError if a head of a checkpoint was trained with other tokens or speakers.
+
+    Args:
+        path: A checkpoint; those of earlier versions do not have both lists.
+        record: `vocabulary` and `speakers` of the present run, or None.
+    """
+    trained = read_checkpoint(path)[RECORD_KEY]
+    for name, noun, classes, advice in (
+        (
+            "vocabulary",
+            "token",
+            "CTC head of {path} was not trained with the vocabulary of speech.tokenizer",
+            "Set speech.tokenizer.vocabulary_path to the vocabulary of its run",
+        ),
+        (
+            "speakers",
+            "speaker",
+            "speaker head of {path} was not trained with the speakers of the training set",
+            "Use the training set of its run (train_set, DATA_FOLDER)",
+        ),
+    ):
+        theirs, ours = trained.get(name), record[name]
+        if theirs is None or ours is None:
+            continue
+        if problem := describe_difference(theirs, ours, noun=noun):
+            raise ValueError(f"the {classes.format(path=path)}: it {problem}. {advice}.")
 
 
 def load_network(task: pl.LightningModule, path: Path) -> None:
