@@ -5,6 +5,7 @@ import sys
 import textwrap
 
 import pytest
+from pytorch_lightning.utilities import rank_zero_only
 
 from w2v2_mt.training.process_launch import (
     Processes,
@@ -21,6 +22,11 @@ def rank() -> int:
 def environment_of(**arguments):
     names = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "NODE_RANK", "MASTER_ADDR")
     return {name: os.environ[name] for name in names} | arguments
+
+
+def check_the_rank_that_lightning_knows() -> None:
+    if rank_zero_only.rank != rank():
+        raise ValueError(f"{rank_zero_only.rank} is not {rank()}.")
 
 
 def hang() -> None:
@@ -86,6 +92,10 @@ def test_the_result_is_that_of_the_first_process_and_each_has_its_rank():
         "word": "x",
     }
     assert dict(os.environ) == before
+
+
+def test_lightning_knows_the_rank_though_it_was_imported_before_the_fork():
+    run_in_processes(check_the_rank_that_lightning_knows, 2)
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,10 @@ def _run_member(
         signal.signal(number, signal.SIG_DFL)
     receive_stop_signals()
     os.environ |= {**environment, "LOCAL_RANK": str(rank), "RANK": str(rank)}
+    # An earlier job of this process may have imported Lightning, which reads the rank only then.
+    from lightning_utilities.core.rank_zero import rank_zero_only
+
+    rank_zero_only.rank = rank
     if rank > 0:
         logging.disable(logging.INFO)
     try:

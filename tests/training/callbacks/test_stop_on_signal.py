@@ -1,6 +1,7 @@
 """A run that is told to stop by hand, as the command in a terminal is: with Ctrl-C."""
 
 import csv
+import os
 import re
 import signal
 import subprocess
@@ -9,7 +10,11 @@ import textwrap
 from contextlib import suppress
 
 import pytest
+import pytorch_lightning as pl
+from pytorch_lightning.demos.boring_classes import BoringModel, RandomDataset
+from torch.utils.data import DataLoader
 
+from w2v2_mt.training.callbacks.stop_on_signal import StopOnSignal
 from w2v2_mt.training.checkpoints import read_checkpoint
 
 SETTINGS = ["trainer.max_steps=99999", "trainer.val_check_interval=3"]
@@ -112,3 +117,23 @@ def test_a_second_ctrl_c_ends_the_process_wherever_it_is():
     finished = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert finished.stdout == "goes on\n"
     assert finished.returncode == -signal.SIGINT
+
+
+def test_a_stop_while_lightning_opens_the_data_is_not_hidden_by_its_cleanup(tmp_path):
+    class Stopped(DataLoader):
+        def __iter__(self):
+            os.kill(os.getpid(), signal.SIGUSR2)
+            return super().__iter__()
+
+    stop_on_signal = StopOnSignal()
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, callbacks=[stop_on_signal], enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=tmp_path, max_steps=1,
+    )  # fmt: skip
+    former = signal.signal(signal.SIGUSR2, lambda *_: sys.exit(9))  # as a launcher's library does
+    try:
+        with pytest.raises(SystemExit) as end, stop_on_signal:
+            trainer.fit(BoringModel(), Stopped(RandomDataset(32, 4)))
+    finally:
+        signal.signal(signal.SIGUSR2, former)
+    assert end.value.code == 9

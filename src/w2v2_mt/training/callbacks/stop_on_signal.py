@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 
@@ -31,7 +31,7 @@ class StopOnSignal(pl.callbacks.Checkpoint):
     resumed run does not catch up on it. Outside of training, and on a second signal of the same
     kind, the handlers that were installed before are called at once; a second Ctrl-C kills the
     process. A signal that is repeated within a second is one request. Use it with `with` around a
-    whole run.
+    whole run, which then ends with the exit that a signal asked for, whatever fails on the way.
 
     It is a kind of checkpoint callback so that it comes after those that keep `best.ckpt`.
     """
@@ -42,6 +42,7 @@ class StopOnSignal(pl.callbacks.Checkpoint):
         self._received: signal.Signals | None = None
         self._latest: tuple[signal.Signals, float] | None = None
         self._is_training = False
+        self._exit: SystemExit | None = None
 
     def __enter__(self) -> "StopOnSignal":
         self._former = {number: signal.getsignal(number) for number in STOP_SIGNALS}
@@ -52,6 +53,9 @@ class StopOnSignal(pl.callbacks.Checkpoint):
     def __exit__(self, *error: object) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
+        if self._exit is not None:
+            # Lightning's cleanup fails if it is stopped between two of its own statements.
+            raise self._exit
 
     def setup(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         # Lightning's handler of SIGTERM ends training without a checkpoint, and waits for the other
@@ -119,7 +123,7 @@ class StopOnSignal(pl.callbacks.Checkpoint):
         if received in _PREEMPTED:
             # A launcher's handler requeues the job and does not return.
             self._forward(_PREEMPTED[0], None)
-        raise SystemExit(128 + received)
+        self._end(128 + received)
 
     def _forward(self, received: signal.Signals, frame: FrameType | None) -> None:
         former = self._former[received]
@@ -128,11 +132,18 @@ class StopOnSignal(pl.callbacks.Checkpoint):
             former = self._former[_PREEMPTED[0]]
         if former == signal.default_int_handler:
             # Lightning and the interpreter would print how they handle a KeyboardInterrupt.
-            raise SystemExit(128 + received)
+            self._end(128 + received)
         if callable(former):
-            former(received, frame)
+            try:
+                former(received, frame)
+            except SystemExit as end:
+                self._end(end.code)
         elif former == signal.SIG_DFL:
             _use_default_handler(received)
+
+    def _end(self, code: str | int | None) -> NoReturn:
+        self._exit = SystemExit(code)
+        raise self._exit
 
 
 def _use_default_handler(received: signal.Signals) -> None:
