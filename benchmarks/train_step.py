@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from w2v2_mt.core.samples import SpeakerSample, SpeechSample
 from w2v2_mt.core.units import samples_from_seconds
 from w2v2_mt.decoding.tokenizer import LetterTokenizer
 from w2v2_mt.models.networks import MultiTaskNetwork
-from w2v2_mt.models.upstream import load_upstream
+from w2v2_mt.models.upstream import find_kind, load_config, load_upstream
 from w2v2_mt.optim.schedules import Constant
 from w2v2_mt.settings.instantiation import instantiate
 from w2v2_mt.tasks.optimization import OptimizationPlan
@@ -145,11 +146,10 @@ def build_recipe_step(recipe: str) -> Step:
     if recipe != PLAIN:
         return build_step(build_task(settings, network))
     torch.manual_seed(0)  # The encoder is built first, so this repeats its weights.
-    wav2vec2 = load_upstream(
-        settings["network"]["wav2vec_huggingface_id"],
-        reset_weights=True,
-        regularisation=instantiate(settings["network"]["regularisation"]),
-    )
+    name = settings["network"]["wav2vec_huggingface_id"]
+    config = load_config(name, reset_weights=True)
+    config.update(asdict(instantiate(settings["network"]["regularisation"])))
+    wav2vec2 = load_upstream(name, config, find_kind(config), reset_weights=True)
     plain = PlainMultiTaskNetwork(wav2vec2=wav2vec2, heads_of=network)
     return build_step(build_task(settings, plain))
 

@@ -21,6 +21,7 @@ from w2v2_mt.models.networks import MultiTaskNetwork, SpeakerNetwork, SpeechNetw
 from w2v2_mt.models.regularisation import Regularisation
 from w2v2_mt.models.sharing import SHARING_WAYS
 from w2v2_mt.models.trunk_settings import TrunkSettings
+from w2v2_mt.models.upstream import find_kind, load_config, load_upstream
 
 NO_REGULARISATION = Regularisation(
     activation_dropout=0.0,
@@ -78,6 +79,18 @@ def save_architecture(folder: str, kind: str, **changes: object) -> str:
     """Write the config of a small upstream into a folder, and return its path as an id."""
     small_config(kind, **changes).save_pretrained(folder)
     return str(folder)
+
+
+def load_small_upstream(
+    folder: object,
+    *,
+    reset_weights: bool = False,
+    regularisation: Regularisation = NO_REGULARISATION,
+) -> Any:
+    """Load the model in a folder as a network does."""
+    config = load_config(str(folder), reset_weights=reset_weights)
+    config.update(asdict(regularisation))
+    return load_upstream(str(folder), config, find_kind(config), reset_weights=reset_weights)
 
 
 TRUNK = {

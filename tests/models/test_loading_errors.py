@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from transformers import Wav2Vec2Model
 
-from tests.helpers.small_networks import NO_REGULARISATION, save_architecture, small_config
-from w2v2_mt.models.upstream import load_config, load_upstream
+from tests.helpers.small_networks import load_small_upstream, save_architecture, small_config
+from w2v2_mt.models.upstream import load_config
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n"
 
@@ -20,13 +20,9 @@ def model(tmp_path) -> Path:
     return folder
 
 
-def load(name: object) -> None:
-    load_upstream(str(name), reset_weights=False, regularisation=NO_REGULARISATION)
-
-
 def assert_refused(name: object, problem: str) -> None:
     with pytest.raises(ValueError, match=re.escape(problem)) as error:
-        load(name)
+        load_small_upstream(name)
     assert str(name) in str(error.value)
     assert "\n" not in str(error.value)
 

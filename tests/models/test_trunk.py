@@ -1,7 +1,13 @@
 import pytest
 import torch
+from transformers import PretrainedConfig, Wav2Vec2Model
 
-from tests.helpers.small_networks import NO_REGULARISATION, save_architecture, small_speech_network
+from tests.helpers.small_networks import (
+    NO_REGULARISATION,
+    save_architecture,
+    small_config,
+    small_speech_network,
+)
 from w2v2_mt.models.regularisation import Regularisation
 
 WAVEFORMS, NUM_SAMPLES = torch.randn(2, 6_000), torch.tensor([6_000, 4_000])
@@ -31,6 +37,21 @@ def test_the_schedule_counts_optimizer_steps(
     for step in range(4):
         trunk.update_freezing(step=step)
         assert trunk.is_frozen == expected[step]
+
+
+@pytest.mark.parametrize("reset_weights", [False, True])
+def test_the_config_of_a_model_is_read_once(tmp_path, monkeypatch, reset_weights):
+    Wav2Vec2Model(small_config("base")).save_pretrained(tmp_path)
+    read = PretrainedConfig.get_config_dict
+    folders = []
+
+    def record(folder, **options):
+        folders.append(folder)
+        return read(folder, **options)
+
+    monkeypatch.setattr(PretrainedConfig, "get_config_dict", record)
+    small_speech_network(str(tmp_path), reset_weights=reset_weights)
+    assert folders == [str(tmp_path)]
 
 
 def trained_parameters(network):

@@ -14,14 +14,15 @@ from transformers import (
     WhisperConfig,
 )
 
-from tests.helpers.small_networks import NO_REGULARISATION, UPSTREAMS, small_config
-from w2v2_mt.models.regularisation import Regularisation
-from w2v2_mt.models.upstream import (
-    list_architectures,
-    load_config,
-    load_ctc_head,
-    load_upstream,
+from tests.helpers.small_networks import (
+    NO_REGULARISATION,
+    UPSTREAMS,
+    load_small_upstream,
+    small_config,
 )
+from w2v2_mt.models.loading_errors import list_architectures
+from w2v2_mt.models.regularisation import Regularisation
+from w2v2_mt.models.upstream import load_config, load_ctc_head
 
 PROJECT_FOLDER = Path(__file__).parents[2]
 
@@ -64,7 +65,7 @@ def test_weights_come_from_a_local_folder(tmp_path):
     torch.manual_seed(1)
     saved = Wav2Vec2Model(small_config("base"))
     saved.save_pretrained(tmp_path)
-    loaded = load_upstream(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
+    loaded = load_small_upstream(tmp_path)
     for name, value in loaded.state_dict().items():
         torch.testing.assert_close(value, saved.state_dict()[name], msg=name)
 
@@ -83,7 +84,7 @@ def test_weights_as_the_hub_has_them_are_complete(tmp_path, kind):
         tensors = {name.replace(new, old): value for name, value in tensors.items()}
     assert any(name.endswith("weight_g") for name in tensors)
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    loaded = load_upstream(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
+    loaded = load_small_upstream(tmp_path)
     expected = saved.wav2vec2.state_dict()
     for name, value in loaded.state_dict().items():
         torch.testing.assert_close(value, expected[name], msg=name)
@@ -97,7 +98,7 @@ def test_a_model_that_lacks_weights_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"lack encoder\.layers\.0\.feed_forward.*\(4 tensors in all"
     ):
-        load_upstream(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
+        load_small_upstream(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["empty", "no json", "no weights", "cut off", "other shapes"])
@@ -114,7 +115,7 @@ def test_a_folder_that_holds_no_complete_model_is_reported_in_a_sentence(tmp_pat
     elif damage == "other shapes":
         small_config("base", intermediate_size=8).save_pretrained(tmp_path)
     for load in (
-        lambda: load_upstream(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION),
+        lambda: load_small_upstream(tmp_path),
         lambda: load_ctc_head(str(tmp_path)),
     ):
         with pytest.raises(
@@ -137,7 +138,7 @@ def test_a_ctc_head_is_loaded_or_refused_where_there_is_none(tmp_path):
 def test_reset_weights_takes_only_the_architecture_of_a_local_folder(tmp_path):
     saved = Wav2Vec2Model(small_config("base"))
     saved.save_pretrained(tmp_path)
-    loaded = load_upstream(str(tmp_path), reset_weights=True, regularisation=NO_REGULARISATION)
+    loaded = load_small_upstream(tmp_path, reset_weights=True)
     name = "encoder.layers.0.attention.q_proj.weight"
     assert loaded.state_dict()[name].shape == saved.state_dict()[name].shape
     assert not torch.equal(loaded.state_dict()[name], saved.state_dict()[name])
@@ -151,7 +152,7 @@ def test_an_architecture_without_weights_is_refused():
 def test_a_model_that_cannot_be_had_says_what_to_do(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match=r"(?s)cannot load.*set network.reset_weights=true"):
-        load_upstream("nobody/no-such-model", reset_weights=False, regularisation=NO_REGULARISATION)
+        load_small_upstream("nobody/no-such-model")
 
 
 def test_another_kind_of_model_is_refused(tmp_path):
@@ -203,7 +204,7 @@ def test_each_upstream_comes_from_a_local_folder(tmp_path, kind):
     torch.manual_seed(1)
     saved = AutoModel.from_config(small_config(kind))
     saved.save_pretrained(tmp_path)
-    loaded = load_upstream(str(tmp_path), reset_weights=False, regularisation=NO_REGULARISATION)
+    loaded = load_small_upstream(tmp_path)
     assert type(loaded) is type(saved)
     for name, value in loaded.state_dict().items():
         torch.testing.assert_close(value, saved.state_dict()[name], msg=name)
@@ -216,7 +217,7 @@ def test_a_model_without_a_vector_for_masked_frames_gets_a_drawn_one(tmp_path, k
     vectors = []
     for _ in range(2):
         torch.manual_seed(3)
-        model = load_upstream(str(tmp_path), reset_weights=False, regularisation=masking)
+        model = load_small_upstream(tmp_path, regularisation=masking)
         vectors.append(model.masked_spec_embed)
     assert ((vectors[0] >= 0) & (vectors[0] <= 1)).all()
     assert len(vectors[0].unique()) > 1

@@ -10,9 +10,9 @@ import pytest
 import transformers
 from transformers import AutoModelForCTC, Wav2Vec2ForCTC
 
-from tests.helpers.small_networks import NO_REGULARISATION, small_config
+from tests.helpers.small_networks import load_small_upstream, small_config
 from tests.security.conftest import Traps
-from w2v2_mt.models.upstream import config_from_settings, load_ctc_head, load_upstream
+from w2v2_mt.models.upstream import config_from_settings, load_ctc_head
 
 HUB_KERNEL = "somebody/their-attention"
 ATTENTION_KEYS = ["attn_implementation", "_attn_implementation", "_attn_implementation_internal"]
@@ -66,10 +66,9 @@ def loaded_kernels(monkeypatch):
 
 def ways_of_loading(folder: str) -> list[Any]:
     """Return every function that reads a folder of a model."""
-    load = {"regularisation": NO_REGULARISATION}
     return [
-        lambda: load_upstream(folder, reset_weights=False, **load),
-        lambda: load_upstream(folder, reset_weights=True, **load),
+        lambda: load_small_upstream(folder),
+        lambda: load_small_upstream(folder, reset_weights=True),
         lambda: load_ctc_head(folder),
     ]
 

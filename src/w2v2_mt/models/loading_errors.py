@@ -1,6 +1,8 @@
 """Say in one sentence why a pretrained model cannot be loaded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from pickle import UnpicklingError
 from textwrap import shorten
@@ -10,6 +12,13 @@ from safetensors import SafetensorError
 _LFS_POINTER = b"version https://git-lfs"
 _MAX_REASON_LENGTH = 200
 
+ARCHITECTURES = resources.files("w2v2_mt.models") / "architectures"
+
+
+def list_architectures() -> list[str]:
+    """Return the names of the architectures in this package, which have no weights."""
+    return sorted(Path(entry.name).stem for entry in ARCHITECTURES.iterdir())
+
 
 def is_path(huggingface_id: str) -> bool:
     """Return True for what can only be a path, such as "./model", and never the id of a hub."""
@@ -17,10 +26,19 @@ def is_path(huggingface_id: str) -> bool:
     return begins_like_one or "\\" in huggingface_id or huggingface_id.count("/") > 1
 
 
-def loading_failed(
-    huggingface_id: str, reason: Exception, *, architectures: Iterable[str]
-) -> ValueError:
-    """Return the error for a model that cannot be loaded, with what to do about it."""
+@contextmanager
+def report_loading_errors(huggingface_id: str) -> Iterator[None]:
+    """Raise any error as a ValueError in one sentence, with what to do about it.
+
+    A corrupt file, or a wrong value in a config, raises errors of many kinds in transformers.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise _loading_failed(huggingface_id, error) from error
+
+
+def _loading_failed(huggingface_id: str, reason: Exception) -> ValueError:
     folder = Path(huggingface_id)
     if (is_path(huggingface_id) and not folder.is_dir()) or folder.is_file():
         begins = " ('~' is not expanded in it)" if huggingface_id.startswith("~") else ""
@@ -52,7 +70,7 @@ def loading_failed(
             "it is neither a local folder nor in the cache of HF_HOME, and the hub does not answer "
             f"or has no such model; download it with `hf download {huggingface_id}` where there is "
             "network and copy HF_HOME, or set network.reset_weights=true to start from random "
-            f"weights of an architecture in {list(architectures)}."
+            f"weights of an architecture in {list_architectures()}."
         )
     return ValueError(f"cannot load {huggingface_id!r} ({text}): {advice}")
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from inspect import signature
 from itertools import permutations
@@ -101,17 +101,15 @@ class TrunkSettings:
     def build_trunk(self, *, permute_frames: bool = False) -> Trunk:
         """Build the pretrained part; `permute_frames` shuffles the frames before the encoder."""
         name, reset_weights = self.wav2vec_huggingface_id, self.reset_weights
-        # Checked before weights are loaded, which is slow.
         config = load_config(name, reset_weights=reset_weights, kind=self.kind)
+        kind = find_kind(config, self.kind)
         dim, num_layers = config.hidden_size, config.num_hidden_layers
         shape = NetworkShape(dim=dim, num_layers=num_layers, tasks=self.tasks)
-        for way in self.ways:
+        for way in self.ways:  # Before weights are loaded, which is slow.
             way.check_shape(shape)
-        upstream = load_upstream(
-            name, reset_weights=reset_weights, regularisation=self.regularisation, kind=self.kind
-        )
+        config.update(asdict(self.regularisation))
+        upstream = load_upstream(name, config, kind, reset_weights=reset_weights)
         use_onednn(upstream)
-        kind = find_kind(upstream.config, self.kind)
         token = None if self.pooling is None else self.pooling.class_token
         class_token = ClassToken(dim, learnable=token == "learned") if token else None
         is_frozen = self.completely_freeze_feature_extractor

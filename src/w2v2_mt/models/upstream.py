@@ -7,56 +7,31 @@ loaded: the classes are those of this program or of transformers.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCTC, PretrainedConfig
 from transformers.activations import ACT2FN
 
 from w2v2_mt.core.units import count
-from w2v2_mt.models.loading_errors import is_path, loading_failed
-from w2v2_mt.models.regularisation import Regularisation
-from w2v2_mt.models.upstream_kinds import UPSTREAMS, UpstreamKind
-
-_LOADING_ERRORS = (
-    *(OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError),
-    *(AttributeError, EOFError, LookupError, TypeError),
+from w2v2_mt.models.loading_errors import (
+    ARCHITECTURES,
+    is_path,
+    list_architectures,
+    report_loading_errors,
 )
-"""The errors of a file that is missing, corrupt, not json, of other shapes, or that names code, and
-those of transformers for a wrong value in a config."""
+from w2v2_mt.models.upstream_kinds import UPSTREAMS, UpstreamKind
 
 ENCODER_FOLDER = "encoder"
 """The part of an exported network with a class token that holds its model without the token."""
 
-_CODE_KEYS = (
-    "auto_map",
-    "custom_pipelines",
-    "trust_remote_code",
-    "attn_implementation",
-    "experts_implementation",
-    "_attn_implementation",
-    "_attn_implementation_internal",
-    "_experts_implementation",
-    "_experts_implementation_internal",
+_CODE_KEYS = frozenset(
+    "auto_map custom_pipelines trust_remote_code attn_implementation experts_implementation "
+    "_attn_implementation _attn_implementation_internal _experts_implementation "
+    "_experts_implementation_internal".split()
 )
 """Keys of a config that name code, such as an attention kernel on the hub; they are not read."""
-
-_ARCHITECTURES = resources.files("w2v2_mt.models") / "architectures"
-
-
-def list_architectures() -> list[str]:
-    """Return the names of the architectures in this package, which have no weights."""
-    return sorted(Path(entry.name).stem for entry in _ARCHITECTURES.iterdir())
-
-
-def _loading_failed(huggingface_id: str, reason: Exception) -> ValueError:
-    return loading_failed(huggingface_id, reason, architectures=list_architectures())
 
 
 def find_kind(config: Any, kind: type[UpstreamKind] | None = None) -> UpstreamKind:
@@ -68,50 +43,47 @@ def load_config(
     huggingface_id: str, *, reset_weights: bool, kind: type[UpstreamKind] | None = None
 ) -> Any:
     """Load the config of a model; that of a shipped architecture needs no download."""
-    if _names_architecture(huggingface_id, reset_weights=reset_weights):
-        name = huggingface_id.split("/")[-1]
-        if not reset_weights:
-            raise ValueError(
-                f"network.wav2vec_huggingface_id={huggingface_id!r} is an architecture without "
-                "weights; set network.reset_weights=true, or name a hub id or a local folder."
-            )
-        settings = json.loads((_ARCHITECTURES / f"{name}.json").read_text())
+    architecture = _find_architecture(huggingface_id, reset_weights=reset_weights)
+    if architecture is None:
+        config = _read_config(huggingface_id, kind)
+    elif reset_weights:
+        settings = json.loads((ARCHITECTURES / f"{architecture}.json").read_text())
         config = UPSTREAMS.find(settings.pop("model_type")).config_class(**settings)
     else:
-        config = _read_config(huggingface_id, kind)
-    setting = f"network.wav2vec_huggingface_id ({huggingface_id})"
+        raise ValueError(
+            f"network.wav2vec_huggingface_id={huggingface_id!r} is an architecture without "
+            "weights; set network.reset_weights=true, or name a hub id or a local folder."
+        )
     problem = find_kind(config, kind).find_problem(config)
     if problem is not None:
-        raise ValueError(f"{setting} {problem}")
+        raise ValueError(f"network.wav2vec_huggingface_id ({huggingface_id}) {problem}")
     return config
 
 
-def _names_architecture(huggingface_id: str, *, reset_weights: bool) -> bool:
-    """Return True for a shipped architecture; a folder of its name does not change its meaning.
+def _find_architecture(huggingface_id: str, *, reset_weights: bool) -> str | None:
+    """Return the shipped architecture of this name, which a folder of that name does not shadow.
 
     Only a model in that folder does, where weights are to be loaded or the id has an owner.
     """
     name = huggingface_id.split("/")[-1] if reset_weights else huggingface_id
     if name not in list_architectures() or is_path(huggingface_id):
-        return False
-    is_bare = name == huggingface_id
-    return (reset_weights and is_bare) or not (Path(huggingface_id) / "config.json").is_file()
+        return None
+    is_model = (Path(huggingface_id) / "config.json").is_file()
+    return name if not is_model or (reset_weights and name == huggingface_id) else None
 
 
 def _read_config(huggingface_id: str, kind: type[UpstreamKind] | None = None) -> Any:
     """Read the `config.json` of a model as plain values, and make a config of a known class."""
     folder = _model_folder(huggingface_id)
-    try:
-        settings, _ = PretrainedConfig.get_config_dict(folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise _loading_failed(huggingface_id, error) from error
-    except (AttributeError, TypeError):  # null is not accepted by transformers, a list is.
-        settings = None
-    if not isinstance(settings, dict):
-        raise _loading_failed(huggingface_id, ValueError("config.json must be one JSON object"))
-    if not settings:
-        missing = FileNotFoundError("it does not have a config.json with settings")
-        raise _loading_failed(huggingface_id, missing)
+    with report_loading_errors(huggingface_id):
+        try:
+            settings, _ = PretrainedConfig.get_config_dict(folder, trust_remote_code=False)
+        except (AttributeError, TypeError):  # null is not accepted by transformers, a list is.
+            settings = None
+        if not isinstance(settings, dict):
+            raise ValueError("config.json must be one JSON object")
+        if not settings:
+            raise FileNotFoundError("it does not have a config.json with settings")
     model_type = settings.get("model_type")
     if kind is None and model_type not in UPSTREAMS.names:
         raise ValueError(
@@ -124,23 +96,12 @@ def _read_config(huggingface_id: str, kind: type[UpstreamKind] | None = None) ->
             f"network.wav2vec_huggingface_id ({huggingface_id}) must not be quantized. Choose a "
             "model without a quantization_config."
         )
-    for name in ("hidden_act", "feat_extract_activation"):
-        value = settings.get(name)
-        if isinstance(value, str) and value not in ACT2FN:
-            reason = ValueError(f"{name} {value!r} is not an activation of transformers")
-            raise _loading_failed(huggingface_id, reason)
-    if kind is None:
-        settings["name_or_path"] = folder
-    try:
-        return _make_config(kind or UPSTREAMS.find(str(model_type)), settings)
-    except Exception as error:  # Its check of a wrong value raises errors of its own kinds.
-        raise _loading_failed(huggingface_id, error) from error
-
-
-def _make_config(kind: type[UpstreamKind], settings: Mapping[str, Any]) -> Any:
-    """Make a config from the content of a `config.json`, without what names code."""
-    known = {name: value for name, value in settings.items() if name not in _CODE_KEYS}
-    return kind.config_class.from_dict(known)
+    with report_loading_errors(huggingface_id):
+        for name in ("hidden_act", "feat_extract_activation"):
+            value = settings.get(name)
+            if isinstance(value, str) and value not in ACT2FN:
+                raise ValueError(f"{name} {value!r} is not an activation of transformers")
+        return config_from_settings({**settings, "name_or_path": folder}, kind)
 
 
 def _model_folder(huggingface_id: str) -> str:
@@ -149,30 +110,21 @@ def _model_folder(huggingface_id: str) -> str:
     return str(encoder) if (encoder / "config.json").is_file() else huggingface_id
 
 
-def config_from_settings(settings: dict[str, Any]) -> Any:
-    """Return the config that the content of a `config.json` describes."""
-    return _make_config(UPSTREAMS.find(settings["model_type"]), settings)
+def config_from_settings(settings: dict[str, Any], kind: type[UpstreamKind] | None = None) -> Any:
+    """Return the config that a `config.json` describes, without what names code."""
+    known = {name: value for name, value in settings.items() if name not in _CODE_KEYS}
+    return (kind or UPSTREAMS.find(str(settings["model_type"]))).config_class.from_dict(known)
 
 
 def load_upstream(
-    huggingface_id: str,
-    *,
-    reset_weights: bool,
-    regularisation: Regularisation,
-    kind: type[UpstreamKind] | None = None,
+    huggingface_id: str, config: Any, kind: UpstreamKind, *, reset_weights: bool
 ) -> Any:
-    """Load a pretrained model, with this regularisation in all of its modules."""
-    config = load_config(huggingface_id, reset_weights=reset_weights, kind=kind)
-    config.update(asdict(regularisation))
-    found = find_kind(config, kind)
-    if reset_weights:
-        try:
-            model = found.model_class._from_config(config, attn_implementation=found.attention)
-        except _LOADING_ERRORS as error:
-            raise _loading_failed(huggingface_id, error) from error
-        return model.to(torch.float32)
-    options = {"config": config, "attn_implementation": found.attention}
-    return _load_pretrained(found.model_class, huggingface_id, **options)
+    """Load a pretrained model with a config, that of `load_config` with other regularisation."""
+    options = {"config": config, "attn_implementation": kind.attention}
+    if not reset_weights:
+        return _load_pretrained(kind.model_class, huggingface_id, **options)
+    with report_loading_errors(huggingface_id):
+        return kind.model_class._from_config(**options).to(torch.float32)
 
 
 def load_ctc_head(huggingface_id: str) -> torch.nn.Linear:
@@ -188,10 +140,8 @@ def _load_pretrained(
     """Return a model; refuse one whose file lacks weights with this prefix."""
     options |= {"dtype": torch.float32, "output_loading_info": True}
     options |= {"trust_remote_code": False, "weights_only": True}
-    try:
+    with report_loading_errors(huggingface_id):
         model, loading = model_class.from_pretrained(_model_folder(huggingface_id), **options)
-    except _LOADING_ERRORS as error:
-        raise _loading_failed(huggingface_id, error) from error
     missing = {name for name in loading["missing_keys"] if name.startswith(part)}
     if "masked_spec_embed" in missing:
         # A model that was trained without masking has no vector to mask with, and transformers
