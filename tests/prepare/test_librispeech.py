@@ -14,12 +14,14 @@ from tests.helpers.archive_files import (
     file_contents,
     librispeech_members,
     noise,
+    tar_bytes,
     without,
     write_tar_gz,
 )
 from tests.helpers.shard_files import encoded_audio
 from w2v2_mt.app.commands import main
 from w2v2_mt.data.shards import find_shards, read_shard
+from w2v2_mt.prepare import archives
 
 PROJECT = Path(__file__).resolve().parents[2]
 CHAPTERS = {
@@ -257,6 +259,26 @@ def test_a_limit_lists_what_it_cannot_use_and_the_table_counts_it(
     assert numbers[-2:] == ["1", "0"]  # rejected, converted
 
 
+def test_a_member_that_is_refused_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "MAX_AUDIO_BYTES", 100_000)
+    name = "LibriSpeech/dev-clean/84/121123/84-121123-0000.flac"
+    write_dev_clean(tmp_path, [(one, bytes(100_001) if one == name else x) for one, x in MEMBERS])
+    assert run(tmp_path, "--max_rejected", "0.1") == 0
+    folder = tmp_path / "librispeech_shards" / "dev_clean"
+    (row,) = (folder / "rejected.tsv").read_text().splitlines()[1:]
+    assert row.startswith(f"dev-clean.tar.gz: {name}\tit has 100001 bytes; files of up to ")
+    meta = json.loads((folder / "meta.json").read_text())
+    assert (meta["num_utterances"], meta["num_rejected"]) == (11, 1)
+
+
+def test_a_tar_that_is_not_compressed_is_prepared_all_the_same(tmp_path: Path) -> None:
+    write_dev_clean(tmp_path, []).write_bytes(tar_bytes(MEMBERS))
+    assert run(tmp_path) == 0
+    assert len(samples_of(tmp_path / "librispeech_shards" / "dev_clean")) == 12
+
+
 def test_an_archive_without_words_is_reported_even_if_all_may_be_rejected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -338,7 +360,10 @@ def test_an_archive_that_was_asked_for_must_exist(
         (librispeech_members("dev-clean", chapters={("1", "2"): {"0": "no"}}), "character 'n'"),
         ([("LibriSpeech/dev-clean/1/2/1-3-0.flac", b"")], "must be LibriSpeech/dev-clean/<reader>"),
         ([("LibriSpeech/dev-clean/1/2/1-2-.flac", b"")], "must be LibriSpeech/dev-clean/<reader>"),
-        ([("LibriSpeech/README.TXT", b"")], "dev_clean holds no utterance"),
+        (
+            [("LibriSpeech/README.TXT", b"")],
+            "dev-clean.tar.gz holds no audio file, by the suffixes",
+        ),
         (
             [
                 ("LibriSpeech/dev-clean/1/2/1-2.trans.txt", b"1-2-0 YES"),

@@ -28,7 +28,8 @@ def test_an_archive_of_converted_files_may_hold_the_originals_too(tmp_path: Path
 
 
 def test_hidden_files_are_no_utterances(tmp_path: Path) -> None:
-    assert keys_of(tmp_path, "__MACOSX/wav/id1/v/._00001.wav") == []
+    names = ["__MACOSX/wav/id1/v/._00001.wav", "wav/id2/v/00001.wav"]
+    assert keys_of(tmp_path, *names) == ["id2/v/00001"]
 
 
 @pytest.mark.parametrize("key", ["id1/00001", "id1/v/0.1", "a/b/c/d", "id1//00001", ""])

@@ -243,6 +243,71 @@ def test_a_speaker_without_a_sex_is_one_sentence(
     assert "does not name the speaker id10003" in error_of(data_folder, capsys)
 
 
+@pytest.mark.parametrize("level", ["wav/{speaker}/00001.wav", "{speaker}/00001.wav"])
+def test_a_missing_folder_level_is_not_blamed_on_the_meta_file(
+    data_folder: Path, capsys: pytest.CaptureFixture[str], level: str
+) -> None:
+    members = [(level.format(speaker=speaker), encoded_audio(noise(0))) for speaker in SPEAKERS]
+    write_zip(data_folder / "voxceleb_archives" / "vox1_dev_wav.zip", members)
+    error = error_of(data_folder, capsys)
+    assert "<speaker>/<video>" in error
+    assert "use the official" in error
+    assert "download" not in error
+
+
+@pytest.mark.parametrize("part", ["dev", "test"])
+@pytest.mark.parametrize("name", ["readme.txt", "._id10001/video_0/1.wav", "aac/id1/v/1.m4a"])
+def test_an_archive_without_usable_audio_is_named_with_advice(
+    data_folder: Path, capsys: pytest.CaptureFixture[str], part: str, name: str
+) -> None:
+    archive = data_folder / "voxceleb_archives" / f"vox1_{part}_wav.zip"
+    write_zip(archive, [(name, encoded_audio(noise(0)))])
+    error = error_of(data_folder, capsys)
+    assert error.startswith(f"Error: {archive} holds no audio file, by the suffixes .3gp, ")
+    assert error.endswith(" .wma. Get the official archive.")
+    assert ".m4a" not in error
+    assert "speaker" not in error
+
+
+def test_an_archive_of_broken_audio_is_reported_with_the_list_of_it(
+    data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"wav/{speaker}/v{video}/1.wav" for speaker in SPEAKERS for video in range(3)]
+    archive = data_folder / "voxceleb_archives" / "vox1_dev_wav.zip"
+    write_zip(archive, [(name, b"no audio") for name in names])
+    error = error_of(data_folder, capsys, "--max_rejected", "1")
+    assert "are rejected so far, so that no utterance of train is left, the first being" in error
+    listed = error.partition("); ")[2].partition(" lists them, so get better archives")[0]
+    assert "vox1_dev_wav.zip: wav/id1000" in Path(listed).read_text()
+
+
+def test_files_that_are_passed_over_are_counted(
+    data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = data_folder / "voxceleb_archives" / "vox1_dev_wav.zip"
+    with zipfile.ZipFile(archive, "a") as members:
+        for name in ("wav/.DS_Store", "wav/id10001/video_0/00001.m4a"):
+            members.writestr(name, b"")
+    assert run(data_folder) == 0
+    sentence = "Passed over in VoxCeleb1: 2 files, by their names; the first is wav/.DS_Store."
+    assert sentence in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "trial",
+    [
+        "1 id10270/video_0/00001 id10271/video_0/00001",
+        "0 id10270/video_0/00001 id10270/video_1/00001",
+    ],
+)
+def test_a_trial_whose_label_contradicts_its_keys_stops_the_run(
+    data_folder: Path, capsys: pytest.CaptureFixture[str], trial: str
+) -> None:
+    with open(data_folder / "voxceleb_meta" / "veri_test2.txt", "a") as trial_list:
+        trial_list.write(f"{trial}\n")
+    assert f"veri_test2.txt has the trial '{trial}', whose label" in error_of(data_folder, capsys)
+
+
 @pytest.mark.parametrize(
     ("missing", "complaint"),
     [

@@ -55,20 +55,41 @@ def write_tar(path: Path, header: bytes, content: bytes = b"") -> Path:
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_a_sparse_member_is_refused_and_the_next_is_read(tmp_path: Path) -> None:
-    member = tarfile.TarInfo("a/sparse.wav")
+@pytest.mark.parametrize("name", ["a/sparse.wav", f"a/{'long' * 30}.wav"])
+def test_a_sparse_member_is_refused_and_the_next_is_read(tmp_path: Path, name: str) -> None:
+    member = tarfile.TarInfo(name)
     member.type = tarfile.GNUTYPE_SPARSE
-    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    headers = member.tobuf(tarfile.GNU_FORMAT)  # a long name has a header of its own
+    header = bytearray(headers[-tarfile.BLOCKSIZE :])
     header[482] = 1  # a block of the map follows
     header[483:495] = b"%011o\0" % TB.bit_length()
     header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * 32)
     more = (b"00000000001\0" * 42 + b"\1" + bytes(7)) * 20_000 + bytes(512)
-    archive = write_tar(tmp_path / "x.tar.gz", bytes(header), more)
+    headers = headers[: -tarfile.BLOCKSIZE] + bytes(header)
+    archive = write_tar(tmp_path / "x.tar.gz", headers, more)
     tracemalloc.reset_peak()
     sparse, good = members_of(archive)
-    assert isinstance(sparse[1], Refused)
-    assert "sparse" in sparse[1].reason
+    assert sparse == (name, Refused("it is stored as a sparse file; only plain files are read."))
     assert good == GOOD
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("num_pieces", [1000, 4_000_000])
+def test_a_map_of_a_sparse_file_in_its_content_is_bounded(tmp_path: Path, num_pieces: int) -> None:
+    content = b"%d\n" % num_pieces + b"0\n1\n" * num_pieces
+    member = tarfile.TarInfo("a/sparse.wav")
+    member.size = len(content)
+    member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    archive = write_tar(tmp_path / "x.tar.gz", member.tobuf(tarfile.PAX_FORMAT), content)
+    del content
+    tracemalloc.reset_peak()
+    if num_pieces == 1000:
+        (_, refused), good = members_of(archive)
+        assert isinstance(refused, Refused)
+        assert good == GOOD
+    else:
+        with pytest.raises(ValueError, match=f"x.tar.gz is corrupt .*{MAX_HEADER_BYTES} are the"):
+            members_of(archive)
 
 
 @pytest.mark.usefixtures("little_memory")

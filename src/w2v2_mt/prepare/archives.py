@@ -8,7 +8,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -19,8 +19,6 @@ from w2v2_mt.audio.file_names import is_hidden
 from w2v2_mt.core.errors import ARCHIVE_ERRORS, name_in_errors
 from w2v2_mt.core.limits import MAX_AUDIO_BYTES, size_in_mib
 from w2v2_mt.core.tar_headers import BoundedTarInfo
-
-GZIP_MAGIC = b"\x1f\x8b"
 
 ZIP_HEADER = struct.Struct("<4s22xHH")
 """Local header of a zip member: its mark, and the lengths of its name and its extra field."""
@@ -111,6 +109,14 @@ def archive_metadata(archives: Sequence[Path]) -> list[dict[str, object]]:
     ]
 
 
+def no_audio_error(archive: Path, suffixes: Collection[str]) -> ValueError:
+    """Return the error for an archive without any file that ends in one of the suffixes."""
+    return ValueError(
+        f"{archive} holds no audio file, by the suffixes {', '.join(sorted(suffixes))}. Get the "
+        "official archive."
+    )
+
+
 def tar_gz_members(
     archive: Path,
     *,
@@ -128,7 +134,7 @@ def tar_gz_members(
     with name_in_errors(archive), ExitStack() as stack:
         compressed = stack.enter_context(open(archive, "rb"))
         stream: BufferedReader | gzip.GzipFile = compressed
-        if compressed.peek(2)[:2] == GZIP_MAGIC or not _is_tar(archive):
+        if compressed.peek(tarfile.BLOCKSIZE)[257:262] != b"ustar":
             stream = stack.enter_context(gzip.GzipFile(fileobj=compressed))
         with _report_corruption(archive):
             tar = tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedTarInfo)  # noqa: SIM115
@@ -239,12 +245,6 @@ def _corrupt(archive: Path, reason: str) -> ValueError:
     if archive.suffix == ".zip":
         parts = " If it was joined from parts, one may be missing: join all of them, in order."
     return ValueError(f"{archive} is corrupt or truncated ({reason}); download it again.{parts}")
-
-
-def _is_tar(archive: Path) -> bool:
-    """Return True for a tar file that is not compressed."""
-    with open(archive, "rb") as file:
-        return file.read(tarfile.BLOCKSIZE)[257:262] == b"ustar"
 
 
 def _is_wanted(name: str, suffixes: tuple[str, ...]) -> bool:

@@ -1,7 +1,7 @@
 """The commands `w2v2-mt prepare ...`, each of which imports what it needs when it runs."""
 
 from collections.abc import Callable
-from inspect import signature
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +15,14 @@ Run = TypeVar("Run", bound=Callable[[Any], None])
 prepare = Typer(help="Turn archives of corpora into shards.", no_args_is_help=True)
 
 
+def _option(field: Parameter) -> Parameter:
+    """Return a field of a dataclass as an option whose help is the text next to its type."""
+    value_type, (info, *_) = field.annotation.__origin__, field.annotation.__metadata__
+    if isinstance(info, str):
+        info = Option(f"--{field.name}", help=info)
+    return field.replace(annotation=Annotated[value_type, info])
+
+
 def corpus_command(name: str, options_type: type[Options]) -> Callable[[Run], Run]:
     """Add a command whose options are the fields of a dataclass."""
 
@@ -23,7 +31,8 @@ def corpus_command(name: str, options_type: type[Options]) -> Callable[[Run], Ru
         def command(**values: Any) -> None:
             run(options_type(**values))
 
-        command.__signature__ = signature(options_type)  # type: ignore[attr-defined]
+        options = map(_option, signature(options_type).parameters.values())
+        command.__signature__ = Signature([*options])  # type: ignore[attr-defined]
         prepare.command(name, help=run.__doc__)(command)
         return run
 

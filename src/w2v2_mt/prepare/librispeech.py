@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from w2v2_mt.prepare.archives import archive_metadata
+from w2v2_mt.audio.file_names import AUDIO_SUFFIXES
+from w2v2_mt.prepare.archives import archive_metadata, no_audio_error
 from w2v2_mt.prepare.buckets import Buckets
 from w2v2_mt.prepare.librispeech_utterances import join_utterances, key_of
 from w2v2_mt.prepare.options import SUBSETS, LibriSpeechOptions, Options
@@ -89,7 +90,9 @@ def _prepare_subset(
             num_files=len(spoken) + len(rejections), max_share=options.max_rejected, folder=work
         )
         account.add(rejections)
-        if rejections and not spoken:
+        if not spoken:
+            if not rejections:
+                raise no_audio_error(archive, AUDIO_SUFFIXES)
             account.refuse("no utterance is left")
 
         def remove_read_buckets(num_written: int) -> None:

@@ -25,36 +25,22 @@ NUM_CORES = len(os.sched_getaffinity(0))
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options that all corpora share."""
+    """The options that all corpora share; a text next to a type is the help of `--<name>`."""
 
     data_folder: Annotated[
         Path, Option("--data_folder", envvar="DATA_FOLDER", help="Folder of archives and shards.")
     ]
-    seed: Annotated[int, Option("--seed", help="Decides every order and split.")] = 42133724
-    samples_per_shard: Annotated[
-        int, Option("--samples_per_shard", help="Utterances in one shard, at most.")
-    ] = 1000
-    audio_format: Annotated[
-        AudioFormat, Option("--audio_format", help="flac: half the disk, slower to read.")
-    ] = "wav"
-    limit: Annotated[
-        int | None, Option(help="Prepare at most N utterances of each archive or list.")
-    ] = None
-    strict: Annotated[
-        bool, Option("--strict", help="Reject audio that is not 16 kHz mono; else, convert it.")
-    ] = False
-    max_rejected: Annotated[
-        float, Option("--max_rejected", help="Share of files that may be unfit for use.")
-    ] = 0.001
-    num_workers: Annotated[
-        int, Option("--num_workers", help="Processes that decode and write; 0: only this process.")
-    ] = NUM_CORES
-    overwrite: Annotated[
-        bool, Option("--overwrite", help="Replace shards made with other options.")
-    ] = False
-    delete_originals: Annotated[
-        bool, Option("--delete_originals", help="Remove archives once their shards are verified.")
-    ] = False
+    seed: Annotated[int, "Decides every order and split."] = 42133724
+    samples_per_shard: Annotated[int, "Utterances in one shard, at most."] = 1000
+    audio_format: Annotated[AudioFormat, "flac: half the disk, slower to read."] = "wav"
+    limit: Annotated[int | None, "Prepare at most N utterances of each archive or list."] = None
+    strict: Annotated[bool, "Reject audio that is not 16 kHz mono; else, convert it."] = False
+    max_rejected: Annotated[float, "Share of files that may be unfit for use."] = 0.001
+    num_workers: Annotated[int, "Processes that decode and write; 0: only this process."] = (
+        NUM_CORES
+    )
+    overwrite: Annotated[bool, "Replace shards made with other options."] = False
+    delete_originals: Annotated[bool, "Remove archives once their shards are verified."] = False
 
     def __post_init__(self) -> None:
         for name, minimum in (("samples_per_shard", 1), ("num_workers", 0), ("limit", 1)):
@@ -104,21 +90,15 @@ class LibriSpeechOptions(Options):
         return [*(self.subsets or ()), *(self.more_subsets or ())]
 
 
-NumValTrials = Annotated[int, Option("--num_val_trials", help="An even number of trials.")]
-
-
 @dataclass(frozen=True, kw_only=True)
 class VoxCelebOptions(Options):
     """The options of VoxCeleb1, and those that VoxCeleb2 shares."""
 
     val_split_mode: Annotated[
-        ValSplitMode,
-        Option("--val_split_mode", help="equal: on the training speakers; different: on others."),
+        ValSplitMode, "equal: on the training speakers; different: on others."
     ] = "equal"
-    val_fraction: Annotated[
-        float, Option("--val_fraction", help="Share of files for validation, at least.")
-    ] = 0.01
-    num_val_trials: NumValTrials = 5000
+    val_fraction: Annotated[float, "Share of files for validation, at least."] = 0.01
+    num_val_trials: Annotated[int, "An even number of trials."] = 5000
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,7 +122,5 @@ class VoxCelebOptions(Options):
 class VoxCeleb2Options(VoxCelebOptions):
     """The options of VoxCeleb2."""
 
-    num_val_trials: NumValTrials = 30_000
-    with_test_part: Annotated[
-        bool, Option("--with_test_part", help="Train on the 118 speakers of vox2_test as well.")
-    ] = False
+    num_val_trials: Annotated[int, "An even number of trials."] = 30_000
+    with_test_part: Annotated[bool, "Train on the 118 speakers of vox2_test as well."] = False

@@ -42,16 +42,19 @@ def print_passed_over(name: str, num_files: int, first: str) -> None:
 
 
 def print_summary(title: str, sets: Sequence[ShardSet], *, duration_sec: float) -> None:
-    """Print a table with a row for each set of shards."""
+    """Print a table with a row for each set of shards; its numbers need 80 characters."""
     num_bytes = sum(report.num_bytes_read for each in sets for report in each.reports)
     num_mb = num_bytes / BYTES_PER_MB
     rate = f"{num_mb:.0f} MB of audio files, {num_mb / duration_sec:.1f} MB/s"
-    table = Table(title=title, caption=rate, show_edge=False, pad_edge=False)
+    # No lines between the columns: a name and the numbers of a large corpus fill 80 characters.
+    table = Table(title=title, caption=rate, box=None, pad_edge=False)
     table.add_column("split", no_wrap=True)
     for heading in COLUMNS:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in sets:
         metadata = each.metadata()
         metadata["num_hours"] = f"{seconds_from_samples(metadata['num_frames']) / 3600:.2f}"
         table.add_row(each.name, *(str(metadata[f"num_{name}"]) for name in COLUMNS))
-    Console(markup=False, emoji=False).print(table)
+    console = Console(markup=False, emoji=False)
+    console.width = max(80, console.width)
+    console.print(table)

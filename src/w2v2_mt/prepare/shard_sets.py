@@ -101,7 +101,7 @@ class SetWriter:
 
         They are taken when their shard's turn comes. `shard_name` is a pattern with `%06d` for the
         index. `on_shard` receives how many utterances from the beginning are in finished shards.
-        Raises ValueError if the set is empty or too many files are rejected.
+        Raises ValueError if the set is empty or too many files are rejected, or all of them.
         """
         if num_utterances == 0:
             raise ValueError(f"{name} holds no utterance; at least one is needed.")
@@ -134,15 +134,15 @@ class SetWriter:
                 num_finished += 1
             if num_finished > 0:
                 on_shard(ends[num_finished - 1])
+        if not any(report.num_frames for report in reports.values()):
+            self.account.refuse(f"so that no utterance of {name} is left")
         return ShardSet(name, [reports[shard] for shard in shards], left_out)
 
 
 def write_metadata(
     folder: Path, shards: ShardSet, *, options: Options, further_metadata: Mapping[str, object]
 ) -> None:
-    """Write `meta.json` and the list of utterances of a set. Raises ValueError for an empty set."""
-    if not shards.keys:
-        raise ValueError(f"{shards.name} holds no utterance that is fit for use; one is needed.")
+    """Write `meta.json` and the list of utterances of a set."""
     metadata = {**shards.metadata(), **options.metadata(), **further_metadata}
     (folder / META_FILE).write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
     with open(folder / UTTERANCES_FILE, "w", encoding="utf-8") as file:

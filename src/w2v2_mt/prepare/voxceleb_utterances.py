@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, cast
 
 from w2v2_mt.audio.file_names import AUDIO_SUFFIXES
 from w2v2_mt.core.text_files import read_text, split_lines
-from w2v2_mt.prepare.archives import ZipMember, zip_members
+from w2v2_mt.prepare.archives import ZipMember, no_audio_error, zip_members
 from w2v2_mt.prepare.rejections import Rejection
 
 Sex = Literal["m", "f"]
@@ -64,22 +64,23 @@ class StoredNames:
 
         Other files than audio, by their names, are passed over, as are the originals (m4a) in
         archives of converted files, whose names do not end in `_aac`. Raises ValueError if an
-        archive is corrupt or unsafe, or has another layout.
+        archive is corrupt or unsafe, holds no audio, or has another layout.
         """
         for archive in archives:
             originals = () if archive.stem.endswith("_aac") else ORIGINAL_SUFFIXES
-            members = zip_members(
-                archive,
-                suffixes=tuple(AUDIO_SUFFIXES.difference(originals)),
-                on_passed_over=self.passed_over.append,
-            )
-            for member in members:
+            suffixes = tuple(AUDIO_SUFFIXES.difference(originals))
+            member = None
+            for member in zip_members(
+                archive, suffixes=suffixes, on_passed_over=self.passed_over.append
+            ):
                 path = PurePosixPath(member.name)
                 name = parse_key("/".join(path.with_suffix("").parts[-3:]), source=str(archive))
                 if self.members.setdefault(name, member) is not member:
                     reason = f"the utterance {name.key} is that of an earlier file."
                     rejection = Rejection(f"{archive.name}: {member.name}", reason)
                     self.duplicates.setdefault(name, []).append(rejection)
+            if member is None:
+                raise no_audio_error(archive, suffixes)
 
     def duplicates_of(self, names: Iterable[UtteranceName]) -> list[Rejection]:
         """Return the files that are rejected since an earlier one holds the same utterance."""
