@@ -35,7 +35,7 @@ fi
 if [ -f "$run/metrics.json" ]; then
     echo "This demo has run before; this is the result of $run. To train again, first run: rm -r '$run'"
 else
-    echo "Training and testing in $run. Each validation prints a line."
+    echo "Training and testing in $run. Each validation prints a table."
     DATA_FOLDER="$PWD/demo/data" LOG_FOLDER="$PWD/demo/logs" USE_WANDB=false \
         $python run_mt_speech_speaker.py +experiment=demo data=mt_vox1_libri \
         "hydra.run.dir='$run'" "$@"

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from w2v2_mt.core.terminal import print_visible
-from w2v2_mt.report.console import plain_console, print_table
+from w2v2_mt.core.console import plain_console, print_table
 
 METRICS = {
     "test_wer_clean": ("word error rate, test-clean", "100 %"),

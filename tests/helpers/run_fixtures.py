@@ -91,13 +91,13 @@ def small_config(small_overrides: Callable[..., list[str]]) -> Callable[..., dic
 def start_command(small_overrides: Callable[..., list[str]]) -> Callable[..., WarmCommand]:
     """Starts the command of a run of a few steps in a folder, with more overrides behind it."""
 
-    def start(folder: Path, config_name: str, *more: str, leads_group: bool = False) -> WarmCommand:
+    def start(folder: Path, config_name: str, *more: str, **options: Any) -> WarmCommand:
         arguments = small_overrides(config_name, f"hydra.run.dir={folder}", *more)
         return WarmCommand(
             [SCRIPTS[config_name], *arguments],
             cwd=PROJECT_FOLDER,
             env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-            leads_group=leads_group,
+            **options,
         )
 
     return start

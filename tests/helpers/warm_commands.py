@@ -6,13 +6,16 @@ command does at its import, such as its answer to a typo, is tested with a new i
 """
 
 import atexit
+import fcntl
 import multiprocessing
 import os
 import runpy
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,6 +34,7 @@ class WarmCommand:
 
     With `leads_group` it starts a process group, as `setsid` and `timeout` do for a command.
     Both outputs are text. Errors go to the file `stderr`, or to `stdout` if they are not apart.
+    With `columns`, its stdout is a terminal of this width, whose end is an OSError on Linux.
     """
 
     def __init__(
@@ -41,10 +45,15 @@ class WarmCommand:
         env: Mapping[str, str],
         are_errors_apart: bool = True,
         leads_group: bool = False,
+        columns: int | None = None,
     ):
         self._reader: Thread | None = None
         self._rest = ""
-        receiver, sender = _server.Pipe(duplex=False)
+        if columns is None:
+            receiver, sender = _server.Pipe(duplex=False)
+        else:
+            receiver, sender = map(Connection, os.openpty())
+            fcntl.ioctl(sender.fileno(), termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
         self._errors = _new_file() if are_errors_apart else None
         # The server is started by the first command and keeps its variables.
         os.environ.setdefault("OMP_NUM_THREADS", "1")

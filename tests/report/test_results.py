@@ -1,4 +1,4 @@
-from w2v2_mt.report.results import result_tables
+from w2v2_mt.report.results import error_rate_table, result_tables
 
 
 def test_each_set_and_each_list_has_a_row_and_no_value_is_lost():
@@ -77,3 +77,24 @@ def test_half_of_an_interval_and_texts_are_not_lost():
             ["test_cer_clean_high", "0.2"],
         ],
     }
+
+
+def test_error_rates_have_a_row_each_with_their_interval():
+    metrics = {
+        "val_eer": 0.5,
+        "test_eer_o": 0.0312,
+        "test_eer_o_low": 0.03,
+        "test_eer_o_high": 0.04,
+        "test_wer_clean": 0.05,
+        "test_wer_clean_low": 0.04,
+        "test_wer_clean_num_words": 100,
+        "test_cer_clean": 0.02,
+        "test_cer_clean_insertions": 3,
+        "test_cllr_o": 0.2,
+        "tested_step": 3,
+    }
+    assert [*error_rate_table(metrics).rows] == [
+        ("WER clean", "5.00", "-"),
+        ("CER clean", "2.00", "-"),
+        ("EER o", "3.12", "3.00 to 4.00"),
+    ]

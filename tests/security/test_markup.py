@@ -11,10 +11,10 @@ from rich.table import Table
 from tests.helpers.page_reading import Page
 from w2v2_mt.app.loggers import _build_media
 from w2v2_mt.app.predict import _as_json
+from w2v2_mt.core.console import plain_console
 from w2v2_mt.core.errors import exit_with_sentence
 from w2v2_mt.core.terminal import VisibleFormatter, print_visible, visible
 from w2v2_mt.export.huggingface_models import render_template
-from w2v2_mt.report.console import plain_console
 from w2v2_mt.report.pictures import draw_picture, legend_label, slug
 from w2v2_mt.report.run_report import write_report
 from w2v2_mt.report.sweep_report import print_sweep_report, write_sweep_report

@@ -46,6 +46,7 @@ def small_trainer(folder, callbacks=(), **changes):
         "num_nodes": 1,
         "strategy": "auto",
         "enable_progress_bar": False,
+        "progress_interval_sec": 30.0,
     }
     return TrainerSettings(**settings | changes).build(
         folder=folder, loggers=[], callbacks=callbacks

@@ -98,9 +98,9 @@ def predict(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from w2v2_mt.audio.files import find_audio_files
+    from w2v2_mt.core.console import plain_console
     from w2v2_mt.inference.predictor import Predictor
     from w2v2_mt.inference.trained_network import load_trained
-    from w2v2_mt.report.console import plain_console
 
     passed_over: list[Path] = []
     files = find_audio_files(paths, on_passed_over=passed_over.append)
@@ -243,7 +243,7 @@ def _print_cosines(
     """Print the cosines of a few files; names that make the table too wide are printed before."""
     from rich.table import Table
 
-    from w2v2_mt.report.console import print_table, table_width
+    from w2v2_mt.core.console import print_table, table_width
 
     if len(paths) > _LARGEST_PRINTED_MATRIX:
         files = count(len(paths), "file")

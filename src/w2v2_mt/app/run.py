@@ -1,6 +1,7 @@
 """Run one command: train, test the best checkpoint, write the results."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from w2v2_mt.app.loggers import open_loggers
 from w2v2_mt.core.errors import OutputExistsError
 from w2v2_mt.core.units import shortest_float32
 from w2v2_mt.inference.trained_network import load_trained
-from w2v2_mt.report.run_report import write_report
+from w2v2_mt.report.run_report import print_run_report, write_report
 from w2v2_mt.runs.evaluation_settings import evaluation_settings
 from w2v2_mt.runs.folder_decision import Action, Command, SavedState, decide, read_contents
 from w2v2_mt.runs.run_folder import CONFIG_FILE, RunFolder
@@ -29,8 +30,7 @@ from w2v2_mt.runs.run_record import (
 )
 from w2v2_mt.settings.validation import ASSEMBLY, without_assembly
 from w2v2_mt.training.callbacks.last_checkpoint import latest_checkpoint
-from w2v2_mt.training.callbacks.monitors import ValidationLines
-from w2v2_mt.training.callbacks.progress_lines import ProgressLines, print_end
+from w2v2_mt.training.callbacks.progress_lines import ProgressLines
 from w2v2_mt.training.callbacks.run_state import RandomStates, RunRecord
 from w2v2_mt.training.callbacks.stop_on_signal import StopOnSignal
 from w2v2_mt.training.checkpoints import (
@@ -126,8 +126,11 @@ def run(
         callbacks = [
             *extra_callbacks,
             *job.callbacks,
-            ValidationLines(),
-            ProgressLines(training_data=job.training_metadata),
+            ProgressLines(
+                training_data=job.training_metadata,
+                interval_sec=job.trainer.progress_interval_sec,
+                has_bar=job.trainer.enable_progress_bar and sys.stdout.isatty(),
+            ),
             RunRecord({"config_name": config_name, "config": config, **job.network_record}),
             RandomStates(),
             stop_on_signal,
@@ -152,7 +155,7 @@ def run(
             if trainer.is_global_zero:
                 finished, report = RunFolder(folder), write_report(folder)
                 loggers[-1].log_report(report, finished)
-                print_end(finished.metrics, report.path)
+                print_run_report(report, finished.metrics)
         return None if best is None else float(dev_metrics[job.dev_metric])
 
 

@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+from typing import Any
 
 _CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL and C1, of which some begin escape sequences
@@ -25,6 +26,21 @@ def visible(text: object, *, keep: str = "\n\t") -> str:
 def print_visible(text: object, *, to_stderr: bool = False) -> None:
     """Print a text that may hold words of others, to stdout or stderr."""
     print(visible(text), file=sys.stderr if to_stderr else sys.stdout, flush=True)
+
+
+class StdoutHandler(logging.StreamHandler):
+    """A handler of log messages that writes to the present `sys.stdout`.
+
+    A progress bar replaces it while it is shown, so that messages appear above the bar.
+    """
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> Any:
+        """The present stdout."""
+        return sys.stdout
 
 
 class VisibleFormatter(logging.Formatter):

@@ -11,6 +11,7 @@ from typing import TypeVar
 from rich.table import Table
 
 from w2v2_mt.core.atomic_output import atomic_output, check_is_new
+from w2v2_mt.core.console import plain_console, print_table
 from w2v2_mt.core.samples import speaker_of
 from w2v2_mt.core.units import count
 from w2v2_mt.metrics.paired_difference import (
@@ -21,7 +22,6 @@ from w2v2_mt.metrics.paired_difference import (
 )
 from w2v2_mt.metrics.verification import equal_error_rate
 from w2v2_mt.metrics.word_error_rate import error_rate, word_edits
-from w2v2_mt.report.console import plain_console, print_table
 from w2v2_mt.runs.run_folder import METRICS_FILE, RunFolder, TrialScores
 from w2v2_mt.tasks.transcripts import Transcript, texts_of
 

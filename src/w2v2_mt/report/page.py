@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import rich.table
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from w2v2_mt.core.atomic_output import atomic_replacement, make_folder, replace_text
+from w2v2_mt.core.console import plain_console, print_table
 from w2v2_mt.core.terminal import visible
 from w2v2_mt.core.units import count
 from w2v2_mt.report.pictures import SERIES, Picture, is_own_picture
@@ -90,3 +92,19 @@ def write_page(
     path = report_folder / PAGE_FILE
     replace_text(path, text)
     return Report(path=path, pictures=pictures, tables=tables)
+
+
+def print_report(report: Report, tables: Sequence[Table]) -> None:
+    """Print tables and the path of the page; into a file, each row is one line."""
+    console = plain_console()
+    if not console.is_terminal:
+        console = plain_console(width=1000)
+    for table in tables:
+        shown = rich.table.Table(title=table.title, title_justify="left")
+        for number, column in enumerate(table.columns):
+            is_words = number < table.num_word_columns
+            shown.add_column(column, justify="left" if is_words else "right")
+        for row in table.rows:
+            shown.add_row(*row)
+        print_table(console, shown)
+    console.print(f"Report: {report.path}", soft_wrap=True, highlight=False)

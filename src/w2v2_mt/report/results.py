@@ -51,16 +51,14 @@ def result_tables(metrics: Mapping[str, MetricValue]) -> list[Table]:
                 for key, row in zip(keys, rows, strict=True):
                     row.append(_scale(metrics.get(key), scale))
                     _remove(rest, key)
-            intervals = {key: [key + bound for bound in _INTERVAL] for key in keys}
             # A value without its interval, or half of an interval, is a further value.
-            if any(metrics.keys() >= {key, *bounds} for key, bounds in intervals.items()):
+            intervals = [_interval(metrics, key, scale) for key in keys]
+            if set(intervals) - {NO_VALUE}:
                 headings.append("95 % interval")
-                for (key, bounds), row in zip(intervals.items(), rows, strict=True):
-                    texts = [_scale(metrics.get(bound), scale) for bound in bounds]
-                    is_whole = key in metrics and NO_VALUE not in texts
-                    row.append(" to ".join(texts) if is_whole else NO_VALUE)
-                    if is_whole:
-                        _remove(rest, *bounds)
+                for key, interval, row in zip(keys, intervals, rows, strict=True):
+                    row.append(interval)
+                    if interval != NO_VALUE:
+                        _remove(rest, *(key + bound for bound in _INTERVAL))
         if rows:
             tables.append(Table(title=title, columns=headings, rows=rows))
     for title, prefix in (("Dev data", "val_"), ("Further values", "")):
@@ -69,6 +67,20 @@ def result_tables(metrics: Mapping[str, MetricValue]) -> list[Table]:
             values = [_row(name, rest.pop(name)) for name in names]
             tables.append(Table(title=title, columns=("name", "value"), rows=values))
     return tables
+
+
+def error_rate_table(metrics: Mapping[str, MetricValue]) -> Table:
+    """Return the error rates of each test set and trial list, with their intervals."""
+    rows = []
+    for _, _, columns in _TABLES:
+        heading, pattern, scale = columns[0]
+        for name in _names(metrics, columns):
+            key = pattern.format(name)
+            rate = heading.removesuffix(", %")
+            rows.append(
+                (f"{rate} {name}", _scale(metrics[key], scale), _interval(metrics, key, scale))
+            )
+    return Table(title="Test", columns=("error rate", "%", "95 % interval"), rows=rows)
 
 
 def main_test_metrics(metrics: Mapping[str, MetricValue]) -> list[str]:
@@ -102,6 +114,12 @@ def _row(name: str, value: MetricValue) -> tuple[str, str]:
     if is_rate(name) and isinstance(value, int | float):
         return f"{name}, %", _scale(value, 100)
     return name, _format(value)
+
+
+def _interval(metrics: Mapping[str, MetricValue], key: str, scale: float) -> str:
+    """Return the interval of a value, if it and both bounds are there."""
+    texts = [_scale(metrics.get(name), scale) for name in (key + bound for bound in _INTERVAL)]
+    return " to ".join(texts) if key in metrics and NO_VALUE not in texts else NO_VALUE
 
 
 def _scale(value: MetricValue, scale: float) -> str:

@@ -1,15 +1,16 @@
 """The report of a run: one page and its pictures, made from what its folder holds so far."""
 
+from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 
 from w2v2_mt.metrics.word_error_rate import align_words
 from w2v2_mt.report.curves import curve_pictures
 from w2v2_mt.report.errors import error_report
-from w2v2_mt.report.page import Report, page_title, write_page
-from w2v2_mt.report.results import result_tables
+from w2v2_mt.report.page import Report, page_title, print_report, write_page
+from w2v2_mt.report.results import error_rate_table, result_tables
 from w2v2_mt.report.verification import verification_pictures
-from w2v2_mt.runs.run_folder import RunFolder
+from w2v2_mt.runs.run_folder import MetricValue, RunFolder
 from w2v2_mt.tasks.transcripts import Transcript, random_sample, worst
 
 _NUM_TRANSCRIPTS = 10
@@ -49,6 +50,12 @@ def write_report(folder: Path) -> Report:
         transcripts=transcripts,
         curves=curves,
     )
+
+
+def print_run_report(report: Report, metrics: Mapping[str, MetricValue]) -> None:
+    """Print the error rates of a test, if there are any, and the path of the page."""
+    rates = error_rate_table(metrics)
+    print_report(report, [rates] if rates.rows else [])
 
 
 def _align(transcript: Transcript) -> tuple[Transcript, int, list[tuple[str, str]]]:

@@ -7,10 +7,7 @@ from math import isclose
 from pathlib import Path
 from statistics import fmean, stdev
 
-import rich.table
-
-from w2v2_mt.report.console import plain_console, print_table
-from w2v2_mt.report.page import PAGE_FILE, Report, Table, page_title, write_page
+from w2v2_mt.report.page import PAGE_FILE, Report, Table, page_title, print_report, write_page
 from w2v2_mt.report.results import NO_VALUE, main_test_metrics
 from w2v2_mt.report.sweep_pictures import learning_rate_picture, trade_off_picture
 from w2v2_mt.runs.run_folder import REPORT_FOLDER
@@ -65,18 +62,7 @@ def write_sweep_report(folder: Path) -> Report:
 
 def print_sweep_report(report: Report) -> None:
     """Print the tables of a sweep and the path of its page."""
-    console = plain_console()
-    if not console.is_terminal:
-        console = plain_console(width=1000)  # Into a file, each job is one line.
-    for table in report.tables:
-        shown = rich.table.Table(title=table.title, title_justify="left")
-        for number, column in enumerate(table.columns):
-            is_words = number < table.num_word_columns
-            shown.add_column(column, justify="left" if is_words else "right")
-        for row in table.rows:
-            shown.add_row(*row)
-        print_table(console, shown)
-    console.print(f"Report: {report.path}", soft_wrap=True, highlight=False)
+    print_report(report, report.tables)
 
 
 def _short_names(jobs: Sequence[SweepJob], *, without: Sequence[str] = ()) -> dict[str, str]:

@@ -69,8 +69,9 @@ def run_range_test(
         num_steps=num_steps,
     )
     steps = {"max_steps": num_steps, "val_check_interval": num_steps, "step_limit": None}
-    settings = {**config["trainer"], **steps, "enable_progress_bar": False}
-    trainer = instantiate(settings).build(folder=folder, loggers=[], callbacks=[])
+    trainer = instantiate({**config["trainer"], **steps}).build(
+        folder=folder, loggers=[], callbacks=[]
+    )
     trainer.callbacks = [curve]  # A loss that is NaN ends the test, not the run.
     trainer.limit_val_batches = 0
     log.info(f"learning-rate range test: {count(num_steps, 'step')}")

@@ -1,7 +1,6 @@
 """Settings of the `trainer` config group, from which the Lightning Trainer of a run is built."""
 
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveFloat, PositiveInt
 from w2v2_mt.training.callbacks.nonfinite_losses import NonFiniteLosses
-from w2v2_mt.training.callbacks.progress_lines import RunProgressBar
 from w2v2_mt.training.checkpoints import AtomicCheckpointIO
 from w2v2_mt.training.process_launch import Processes, is_started_here
 
@@ -49,6 +47,7 @@ class TrainerSettings:
     num_nodes: PositiveInt
     strategy: Literal["auto", "ddp"]
     enable_progress_bar: bool
+    progress_interval_sec: PositiveFloat
 
     def __post_init__(self) -> None:
         """Raise a ValueError if the last steps would not be validated, or devices are not GPUs."""
@@ -90,8 +89,6 @@ class TrainerSettings:
         plugins: list[Any] = [AtomicCheckpointIO(), *environments]
         if precision != "32-true" and self.test_precision is None:
             plugins.append(_TestInFloat32(precision, "cuda" if self.gpus else "cpu"))
-        # A progress bar in a file would be written over and over.
-        shows_bar = self.enable_progress_bar and sys.stdout.isatty()
         return pl.Trainer(
             default_root_dir=folder,
             accelerator="gpu" if self.gpus else "cpu",
@@ -116,13 +113,9 @@ class TrainerSettings:
             gradient_clip_val=self.gradient_clip_val,
             logger=list(loggers),
             plugins=plugins,
-            callbacks=[
-                # The first one, so that no other callback saves a state after a non-finite loss.
-                NonFiniteLosses(skip=self.skip_non_finite),
-                *callbacks,
-                *([RunProgressBar()] if shows_bar else []),
-            ],
-            enable_progress_bar=shows_bar,
+            # The first one, so that no other callback saves a state after a non-finite loss.
+            callbacks=[NonFiniteLosses(skip=self.skip_non_finite), *callbacks],
+            enable_progress_bar=False,  # That of Lightning counts epochs; ProgressLines has one.
             enable_model_summary=False,
             enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
         )

@@ -1,8 +1,6 @@
-import pytorch_lightning as pl
 import torch
 
-from tests.helpers.callback_trainer import trainer_with
-from w2v2_mt.training.callbacks.monitors import ValidationLines, peak_memory
+from w2v2_mt.training.callbacks.monitors import peak_memory
 
 
 def test_the_peak_of_memory_is_that_of_the_process_and_of_its_gpu(monkeypatch):
@@ -16,9 +14,3 @@ def test_the_peak_of_memory_is_that_of_the_process_and_of_its_gpu(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**29)
     assert peak_memory(torch.device("cuda:0"))["memory_gpu_gib"] == 1.5
-
-
-def test_a_validation_is_one_line_of_the_validation_metrics(capsys):
-    trainer = trainer_with({"val_wer_other": 0.25, "val_eer": 1 / 3, "train_loss": 1.0})
-    ValidationLines().on_validation_end(trainer, pl.LightningModule())
-    assert capsys.readouterr().out == "step 7: eer 33.33 %, wer_other 25.00 %\n"

@@ -1,4 +1,4 @@
-"""Log the learning rate and the memory together with the losses, and print validations."""
+"""Log the learning rate and the memory together with the losses."""
 
 import sys
 from resource import RUSAGE_SELF, getrusage
@@ -8,8 +8,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import LearningRateMonitor
 
-from w2v2_mt.core.terminal import print_visible
-from w2v2_mt.core.units import is_rate
 from w2v2_mt.tasks.training_task import is_logging_step
 
 
@@ -36,21 +34,3 @@ def peak_memory(device: torch.device) -> dict[str, float]:
     if device.type == "cuda":
         peak["memory_gpu_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
     return peak
-
-
-class ValidationLines(pl.Callback):
-    """A callback that prints the step and the metrics of each validation."""
-
-    def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if not trainer.is_global_zero:
-            return
-        values = [
-            f"{name.removeprefix('val_')} {_format(name, float(value))}"
-            for name, value in sorted(trainer.callback_metrics.items())
-            if name.startswith("val_")
-        ]
-        print_visible(f"step {trainer.global_step}: {', '.join(values)}")
-
-
-def _format(name: str, value: float) -> str:
-    return f"{100 * value:.2f} %" if is_rate(name) else f"{value:.4g}"

@@ -1,20 +1,25 @@
-"""Print what a run trains on, its progress, and how it ended."""
+"""Print what a run trains on, its progress, its validations and the time that it took."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
+from rich.table import Table
+from torch import Tensor
 
 from w2v2_mt.core.batches import WaveformBatch
+from w2v2_mt.core.console import plain_console, print_table
 from w2v2_mt.core.terminal import print_visible
-from w2v2_mt.core.units import SAMPLE_RATE_HZ
+from w2v2_mt.core.units import SAMPLE_RATE_HZ, is_rate
 from w2v2_mt.tasks.training_task import is_logging_step
+from w2v2_mt.training.progress_bar import TerminalBar
+
+_BAR_INTERVAL_SEC = 0.2
 
 
 def describe_parameters(task: pl.LightningModule) -> str:
@@ -46,51 +51,30 @@ def describe_data(metadata: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield f"training data {name}: {', '.join(parts) or 'of unknown size'}"
 
 
-def describe_duration(seconds: float) -> str:
-    """Return a duration as hours, minutes and seconds, such as 1:02:03."""
-    return str(timedelta(seconds=round(seconds)))
-
-
-class RunProgressBar(RichProgressBar):
-    """A progress bar of the whole run, as training data has no end and epochs no number."""
-
-    def _get_train_description(self, current_epoch: int) -> str:
-        return f"Run of {self.trainer.max_steps} steps"
-
-    @property
-    def total_train_batches(self) -> int | float:
-        """Return the batches of the whole run, from which the bar computes the time left."""
-        if isinstance(self.trainer.limit_train_batches, int):
-            return super().total_train_batches  # An epoch of a few batches that are repeated.
-        return self.trainer.max_steps * self.trainer.accumulate_grad_batches
-
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """Return the losses and the learning rate of the present step."""
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return {**metrics, "lr": trainer.optimizers[0].param_groups[0]["lr"]}
-
-
-@dataclass(kw_only=True, eq=False)
 class ProgressLines(pl.Callback):
-    """A callback that prints the start, the progress and the end of training.
-
-    A progress bar, where there is one, shows the losses of each step, so that lines of progress are
-    only printed without it, at steps that are logged.
+    """A callback that prints the start, the progress, the validations and the end of training.
 
     Args:
         training_data: The metadata of each training set, by its name.
-        min_interval_sec: The shortest time between two lines of progress.
+        interval_sec: The shortest time between two lines of progress, at steps that are logged.
+        has_bar: Show a bar instead of lines of progress.
     """
 
-    training_data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    min_interval_sec: float = 30.0
+    def __init__(
+        self, *, training_data: Mapping[str, Mapping[str, Any]], interval_sec: float, has_bar: bool
+    ):
+        self.training_data = training_data
+        self.interval_sec = _BAR_INTERVAL_SEC if has_bar else interval_sec
+        self.has_bar = has_bar
+        self._console = plain_console()
+        self._bar: TerminalBar | None = None
 
     def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         """Print device, parameters, data and steps."""
-        self._started = self._printed = time.monotonic()
+        self._started = time.monotonic()
+        self._printed = -math.inf if self.has_bar else self._started
         self._first_step = trainer.global_step
-        self._num_samples = 0
+        self._num_samples: int | Tensor = 0
         if not trainer.is_global_zero:
             return
         num_processes = f" x {trainer.world_size}" if trainer.world_size > 1 else ""
@@ -102,76 +86,115 @@ class ProgressLines(pl.Callback):
             f"steps: {trainer.global_step} of {trainer.max_steps} done, a validation every "
             f"{trainer.val_check_batch} batches"
         )
+        self._open_bar(trainer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, task: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Print a line of progress if it is time."""
+        """Show losses, rates and the time left, if it is time."""
         batches = batch.values() if isinstance(batch, Mapping) else [batch]
         self._num_samples += sum(
-            each.waveforms.numel() for each in batches if isinstance(each, WaveformBatch)
+            each.num_samples.sum() for each in batches if isinstance(each, WaveformBatch)
         )
         now = time.monotonic()
-        is_due = now - self._printed >= self.min_interval_sec and is_logging_step(task)
-        if is_due and trainer.is_global_zero and not _has_bar(trainer):
-            self._printed = now
-            print_visible(self.describe_progress(trainer, now - self._started))
+        is_shown = trainer.is_global_zero and (self._bar is not None or is_logging_step(task))
+        if not is_shown or now - self._printed < self.interval_sec:
+            return
+        self._printed = now
+        step, max_steps = trainer.global_step, trainer.max_steps
+        losses, rates = _describe_losses(trainer), self._describe_rates(trainer, now)
+        if self._bar is None:
+            print_visible(f"training step {step}/{max_steps}: {losses}, {rates}")
+        else:
+            self._bar.show(f"step {step}/{max_steps}", step, max_steps, rates, below=losses)
 
-    def describe_progress(self, trainer: pl.Trainer, elapsed_sec: float) -> str:
-        """Return the losses, the rates of training and the time that is left, in one line."""
+    def _describe_rates(self, trainer: pl.Trainer, now: float) -> str:
+        """Return the steps and the audio per second, and the time until the end of the run."""
+        elapsed_sec = now - self._started
         num_steps = trainer.global_step - self._first_step
-        values = [
-            f"{name.removeprefix('train_')} {float(value):.4g}"
-            for name, value in sorted(trainer.progress_bar_metrics.items())
-            if name.startswith("train_")
-        ]
-        lr = trainer.optimizers[0].param_groups[0]["lr"]
-        audio_rate = self._num_samples * trainer.world_size / SAMPLE_RATE_HZ / elapsed_sec
+        audio_sec = float(self._num_samples) * trainer.world_size / SAMPLE_RATE_HZ
         left_sec = (trainer.max_steps - trainer.global_step) * elapsed_sec / max(1, num_steps)
         return (
-            f"training step {trainer.global_step}/{trainer.max_steps}: {', '.join(values)}, "
-            f"lr {lr:.3g}, {num_steps / elapsed_sec:.3g} steps/s, {audio_rate:.0f} s of audio/s, "
-            f"{describe_duration(left_sec)} left"
+            f"{num_steps / elapsed_sec:.3g} steps/s, {audio_sec / elapsed_sec:.0f} s of audio/s, "
+            f"{_describe_duration(left_sec)} left"
         )
 
     def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Print the best value so far of the metric that chooses the checkpoint."""
+        """Print the metrics, and the best value so far of the one that chooses the checkpoint."""
         if trainer.state.fn != TrainerFn.FITTING or not trainer.is_global_zero:
             return
-        for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
-                value = float(trainer.callback_metrics[callback.monitor])
-                earlier = callback.best_model_score  # Compared with this validation later.
-                if earlier is None or value < float(earlier):
-                    print_visible(f"best {callback.monitor} so far: {value:.4g}, of this step")
-                else:
-                    print_visible(f"best {callback.monitor} so far: {float(earlier):.4g}")
+        best = {
+            callback.monitor: callback.best_model_score  # It does not have this validation yet.
+            for callback in trainer.checkpoint_callbacks
+            if isinstance(callback, ModelCheckpoint)
+        }
+        table = Table("dev metric", title=f"Validation at step {trainer.global_step}")
+        table.add_column("value", justify="right")
+        table.add_column("best so far", justify="right")
+        for name, value in sorted(trainer.callback_metrics.items()):
+            if name.startswith("val_"):
+                number, earlier = float(value), best.get(name)
+                lowest = number if earlier is None else min(number, float(earlier))
+                table.add_row(
+                    name.removeprefix("val_"),
+                    _format(name, number),
+                    _format(name, lowest) if name in best else "",
+                )
+        print_table(self._console, table)
 
     def on_train_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         """Print the time that training took."""
+        self._close_bar()
         if trainer.is_global_zero:
-            took = describe_duration(time.monotonic() - self._started)
+            duration = _describe_duration(time.monotonic() - self._started)
             num_steps = trainer.global_step - self._first_step
-            print_visible(f"trained {num_steps} steps in {took}")
+            print_visible(f"trained {num_steps} steps in {duration}")
+
+    def on_test_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        self._open_bar(trainer)
+
+    def on_validation_batch_end(self, *arguments: Any) -> None:
+        self._show_evaluation("validation", *arguments)
+
+    def on_test_batch_end(self, *arguments: Any) -> None:
+        self._show_evaluation("test", *arguments)
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        self._close_bar()
+
+    on_exception = teardown
+
+    def _show_evaluation(
+        self, kind: str, _: Any, __: Any, ___: Any, batch: Any, batch_idx: int, *____: Any
+    ) -> None:
+        # Sets of evaluation end where their data do, so that a total is not known.
+        if self._bar is not None:
+            text = f"set {batch.set_name}, batch {batch_idx + 1}"
+            self._bar.show(kind, 0, None, text)
+
+    def _open_bar(self, trainer: pl.Trainer) -> None:
+        if self.has_bar and trainer.is_global_zero:
+            self._bar = TerminalBar(self._console)
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
-def describe_test(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each error rate of a test, in percent, with its interval if it has one."""
-    for name, value in metrics.items():
-        is_rate = name.startswith(("test_wer_", "test_cer_", "test_eer_"))
-        if not is_rate or not isinstance(value, float) or name.endswith(("_low", "_high")):
-            continue
-        low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-        interval = "" if low is None or high is None else f" ({100 * low:.2f} to {100 * high:.2f})"
-        yield f"{name}: {100 * value:.2f} %{interval}"
+def _describe_losses(trainer: pl.Trainer) -> str:
+    values = [
+        f"{name.removeprefix('train_')} {float(value):.4g}"
+        for name, value in sorted(trainer.progress_bar_metrics.items())
+        if name.startswith("train_")
+    ]
+    return ", ".join([*values, f"lr {trainer.optimizers[0].param_groups[0]['lr']:.3g}"])
 
 
-def print_end(metrics: Mapping[str, Any], report: Path) -> None:
-    """Print the error rates of a test and the path of the report."""
-    for line in describe_test(metrics):
-        print_visible(line)
-    print_visible(f"report: {report}")
+def _describe_duration(seconds: float) -> str:
+    """Return a duration as hours, minutes and seconds, such as 1:02:03."""
+    return str(timedelta(seconds=round(seconds)))
 
 
-def _has_bar(trainer: pl.Trainer) -> bool:
-    return trainer.progress_bar_callback is not None
+def _format(name: str, value: float) -> str:
+    return f"{100 * value:.2f} %" if is_rate(name) else f"{value:.4g}"

@@ -3,7 +3,7 @@ import re
 import pytest
 from rich.table import Table
 
-from w2v2_mt.report.console import plain_console, print_table, table_width
+from w2v2_mt.core.console import plain_console, print_table, table_width
 
 HEADINGS = [f"test_wer_of_a_set_with_a_long_name_{number}" for number in range(12)]
 
