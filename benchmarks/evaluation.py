@@ -36,7 +36,7 @@ from w2v2_mt.data.batching import similar_length_batches
 from w2v2_mt.data.streams import EvaluationStream
 from w2v2_mt.data.transforms import NormaliseWaveform, make_speaker_sample, sample_length
 from w2v2_mt.data.trials import keys_of_trials, read_trials
-from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, equal_error_rate_bootstrap
+from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, equal_error_rate_interval
 from w2v2_mt.metrics.verification import equal_error_rate, min_dcf, trial_scores
 from w2v2_mt.settings.instantiation import instantiate
 
@@ -250,11 +250,11 @@ def measure_interval(num_trials: int) -> str:
     trials = made_up_trials(list(embeddings), num_trials)
     scores = trial_scores(embeddings, trials)
     start = time.perf_counter()
-    low, high = equal_error_rate_bootstrap(
-        [scores],
+    low, high = equal_error_rate_interval(
+        scores,
         [trial.same_speaker for trial in trials],
         [(speaker_of(trial.left_key), speaker_of(trial.right_key)) for trial in trials],
-    ).interval()
+    )
     return (
         f"{num_trials} trials of {NUM_SPEAKERS} speakers, {NUM_RESAMPLES} draws: EER between "
         f"{low:.4f} and {high:.4f} in {time.perf_counter() - start:.2f} s, "

@@ -3,19 +3,13 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from w2v2_mt.metrics.bootstrap import equal_error_rate_bootstrap, error_rate_bootstrap
-from w2v2_mt.metrics.paired_difference import equal_error_rate_difference as compare_scores
+from w2v2_mt.metrics.paired_difference import (
+    equal_error_rate_difference,
+    error_rate_difference,
+)
 from w2v2_mt.metrics.verification import equal_error_rate
 
 NUM_DRAWS = 400
-
-
-def error_rate_difference(num_errors, num_references, speakers, **options):
-    return error_rate_bootstrap(num_errors, num_references, speakers).difference(**options)
-
-
-def equal_error_rate_difference(scores, labels, speaker_pairs, **options):
-    return equal_error_rate_bootstrap(scores, labels, speaker_pairs).difference(**options)
 
 
 SPEAKERS = [str(number // 10) for number in range(400)]
@@ -33,14 +27,9 @@ class TestErrorRateDifference:
     def test_95_percent_of_the_intervals_hold_the_true_difference(self):
         generator = np.random.default_rng(0)
         hits = significant = 0
-        for draw in range(NUM_DRAWS):
-            found = error_rate_difference(
-                word_errors(generator, first=0.10, second=0.12),
-                [20] * 400,
-                SPEAKERS,
-                num_resamples=300,
-                seed=draw,
-            )
+        for _ in range(NUM_DRAWS):
+            first, second = word_errors(generator, first=0.10, second=0.12)
+            found = error_rate_difference([first], [second], [20] * 400, SPEAKERS)
             hits += found.interval[0] <= 0.02 <= found.interval[1]
             significant += found.p_value < 0.05
         assert 0.92 <= hits / NUM_DRAWS <= 0.98
@@ -49,58 +38,42 @@ class TestErrorRateDifference:
     @pytest.mark.slow
     def test_equal_systems_differ_by_chance_only(self):
         generator = np.random.default_rng(1)
-        significant = sum(
-            error_rate_difference(
-                word_errors(generator, first=0.1, second=0.1),
-                [20] * 400,
-                SPEAKERS,
-                num_resamples=300,
-                seed=draw,
-            ).p_value
-            < 0.05
-            for draw in range(NUM_DRAWS)
-        )
+        significant = 0
+        for _ in range(NUM_DRAWS):
+            first, second = word_errors(generator, first=0.1, second=0.1)
+            found = error_rate_difference([first], [second], [20] * 400, SPEAKERS)
+            significant += found.p_value < 0.05
         assert 0.03 <= significant / NUM_DRAWS <= 0.07
 
     def test_identical_systems_do_not_differ(self):
         errors = np.random.default_rng(0).integers(0, 5, size=400)
-        found = error_rate_difference(
-            (errors, errors), [20] * 400, SPEAKERS, num_resamples=100, seed=0
-        )
+        found = error_rate_difference([errors], [errors], [20] * 400, SPEAKERS)
         assert (found.difference, found.interval, found.p_value) == (0, (0, 0), 1)
 
     def test_the_order_of_the_systems_is_the_sign(self):
         first, second = word_errors(np.random.default_rng(2), first=0.1, second=0.15)
-        arguments = {"num_references": [20] * 400, "speakers": SPEAKERS, "num_resamples": 200}
-        found = error_rate_difference((first, second), seed=0, **arguments)
-        other = error_rate_difference((second, first), seed=0, **arguments)
+        found = error_rate_difference([first], [second], [20] * 400, SPEAKERS)
+        other = error_rate_difference([second], [first], [20] * 400, SPEAKERS)
         assert found.difference == pytest.approx((second.sum() - first.sum()) / 8000)
         assert other.difference == -found.difference
         assert other.p_value == found.p_value
-        assert other.interval == pytest.approx((-found.interval[1], -found.interval[0]), abs=0.003)
+        assert other.interval == pytest.approx((-found.interval[1], -found.interval[0]))
 
     def test_what_is_hard_for_both_systems_adds_no_uncertainty(self):
         hard = np.repeat(np.arange(40) % 10, 10)
-        found = error_rate_difference(
-            (hard, hard + 1), [20] * 400, SPEAKERS, num_resamples=50, seed=0
-        )
+        found = error_rate_difference([hard], [hard + 1], [20] * 400, SPEAKERS)
         assert found.interval == pytest.approx((0.05, 0.05))
 
     @pytest.mark.parametrize(
-        ("counts", "references", "speakers", "sentence"),
+        ("second", "speakers", "sentence"),
         [
-            (
-                ([1], [1, 2]),
-                [1, 1],
-                ["a", "b"],
-                "the same length",
-            ),
-            (([1, 1], [1, 1]), [1, 1], ["a", "a"], r"have 1 speaker\(s\)"),
+            ([1], ["a", "b"], "the same length"),
+            ([1, 1], ["a", "a"], "have 1 speaker, but"),
         ],
     )
-    def test_input_without_an_answer_is_refused(self, counts, references, speakers, sentence):
+    def test_input_without_an_answer_is_refused(self, second, speakers, sentence):
         with pytest.raises(ValueError, match=sentence):
-            error_rate_difference(counts, references, speakers, num_resamples=1, seed=0)
+            error_rate_difference([[1, 1]], [second], [1, 1], speakers)
 
 
 class TestEqualErrorRateDifference:
@@ -130,55 +103,39 @@ class TestEqualErrorRateDifference:
         generator = np.random.default_rng(0)
         rates = [NormalDist().cdf(-distance / (2 * 1.5**0.5)) for distance in (3.0, 2.7)]
         hits = 0
-        for draw in range(200):
-            found = equal_error_rate_difference(
-                self.scores(generator, distances=(3.0, 2.7)),
-                self.labels,
-                self.pairs,
-                num_resamples=200,
-                seed=draw,
-            )
+        for _ in range(200):
+            first, second = self.scores(generator, distances=(3.0, 2.7))
+            found = equal_error_rate_difference([first], [second], self.labels, self.pairs)
             hits += found.interval[0] <= rates[1] - rates[0] <= found.interval[1]
         assert 0.91 <= hits / 200 <= 0.985
 
     def test_identical_systems_do_not_differ(self):
         scores, _ = self.scores(np.random.default_rng(0), distances=(2, 2))
-        found = equal_error_rate_difference(
-            (scores, 3 * scores + 1), self.labels, self.pairs, num_resamples=20, seed=0
-        )
+        found = equal_error_rate_difference([scores], [3 * scores + 1], self.labels, self.pairs)
         assert found.difference == pytest.approx(0)
         assert found.interval == pytest.approx((0, 0))
         assert found.p_value == 1
 
     def test_the_difference_is_that_of_the_two_rates_in_any_order_of_trials(self):
         one, other = self.scores(np.random.default_rng(1), distances=(2, 3))
-        found = equal_error_rate_difference(
-            (one, other), self.labels, self.pairs, num_resamples=100, seed=0
-        )
+        found = equal_error_rate_difference([one], [other], self.labels, self.pairs)
         expected = equal_error_rate(other, self.labels)[0] - equal_error_rate(one, self.labels)[0]
         assert found.difference == pytest.approx(expected)
         assert found.p_value < 0.05
         order = np.random.default_rng(2).permutation(len(one))
+        pairs = [self.pairs[index] for index in order]
         shuffled = equal_error_rate_difference(
-            (one[order], other[order]),
-            self.labels[order],
-            [self.pairs[index] for index in order],
-            num_resamples=100,
-            seed=0,
+            [one[order]], [other[order]], self.labels[order], pairs
         )
         assert shuffled.interval == pytest.approx(found.interval)
 
     def test_different_counts_are_refused(self):
         with pytest.raises(ValueError, match="cannot reshape"):
-            equal_error_rate_difference(
-                ([1, 2], [1, 2]), [0, 1], [("a", "b")], num_resamples=1, seed=0
-            )
+            equal_error_rate_difference([[1, 2]], [[1, 2]], [0, 1], [("a", "b")])
 
 
 def test_few_speakers_make_a_p_value_large():
-    found = error_rate_difference(
-        ([1, 2, 0, 3], [0, 1, 0, 1]), [5] * 4, list("abcd"), num_resamples=1000, seed=0
-    )
+    found = error_rate_difference([[1, 2, 0, 3]], [[0, 1, 0, 1]], [5] * 4, list("abcd"))
     assert found.interval[1] >= 0
     assert found.p_value > 0.05
 
@@ -213,7 +170,9 @@ class TestOneProcedure:
         num_rejected = 0
         for _ in range(200):
             first, second, labels, pairs = self.scores(generator, own=own)
-            num_rejected += self.rejected(compare_scores([first], [second], labels, pairs))
+            num_rejected += self.rejected(
+                equal_error_rate_difference([first], [second], labels, pairs)
+            )
         assert 0.03 <= num_rejected / 200 <= 0.07
 
     def test_a_better_system_is_found(self):
@@ -221,7 +180,9 @@ class TestOneProcedure:
         num_rejected = 0
         for _ in range(20):
             first, second, labels, pairs = self.scores(generator, gain=0.6)
-            num_rejected += self.rejected(compare_scores([first], [second], labels, pairs))
+            num_rejected += self.rejected(
+                equal_error_rate_difference([first], [second], labels, pairs)
+            )
         assert num_rejected >= 0.9 * 20
 
     @pytest.mark.parametrize("num_moved", [1, 2, 3])
@@ -235,13 +196,13 @@ class TestOneProcedure:
         moved = np.flatnonzero(of_speaker & right)[:num_moved]
         second = first.copy()
         second[moved] += -8 if kind else 8
-        found = compare_scores([first], [second], labels, pairs)
+        found = equal_error_rate_difference([first], [second], labels, pairs)
         assert found.difference >= 0
         assert not self.rejected(found)
 
     def test_without_errors_there_is_no_difference(self):
         labels, pairs = [1, 1, 0], [("a", "a"), ("b", "b"), ("a", "b")]
-        found = compare_scores([[2, 3, 1]], [[5, 4, 1]], labels, pairs)
+        found = equal_error_rate_difference([[2, 3, 1]], [[5, 4, 1]], labels, pairs)
         assert (found.difference, found.interval, found.p_value) == (0, (0, 0), 1)
 
     def test_speakers_of_one_utterance_each_need_no_matrix_of_all_pairs(self):
@@ -249,4 +210,4 @@ class TestOneProcedure:
         labels = np.arange(40_000) % 2
         pairs = [(f"{number}a", f"{number}b") for number in range(len(labels))]
         first, second = (labels + generator.normal(size=len(labels)) for _ in range(2))
-        self.rejected(compare_scores([first], [second], labels, pairs))
+        self.rejected(equal_error_rate_difference([first], [second], labels, pairs))

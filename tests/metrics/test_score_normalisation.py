@@ -105,7 +105,7 @@ def test_more_utterances_than_a_block_have_their_own_cohort_scores():
 def test_a_cohort_of_one_other_speaker_is_refused():
     cohort = {"a": torch.ones(2), "x": torch.tensor([1.0, 0.5])}
     with pytest.raises(
-        ValueError, match=r"^the cohort has 2 speaker\(s\), 1 other than that of an utterance, but "
+        ValueError, match=r"^the cohort has 2 speakers, 1 other than that of an utterance, but "
     ):
         normalised([TRIAL], AXES, cohort, 300)
 

@@ -206,10 +206,11 @@ class TestCllr:
 @pytest.mark.parametrize(
     ("scores", "labels", "sentence"),
     [
-        ([], [], "none of the 0 trials has the label same speaker"),
+        ([], [], "none of 0 trials has the label same speaker"),
+        ([0.1], [1], "none of 1 trial has the label different"),
         ([0.1, 0.2], [1], r"scores have shape \(2,\) and labels \(1,\)"),
-        ([0.1, 0.2], [1, 1], "none of the 2 trials has the label different"),
-        ([0.1, 0.2], [0, 0], "none of the 2 trials has the label same speaker"),
+        ([0.1, 0.2], [1, 1], "none of 2 trials has the label different"),
+        ([0.1, 0.2], [0, 0], "none of 2 trials has the label same speaker"),
         ([0.1, float("nan")], [0, 1], "score number 1 is nan"),
         ([float("-inf"), 0.1], [0, 1], "score number 0 is -inf"),
         ([0.1, 0.2, 0.3], [0, 1, -1], "label number 2 is -1"),
@@ -259,5 +260,5 @@ class TestTrialScores:
     def test_a_missing_utterance_is_named(self):
         embeddings = {"here": torch.ones(2)}
         trials = [Trial(True, "here", "here"), Trial(True, "here", "gone"), Trial(False, "x", "x")]
-        with pytest.raises(ValueError, match=r"utterance 'gone' .* 2 utterance"):
+        with pytest.raises(ValueError, match=r"utterance 'gone' .* \(2 such utterances in all\)"):
             trial_scores(embeddings, trials)

@@ -127,7 +127,7 @@ def test_a_list_without_both_kinds_of_trials_is_reported(run_folder):
     (run_folder / "scores_o.txt").write_text("1 0.5 a b\n")
     page = page_of(run_folder)
     (note,) = [text for text in page.texts if text.startswith("List o has no picture:")]
-    assert "none of the 1 trials has the label different" in note
+    assert "none of 1 trial has the label different" in note
 
 
 def test_a_report_can_be_made_again(run_folder):

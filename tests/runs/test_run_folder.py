@@ -57,7 +57,7 @@ def test_curves_are_by_name_and_leave_out_a_line_that_is_being_written(folder):
         ("metrics.csv", "step,a\n1,x\n", lambda run: run.curves, "has a line that cannot be read"),
         ("scores_o.txt", "1 0.5 a", lambda run: run.trial_scores(), "has a line that is not label"),
         ("scores_o.txt", "1 x a b", lambda run: run.trial_scores(), "a score that is not a number"),
-        ("transcripts_a.tsv", "key\n", lambda run: run.transcripts(), "has 1 columns in line 1"),
+        ("transcripts_a.tsv", "key\n", lambda run: run.transcripts(), "has 1 column in line 1"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_reported_in_a_sentence(folder, name, text, read, message):

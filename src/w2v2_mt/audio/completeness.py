@@ -6,6 +6,8 @@ import string
 from io import BufferedReader, BytesIO
 from typing import Literal
 
+from w2v2_mt.core.units import count
+
 BinaryFile = BufferedReader | BytesIO
 
 UNKNOWN_SIZE = 0x7FFF0000
@@ -200,15 +202,15 @@ def _has_ogg_end(tail: bytes) -> bool:
 
 def _truncated(name: str, num_bytes: int, promised: int) -> ValueError:
     return ValueError(
-        f"{name} is truncated: it has {num_bytes} bytes, but its header promises {promised}. "
-        "Get the file again."
+        f"{name} is truncated: it has {count(num_bytes, 'byte')}, but its header promises "
+        f"{promised}. Get the file again."
     )
 
 
 def _followed(name: str, num_bytes: int) -> ValueError:
     return ValueError(
-        f"{name} has {num_bytes} bytes after the samples that its header counts, which are not a "
-        "tag and may be samples. Get the file again, or convert it."
+        f"{name} has {count(num_bytes, 'byte')} after the samples that its header counts, "
+        "which are not a tag and may be samples. Get the file again, or convert it."
     )
 
 

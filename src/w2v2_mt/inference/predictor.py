@@ -17,7 +17,7 @@ from torch import Tensor
 from w2v2_mt.audio.files import AudioFile, Window, read_header, read_windows
 from w2v2_mt.core.finite import find_non_finite
 from w2v2_mt.core.padding import pad_sequences
-from w2v2_mt.core.units import samples_from_seconds, seconds_from_samples
+from w2v2_mt.core.units import count, samples_from_seconds, seconds_from_samples
 from w2v2_mt.decoding.tokenizer import TimedWord
 from w2v2_mt.inference.trained_network import TrainedNetwork
 
@@ -128,7 +128,7 @@ class Predictor:
                     if backbone.num_frames(len(window.waveform)) == 0:
                         raise ValueError(
                             f"{path} is {1000 * audio.duration_sec:.0f} ms long, too short for one "
-                            f"frame. It has {len(window.waveform)} samples at 16 kHz, "
+                            f"frame. It has {count(len(window.waveform), 'sample')} at 16 kHz, "
                             f"{backbone.too_short_for_a_frame}."
                         )
                     yield file, window

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from w2v2_mt.core.registry import trusting
+from w2v2_mt.core.units import count
 from w2v2_mt.data.transforms import NormaliseWaveform
 from w2v2_mt.decoding.tokenizer import Tokenizer
 from w2v2_mt.models.networks import TaskNetwork
@@ -140,8 +141,8 @@ def _build_network(
         layers.append(architecture.get("num_conv_pos_embeddings", 0))
     if max(layers) > len(weights):
         raise ValueError(
-            f"the checkpoint describes {max(layers)} layers, but has {len(weights)} weights. Use a "
-            "checkpoint as a run wrote it."
+            f"the checkpoint describes {count(max(layers), 'layer')}, but has "
+            f"{count(len(weights), 'weight')}. Use a checkpoint as a run wrote it."
         )
     node = {**record["config"]["network"], "reset_weights": True}
     if "architecture" in record:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
+from w2v2_mt.core.units import count
 from w2v2_mt.metrics.ranked_trials import RankedTrials
 
 CONFIDENCE = 0.95
@@ -167,8 +168,8 @@ def _number(speakers: Sequence[str]) -> tuple[int, Int[np.ndarray, " speakers"]]
     indices = np.array([numbers.setdefault(speaker, len(numbers)) for speaker in speakers])
     if len(numbers) < 2:
         raise ValueError(
-            f"the utterances have {len(numbers)} speaker(s), but a comparison over speakers needs "
-            "at least 2. Pass utterances of more speakers."
+            f"the utterances have {count(len(numbers), 'speaker')}, but a comparison over "
+            "speakers needs at least 2. Pass utterances of more speakers."
         )
     return len(numbers), indices
 

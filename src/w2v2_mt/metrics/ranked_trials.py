@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
+from w2v2_mt.core.units import count
+
 
 class RankedTrials:
     """Trials whose scores are sorted once, for error rates under any weights of the trials.
@@ -111,7 +113,7 @@ def validate_trials(
     for is_present, name in ((is_target.any(), "same speaker"), (not is_target.all(), "different")):
         if not is_present:
             raise ValueError(
-                f"none of the {len(label_array)} trials has the label {name}, but an error rate "
-                "needs both labels; pass trials of both kinds."
+                f"none of {count(len(label_array), 'trial')} has the label {name}, but an error "
+                "rate needs both labels; pass trials of both kinds."
             )
     return score_array, is_target

@@ -11,6 +11,7 @@ from torch import Tensor
 from w2v2_mt.core.finite import check_finite
 from w2v2_mt.core.samples import speaker_of
 from w2v2_mt.core.trials import Trial
+from w2v2_mt.core.units import count
 
 _UTTERANCES_PER_BLOCK = 1024
 _LEAST_DEVIATION = 1e-6
@@ -71,7 +72,7 @@ def _cohort_statistics(
     num_others = len(cohort) - any(speaker in cohort for speaker in own_speakers.values())
     if num_others < 2:
         raise ValueError(
-            f"the cohort has {len(cohort)} speaker(s), {num_others} other than that of an "
+            f"the cohort has {count(len(cohort), 'speaker')}, {num_others} other than that of an "
             "utterance, but a normalised score needs two; train on more speakers or set "
             "evaluation.score_normalisation=none."
         )

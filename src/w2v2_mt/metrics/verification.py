@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from w2v2_mt.core.trials import Trial
+from w2v2_mt.core.units import count
 from w2v2_mt.metrics.ranked_trials import RankedTrials, validate_trials
 
 TRIALS_PER_BLOCK = 1024
@@ -94,8 +95,9 @@ def trial_scores(
     right = [rows.setdefault(trial.right_key, len(rows)) for trial in trials]
     if missing := sorted(rows.keys() - embeddings.keys()):
         raise ValueError(
-            f"utterance '{missing[0]}' of a trial has no embedding (so do {len(missing)} "
-            "utterance(s) in all); embed every utterance of the trial list before scoring it."
+            f"utterance '{missing[0]}' of a trial has no embedding "
+            f"({count(len(missing), 'such utterance')} in all); embed every utterance of the trial "
+            "list before scoring it."
         )
     scores = np.empty(len(trials), dtype=np.float32)
     if not trials:

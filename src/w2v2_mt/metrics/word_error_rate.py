@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import jiwer
 
+from w2v2_mt.core.units import count
+
 
 @dataclass(frozen=True, kw_only=True)
 class Edits:
@@ -102,8 +104,8 @@ def error_rate(edits: Sequence[Edits]) -> float:
     together = total(edits)
     if together.num_references == 0:
         raise ValueError(
-            f"the {len(edits)} reference(s) hold no word, but the rate is a fraction of their "
-            "words; pass at least one reference with a word."
+            f"there is no word in {count(len(edits), 'reference')}, but the rate is a fraction of "
+            "their words; pass at least one reference with a word."
         )
     return together.num_errors / together.num_references
 

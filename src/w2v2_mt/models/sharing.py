@@ -11,6 +11,7 @@ from torch import nn
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt
 from w2v2_mt.core.padding import padding_mask
 from w2v2_mt.core.registry import Registry
+from w2v2_mt.core.units import count
 from w2v2_mt.models.encoder import Encoder
 from w2v2_mt.models.pooling import POOLINGS, Pooling
 from w2v2_mt.models.shapes import FrameMask, Frames, HeadFrames, LayerFrames
@@ -125,8 +126,8 @@ class Branched(SharingWay):
         if self.num_shared_transformers >= shape.num_layers:
             raise ValueError(
                 f"network.num_shared_transformers ({self.num_shared_transformers}) must be below "
-                f"the {shape.num_layers} layers of the encoder, as it leaves no layer for the "
-                f"branches. Choose 0 to {shape.num_layers - 1}."
+                f"the {count(shape.num_layers, 'layer')} of the encoder, as it leaves no layer for "
+                f"the branches. Choose 0 to {shape.num_layers - 1}."
             )
 
     def change_encoder(self, encoder: Encoder, shape: NetworkShape) -> None:

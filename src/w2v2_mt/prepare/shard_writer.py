@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from w2v2_mt.core.atomic_output import atomic_replacement
 from w2v2_mt.core.errors import name_in_errors
-from w2v2_mt.core.units import MIN_UTTERANCE_SAMPLES, SAMPLE_RATE_HZ
+from w2v2_mt.core.units import MIN_UTTERANCE_SAMPLES, SAMPLE_RATE_HZ, count
 from w2v2_mt.prepare.archives import StoredFile
 from w2v2_mt.prepare.audio import decode, encode
 from w2v2_mt.prepare.options import AudioFormat
@@ -105,8 +105,8 @@ def _members(task: ShardTask, report: ShardReport) -> Iterator[tuple[str, bytes]
                     raise ValueError("it is not 16 kHz mono, which --strict demands.")
                 if len(samples) < MIN_UTTERANCE_SAMPLES:
                     raise ValueError(
-                        f"it has {len(samples)} samples at 16 kHz; one frame of the networks takes "
-                        f"{MIN_UTTERANCE_SAMPLES}."
+                        f"it has {count(len(samples), 'sample')} at 16 kHz; one frame of the "
+                        f"networks takes {MIN_UTTERANCE_SAMPLES}."
                     )
             except ValueError as error:
                 report.rejections.append(Rejection(utterance.source, str(error)))

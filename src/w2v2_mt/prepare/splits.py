@@ -45,9 +45,10 @@ def split_utterances(
     unknown = sorted(speaker for speaker in videos if speaker not in sexes)
     if unknown:
         raise ValueError(
-            f"the meta file does not name the speaker {unknown[0]} of the archives ({len(unknown)} "
-            "such speakers). Files must be in folders <speaker>/<video>: if a level is "
-            "missing, use the official archives; otherwise get the meta file of this corpus."
+            f"the meta file does not name the speaker {unknown[0]} of the archives "
+            f"({count(len(unknown), 'such speaker')}). Files must be in folders <speaker>/<video>: "
+            "if a level is missing, use the official archives; otherwise get the meta file of this "
+            "corpus."
         )
     rng = random.Random(f"{options.seed} validation split")
     chosen: set[Video] = set()

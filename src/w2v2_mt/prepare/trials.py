@@ -8,6 +8,7 @@ from itertools import accumulate, groupby, takewhile
 from pathlib import Path
 
 from w2v2_mt.core.trials import Trial
+from w2v2_mt.core.units import count
 from w2v2_mt.data.trials import keys_of_trials, read_trials
 from w2v2_mt.prepare.voxceleb_utterances import META_PRODUCER, Sex, UtteranceName, parse_key
 
@@ -43,7 +44,7 @@ def make_trials(
     if num_each == 0:
         num_speakers = len({name.speaker_id for name in ordered})
         raise ValueError(
-            f"the {num_speakers} speakers of the validation set have no two utterances of one "
+            f"the validation set ({count(num_speakers, 'speaker')}) has no two utterances of one "
             "speaker, or no two speakers of the same sex, so it has no trials; raise "
             "--val_fraction or use more speakers."
         )
@@ -92,8 +93,8 @@ class TrialList:
         missing = sorted(self.utterances - available)
         if missing:
             raise ValueError(
-                f"{self.path} names {missing[0].key}, which {problem} ({len(missing)} such "
-                f"utterances in all); {remedy}."
+                f"{self.path} names {missing[0].key}, which {problem} "
+                f"({count(len(missing), 'such utterance')} in all); {remedy}."
             )
 
 

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, cast
 
 from w2v2_mt.audio.file_names import AUDIO_SUFFIXES
 from w2v2_mt.core.text_files import read_text, split_lines
+from w2v2_mt.core.units import count
 from w2v2_mt.prepare.archives import ZipMember, no_audio_error, zip_members
 from w2v2_mt.prepare.rejections import Rejection
 
@@ -112,7 +113,7 @@ def read_sexes(path: Path) -> dict[str, Sex]:
         if sex not in ("m", "f"):
             raise ValueError(
                 f"{path}, line {number}: {line.strip()!r} is not a speaker with the sex 'm' or 'f' "
-                f"in {len(header)} columns; correct the line."
+                f"in {count(len(header), 'column')}; correct the line."
             )
         speaker = row[id_columns[0]]
         if sexes.setdefault(speaker, cast(Sex, sex)) != sex:

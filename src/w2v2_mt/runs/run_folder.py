@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from w2v2_mt.core.text_files import read_text, split_fields, split_lines
+from w2v2_mt.core.units import count
 from w2v2_mt.tasks.transcripts import Transcript
 
 METRICS_FILE = "metrics.json"
@@ -124,7 +125,7 @@ class RunFolder:
             rows = [line.split("\t") for line in split_lines(read_text(path))]
             for number, row in enumerate(rows, start=1):
                 if len(row) != 3:
-                    raise _unreadable(path, f"has {len(row)} columns in line {number}")
+                    raise _unreadable(path, f"has {count(len(row), 'column')} in line {number}")
             speakers = self._speakers(f"speakers_{set_name}.tsv")
             transcripts[set_name] = [
                 Transcript(key, reference, hypothesis, speaker_id=speakers.get(key))

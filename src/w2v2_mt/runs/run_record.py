@@ -13,6 +13,7 @@ import yaml
 from pytorch_lightning.utilities import rank_zero_only
 
 from w2v2_mt.core.atomic_output import check_no_link, replace_text
+from w2v2_mt.core.units import count
 from w2v2_mt.runs.run_folder import (
     CHECKPOINT_FOLDER,
     CONFIG_FILE,
@@ -62,7 +63,7 @@ def write_setting(folder: Path, *, config: dict[str, Any], overrides: Sequence[s
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / CONFIG_FILE, yaml.safe_dump(config, sort_keys=False))
     replace_text(folder / OVERRIDES_FILE, "".join(f"{override}\n" for override in overrides))
-    device = f"cpu, {torch.get_num_threads()} threads"
+    device = f"cpu, {count(torch.get_num_threads(), 'thread')}"
     if config["gpus"] and torch.cuda.is_available():
         device = f"{config['gpus']} x {torch.cuda.get_device_name()}"
     environment = {

@@ -25,6 +25,7 @@ from w2v2_mt.core.arguments import (
 )
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt, Seed
 from w2v2_mt.core.registry import EVERYTHING, trusting
+from w2v2_mt.core.units import count
 from w2v2_mt.settings.dev_metric import preferred_set
 from w2v2_mt.settings.environment import experiment_name, find_wandb_login, load_environment
 from w2v2_mt.settings.instantiation import REFERENCE, TARGET, Config, flatten, instantiate
@@ -185,5 +186,6 @@ def _conflicts(config: Config) -> Iterator[str]:
     if needs_gradients:
         yield (
             f"optim.loss.scale_method ({method}) must have a trainable encoder, but it is frozen "
-            f"for all {max_steps} steps. Lower network.num_frozen_steps or choose another method."
+            f"for all {count(max_steps, 'step')}. Lower network.num_frozen_steps or choose "
+            "another method."
         )

@@ -166,8 +166,9 @@ def _draw_trials(
     for (kind, trials), number in zip(pairs.items(), numbers, strict=True):
         if len(trials) < number:
             raise ValueError(
-                f"num_trials_each is {num_each}, but the test speakers make only {len(trials)} of "
-                f"the {number} pairs of {kind}; ask for fewer trials or for more test utterances."
+                f"num_trials_each is {num_each}, but the test speakers make too few pairs of "
+                f"{kind} ({len(trials)} of {number}); ask for fewer trials or for more test "
+                "utterances."
             )
         indices = random.choice(len(trials), size=number, replace=False)
         chosen += [trials[index] for index in indices]

@@ -16,7 +16,7 @@ from w2v2_mt.core.samples import speaker_of
 from w2v2_mt.core.trials import ScoreNormalisation, Trial
 from w2v2_mt.data.speaker import COHORT_SET, TEST_SET, VAL_SET, beginnings_set, duration_name
 from w2v2_mt.losses.speaker_loss import SpeakerLoss
-from w2v2_mt.metrics.bootstrap import equal_error_rate_bootstrap
+from w2v2_mt.metrics.bootstrap import equal_error_rate_interval
 from w2v2_mt.metrics.score_normalisation import normalise_scores
 from w2v2_mt.metrics.verification import cllr, equal_error_rate, min_dcf, trial_scores
 from w2v2_mt.models.heads import SpeakerOutput
@@ -50,7 +50,7 @@ class ScoredTrials:
         pairs = [
             (self._speaker(trial.left_key), self._speaker(trial.right_key)) for trial in self.trials
         ]
-        low, high = equal_error_rate_bootstrap([scores], labels, pairs).interval()
+        low, high = equal_error_rate_interval(scores, labels, pairs)
         return {
             f"test_eer_{name}": equal_error_rate(scores, labels)[0],
             f"test_eer_{name}_low": low,

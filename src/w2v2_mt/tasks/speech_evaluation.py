@@ -12,7 +12,7 @@ from w2v2_mt.core.finite import check_finite
 from w2v2_mt.decoding.beam_search import BeamSearch
 from w2v2_mt.decoding.tokenizer import Tokenizer
 from w2v2_mt.losses.ctc import CtcLoss
-from w2v2_mt.metrics.bootstrap import error_rate_bootstrap
+from w2v2_mt.metrics.bootstrap import error_rate_interval
 from w2v2_mt.metrics.word_error_rate import (
     Edits,
     character_edits,
@@ -123,8 +123,8 @@ class SpeechEvaluation(Evaluation):
             if len(set(speakers)) > 1:
                 num_errors = [edits.num_errors for edits in words]
                 num_references = [edits.num_references for edits in words]
-                bootstrap = error_rate_bootstrap([num_errors], num_references, speakers)
-                metrics[f"{wer}_low"], metrics[f"{wer}_high"] = bootstrap.interval()
+                low, high = error_rate_interval(num_errors, num_references, speakers)
+                metrics |= {f"{wer}_low": low, f"{wer}_high": high}
             metrics |= _counts(wer, words, unit="words")
             metrics[cer] = error_rate(characters)
             metrics |= _counts(cer, characters, unit="characters")

@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from w2v2_mt.core.batches import WaveformBatch
+from w2v2_mt.core.units import count
 from w2v2_mt.losses.multi_task import MultiTaskLoss, MultiTaskLossResult
 from w2v2_mt.losses.task_gradients import GradientGeometry
 from w2v2_mt.losses.weighting import EqualWeighting
@@ -89,8 +90,9 @@ class TrainingTask(pl.LightningModule):
         for key, num_samples in zip(batch.keys, batch.num_samples.tolist(), strict=True):
             if backbone.num_frames(num_samples) == 0:
                 raise ValueError(
-                    f"Utterance {key} of the set {batch.set_name} has {num_samples} samples, "
-                    f"{backbone.too_short_for_a_frame}. Remove it from the data."
+                    f"Utterance {key} of the set {batch.set_name} has "
+                    f"{count(num_samples, 'sample')}, {backbone.too_short_for_a_frame}. "
+                    "Remove it from the data."
                 )
 
     def _answer(self, batch: WaveformBatch) -> Any:

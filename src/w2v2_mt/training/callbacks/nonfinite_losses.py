@@ -14,6 +14,7 @@ from torch import Tensor
 from w2v2_mt.core.atomic_output import replace_text
 from w2v2_mt.core.batches import WaveformBatch
 from w2v2_mt.core.distributed import gather_from_processes, sum_over_processes
+from w2v2_mt.core.units import count
 from w2v2_mt.tasks.training_task import TrainingTask
 
 NON_FINITE_FILE = "non_finite_batch.json"
@@ -120,7 +121,9 @@ class NonFiniteLosses(pl.Callback):
                     "run."
                 )
             if found and trainer.is_global_zero:
-                log.warning(f"{found}; the step is skipped, after {self.num_skipped - 1} others.")
+                log.warning(
+                    f"{found}; the step is skipped, after {count(self.num_skipped - 1, 'other')}."
+                )
         task.log("train_num_skipped_steps", float(self.num_skipped), batch_size=1)
 
     def _check(self, trainer: pl.Trainer, *_: Any) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from w2v2_mt.core.batches import WaveformBatch
 from w2v2_mt.core.console import plain_console, print_table
 from w2v2_mt.core.terminal import print_visible
-from w2v2_mt.core.units import SAMPLE_RATE_HZ, is_rate
+from w2v2_mt.core.units import SAMPLE_RATE_HZ, count, is_rate
 from w2v2_mt.tasks.training_task import is_logging_step
 from w2v2_mt.training.progress_bar import TerminalBar
 
@@ -84,7 +84,7 @@ class ProgressLines(pl.Callback):
             print_visible(line)
         print_visible(
             f"steps: {trainer.global_step} of {trainer.max_steps} done, a validation every "
-            f"{trainer.val_check_batch} batches"
+            f"{count(trainer.val_check_batch, 'batch', 'batches')}"
         )
         self._open_bar(trainer)
 
@@ -148,7 +148,7 @@ class ProgressLines(pl.Callback):
         if trainer.is_global_zero:
             duration = _describe_duration(time.monotonic() - self._started)
             num_steps = trainer.global_step - self._first_step
-            print_visible(f"trained {num_steps} steps in {duration}")
+            print_visible(f"trained {count(num_steps, 'step')} in {duration}")
 
     def on_test_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         self._open_bar(trainer)
