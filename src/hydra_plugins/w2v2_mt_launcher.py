@@ -80,7 +80,9 @@ class SweepLauncher(BaseSubmititLauncher):
         import submitit
 
         from w2v2_mt.app.submit_folder import result_file, write_result
+        from w2v2_mt.core.lasting_output import outlive_output
 
+        outlive_output()
         returned = super().__call__(*arguments)
         write_result(result_file(submitit.JobEnvironment().paths), returned)
 

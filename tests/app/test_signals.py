@@ -68,6 +68,7 @@ def end_of(command, tmp_path):
         ("training", signal.SIGTERM, 1),
         ("training", signal.SIGINT, 1),
         ("training", signal.SIGUSR1, 1),
+        ("training", signal.SIGHUP, 1),
         ("validation", signal.SIGUSR2, 1),
         ("training", signal.SIGINT, 2),
         ("validation", signal.SIGTERM, 2),
@@ -123,3 +124,11 @@ def test_timeout_sends_one_request():
         assert process.stdout.readline() == "training\n"
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "still there\n"
+
+
+def test_a_run_outlives_the_reader_of_its_output(start_command, tmp_path):
+    command = start_command(tmp_path, "train_speaker")
+    assert command.stdout.readline()
+    command.stdout.close()
+    assert command.wait(timeout=300) == 0
+    assert (tmp_path / "metrics.json").exists()

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from w2v2_mt.core.arguments import ConfigError
 from w2v2_mt.core.atomic_output import check_no_link, replace_text
 from w2v2_mt.core.errors import INTERRUPTED, OutputExistsError
+from w2v2_mt.core.lasting_output import outlive_output
 from w2v2_mt.core.registry import trusting
 from w2v2_mt.core.terminal import print_visible, visible
 from w2v2_mt.settings.command_line import CONFIG_FOLDER, CommandLine, check_command
@@ -126,6 +127,7 @@ def launch(config_name: str, run: Callable[..., float | None] = run_trusting) ->
 
     Each process of a run calls `run`, which trains and tests.
     """
+    outlive_output()
     arguments = [_ALIASES.get(argument, argument) for argument in sys.argv[1:]]
     for argument in arguments:
         name = argument.partition("=")[0]

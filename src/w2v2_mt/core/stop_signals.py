@@ -11,8 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
 
-STOP_SIGNALS = (signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _SECONDS_BETWEEN_LOOKS = 1
+
+
+def heeded_stop_signals() -> list[signal.Signals]:
+    """Return the stop signals that this process was not started to ignore, as `nohup` does."""
+    return [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
 @contextmanager

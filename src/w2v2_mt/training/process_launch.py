@@ -17,7 +17,11 @@ from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
 from w2v2_mt.core.errors import OutputExistsError
-from w2v2_mt.core.stop_signals import STOP_SIGNALS, hold_stop_signals, receive_stop_signals
+from w2v2_mt.core.stop_signals import (
+    heeded_stop_signals,
+    hold_stop_signals,
+    receive_stop_signals,
+)
 
 _SECONDS_TO_SAVE = 60
 """Time for all processes to end after a signal."""
@@ -97,7 +101,7 @@ def run_in_processes(function: Callable[..., Any], num_processes: int, **argumen
                 os.kill(member.pid, number)
 
     with ExitStack() as at_end:
-        for number in STOP_SIGNALS:
+        for number in heeded_stop_signals():
             at_end.callback(signal.signal, number, signal.signal(number, forward))
         try:
             # A signal that comes now is forwarded to all of them.
@@ -142,14 +146,14 @@ def _run_member(
     # A terminal signals its whole process group, but the parent forwards signals already.
     os.setpgid(0, 0)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for number in STOP_SIGNALS:
+    for number in heeded_stop_signals():
         signal.signal(number, signal.SIG_DFL)
     receive_stop_signals()
     os.environ |= {**environment, "LOCAL_RANK": str(rank), "RANK": str(rank)}
     # An earlier job of this process may have imported Lightning, which reads the rank only then.
     from lightning_utilities.core.rank_zero import rank_zero_only
 
-    rank_zero_only.rank = rank
+    rank_zero_only.rank = rank  # type: ignore[attr-defined]
     if rank > 0:
         logging.disable(logging.INFO)
     try:

@@ -119,6 +119,16 @@ def test_a_second_ctrl_c_ends_the_process_wherever_it_is():
     assert finished.returncode == -signal.SIGINT
 
 
+def test_a_signal_that_the_run_was_started_to_ignore_is_ignored():
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+    try:
+        with StopOnSignal():
+            os.kill(os.getpid(), signal.SIGHUP)  # It would end this process.
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
 def test_a_stop_while_lightning_opens_the_data_is_not_hidden_by_its_cleanup(tmp_path):
     class Stopped(DataLoader):
         def __iter__(self):

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 
-from w2v2_mt.core.stop_signals import STOP_SIGNALS
+from w2v2_mt.core.stop_signals import heeded_stop_signals
 from w2v2_mt.training.callbacks.last_checkpoint import is_between_steps, save_last
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ class StopOnSignal(pl.callbacks.Checkpoint):
         self._exit: SystemExit | None = None
 
     def __enter__(self) -> "StopOnSignal":
-        self._former = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-        for number in STOP_SIGNALS:
+        self._former = {number: signal.getsignal(number) for number in heeded_stop_signals()}
+        for number in self._former:
             signal.signal(number, self._receive)
         return self
 
@@ -126,10 +126,10 @@ class StopOnSignal(pl.callbacks.Checkpoint):
         self._end(128 + received)
 
     def _forward(self, received: signal.Signals, frame: FrameType | None) -> None:
-        former = self._former[received]
+        former = self._former.get(received, signal.SIG_DFL)
         if former == signal.SIG_DFL and received in _PREEMPTED:
             # A launcher requeues a job only for the signal that it asks the cluster for.
-            former = self._former[_PREEMPTED[0]]
+            former = self._former.get(_PREEMPTED[0], signal.SIG_DFL)
         if former == signal.default_int_handler:
             # Lightning and the interpreter would print how they handle a KeyboardInterrupt.
             self._end(128 + received)
