@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from w2v2_mt.core.terminal import print_visible
 from w2v2_mt.core.console import plain_console, print_table
+from w2v2_mt.core.terminal import print_visible
 
 METRICS = {
     "test_wer_clean": ("word error rate, test-clean", "100 %"),
