@@ -60,3 +60,24 @@ def test_comments_of_yaml_are_checked(problems):
     assert problems("so many: 1 # letter head\n", "a.yaml") == [
         "'letter head': use CTC head, CTC-guided"
     ]
+
+
+def test_lines_of_shell_scripts_are_checked(problems):
+    assert problems("#!/usr/bin/env bash\necho 'Error: a damaged file.' >&2\n", "a.sh") == [
+        "'damaged': use corrupt"
+    ]
+
+
+def test_the_whole_check_reads_every_kind_of_file(check_words, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(check_words, "PROJECT_FOLDER", tmp_path)
+    monkeypatch.setattr(check_words, "FILES", ())
+    monkeypatch.setattr("sys.argv", ["check_words.py"])
+    (tmp_path / "scripts").mkdir()
+    names = ["a.j2", "a.md", "a.py", "a.sh", "a.yaml"]
+    for name in names:
+        (tmp_path / "scripts" / name).write_text("# After so many steps.\n")
+    assert check_words.main() == 1
+    reported = capsys.readouterr().out.splitlines()
+    assert reported == [
+        f"scripts/{name}:1: 'so many': use at most N, or the name of the number" for name in names
+    ]

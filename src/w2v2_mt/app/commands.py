@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 
 from w2v2_mt.app.predict import Checkpoint, Trust, predict
 from w2v2_mt.core.errors import exit_with_sentence
-from w2v2_mt.core.terminal import print_visible
+from w2v2_mt.core.terminal import print_visible, visible_tracebacks
 from w2v2_mt.prepare.commands import prepare
 from w2v2_mt.synthetic.command import synthesise
 
@@ -41,11 +41,12 @@ app.command(no_args_is_help=True)(synthesise)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, by default that of the process, and return its exit code.
 
-    It is 1 after an error of one sentence on stderr, 2 for a command line that cannot be
-    understood, and 130 after Ctrl-C.
+    It is 1 after an error, of which stderr has one sentence or, if it is unexpected, a traceback, 2
+    for a command line that cannot be understood, and 130 after Ctrl-C.
     """
     try:
-        app(arguments, prog_name="w2v2-mt")
+        with visible_tracebacks():
+            app(arguments, prog_name="w2v2-mt")
     except SystemExit as end:
         return int(end.code or 0)
     return 0

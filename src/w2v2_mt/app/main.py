@@ -15,6 +15,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -24,7 +25,7 @@ from w2v2_mt.core.atomic_output import check_no_link, replace_text
 from w2v2_mt.core.errors import INTERRUPTED, OutputExistsError
 from w2v2_mt.core.lasting_output import outlive_output
 from w2v2_mt.core.registry import trusting
-from w2v2_mt.core.terminal import print_visible, visible
+from w2v2_mt.core.terminal import print_visible, visible, visible_tracebacks
 from w2v2_mt.settings.command_line import CONFIG_FOLDER, CommandLine, check_command
 from w2v2_mt.settings.overrides import free_set_names
 from w2v2_mt.settings.validation import check_settings, find_trusted
@@ -122,6 +123,7 @@ def run_trusting(**arguments: Any) -> float | None:
         return run(**arguments)
 
 
+@visible_tracebacks()
 def launch(config_name: str, run: Callable[..., float | None] = run_trusting) -> None:
     """Run the command line of one entry point, `config/<config_name>.yaml`.
 
@@ -155,8 +157,13 @@ def _launch(config_name: str, run: Callable[..., float | None]) -> None:
     def run_command(config: DictConfig) -> float | None:
         return run_job(config, run)
 
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves errors to `visible_tracebacks`.
     try:
-        run_command()
+        with visible_tracebacks():
+            try:
+                run_command()
+            except CompactHydraException as error:  # Its words are for the user.
+                sys.exit(visible(f"{error}\n{error.__cause__ or ''}".rstrip()))
     except SystemExit as end:
         # A command that was stopped by a signal must end soon.
         if not isinstance(end.code, int) or end.code < INTERRUPTED:

@@ -3,6 +3,9 @@
 import logging
 import re
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _CONTROLS = re.compile(
@@ -41,6 +44,22 @@ class StdoutHandler(logging.StreamHandler):
     def stream(self) -> Any:
         """The present stdout."""
         return sys.stdout
+
+
+@contextmanager
+def visible_tracebacks() -> Iterator[None]:
+    """Print the traceback of an unexpected error, with control characters as escapes, and exit.
+
+    Errors hold words of others, and Python and Hydra print them as they are.
+
+    Raises:
+        SystemExit: 1 after an error.
+    """
+    try:
+        yield
+    except Exception as error:
+        print_visible(traceback.format_exc().rstrip(), to_stderr=True)
+        raise SystemExit(1) from error
 
 
 class VisibleFormatter(logging.Formatter):

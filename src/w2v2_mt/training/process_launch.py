@@ -22,6 +22,7 @@ from w2v2_mt.core.stop_signals import (
     hold_stop_signals,
     receive_stop_signals,
 )
+from w2v2_mt.core.terminal import print_visible
 
 _SECONDS_TO_SAVE = 60
 """Time for all processes to end after a signal."""
@@ -161,8 +162,8 @@ def _run_member(
     except Exception as error:
         sentence = str(error)
         if not isinstance(error, ValueError):
-            traceback.print_exc()
-            sentence = traceback.format_exc().splitlines()[-1]
+            print_visible(traceback.format_exc(), to_stderr=True)
+            sentence = "".join(traceback.format_exception_only(error)).strip()
         kind = OutputExistsError if isinstance(error, OutputExistsError) else ValueError
         outcomes.put((rank, kind(sentence)))
         raise SystemExit(1) from None
