@@ -13,7 +13,6 @@ has its own process, so that its peak memory is its own.
 
 import argparse
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from random import Random
 import torch
 from data_loading import write_shards
 from default_settings import default_settings
+from own_process import peak_memory_mib, run_in_own_process
 from torch import Tensor
 
 from w2v2_mt.core.batches import SpeakerBatch
@@ -117,7 +117,8 @@ def embed(
     loading = instantiate(settings["speaker"]["dataloader"])
     embeddings: dict[str, Tensor] = {}
     with torch.inference_mode():
-        network.answer(torch.randn(1, 16_000), torch.tensor([16_000]), tasks=["speaker"])["speaker"]
+        answer = partial(network.answer, tasks=["speaker"])
+        answer(torch.randn(1, 16_000), torch.tensor([16_000]))
         start, start_of_processors = time.perf_counter(), time.process_time()
         for trial_list in lists:
             stream = EvaluationStream(
@@ -138,9 +139,7 @@ def embed(
                 world_size=world_size,
             )
             for found in stream:
-                output = network.answer(found.waveforms, found.num_samples, tasks=["speaker"])[
-                    "speaker"
-                ]
+                output = answer(found.waveforms, found.num_samples)["speaker"]
                 embeddings.update(zip(found.keys, output.embeddings, strict=True))
         seconds = time.perf_counter() - start
         return seconds, time.process_time() - start_of_processors, embeddings
@@ -150,11 +149,8 @@ def measure_embedding(upstream: str, data_folder: str | None, scale: int) -> Non
     """Prints how much faster the utterances of all lists are embedded together."""
     num_cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as temporary:
-        lists = (
-            real_lists(data_folder)
-            if data_folder
-            else noise_lists(Path(temporary) / "shards", scale)
-        )
+        shards = Path(temporary) / "shards"
+        lists = real_lists(data_folder) if data_folder else noise_lists(shards, scale)
         together = TrialList(
             shards=list(dict.fromkeys(shard for one in lists for shard in one.shards)),
             keys=frozenset().union(*(one.keys for one in lists)),
@@ -189,19 +185,18 @@ def measure_embedding(upstream: str, data_folder: str | None, scale: int) -> Non
         )
 
 
-def made_up_embeddings() -> dict[str, Tensor]:
-    """A direction for each speaker and twice as much noise around it."""
+def made_up_test(num_trials: int) -> tuple[dict[str, Tensor], list[Trial]]:
+    """Return embeddings and trials, of which every second one is a target trial.
+
+    Embeddings are a direction for each speaker and twice as much noise around it.
+    """
     generator = torch.Generator().manual_seed(0)
     voices = torch.randn(NUM_SPEAKERS, DIM, generator=generator)
-    return {
+    embeddings = {
         f"id{index % NUM_SPEAKERS:05d}/video/{index:05d}": voices[index % NUM_SPEAKERS]
         + 2 * torch.randn(DIM, generator=generator)
         for index in range(NUM_UTTERANCES)
     }
-
-
-def made_up_trials(keys: list[str], num_trials: int) -> list[Trial]:
-    """Every second one of the same speaker."""
     generator = torch.Generator().manual_seed(1)
     left = torch.randint(NUM_UTTERANCES, (num_trials,), generator=generator)
     steps = torch.randint(1, NUM_UTTERANCES // NUM_SPEAKERS, (num_trials,), generator=generator)
@@ -209,16 +204,17 @@ def made_up_trials(keys: list[str], num_trials: int) -> list[Trial]:
     is_target = torch.arange(num_trials) % 2 == 0
     # Utterances that lie NUM_SPEAKERS apart have the same speaker.
     right = (left + NUM_SPEAKERS * steps + torch.where(is_target, 0, others)) % NUM_UTTERANCES
-    return [
+    keys = list(embeddings)
+    trials = [
         Trial(same, keys[a], keys[b])
         for same, a, b in zip(is_target.tolist(), left.tolist(), right.tolist(), strict=True)
     ]
+    return embeddings, trials
 
 
 def measure_blocks(num_trials: int) -> tuple[float, float, str]:
     """Seconds, peak memory of the process in MiB, and what was found."""
-    embeddings = made_up_embeddings()
-    trials = made_up_trials(list(embeddings), num_trials)
+    embeddings, trials = made_up_test(num_trials)
     start = time.perf_counter()
     scores = trial_scores(embeddings, trials)
     scored = time.perf_counter()
@@ -226,13 +222,12 @@ def measure_blocks(num_trials: int) -> tuple[float, float, str]:
     rate, cost = equal_error_rate(scores, labels)[0], min_dcf(scores, labels)[0]
     end = time.perf_counter()
     details = f"scoring {scored - start:.2f} s, EER {rate:.4f} and minDCF {cost:.4f} in "
-    return end - start, _peak_mib(), f"{details}{end - scored:.2f} s"
+    return end - start, peak_memory_mib(), f"{details}{end - scored:.2f} s"
 
 
 def measure_loop(num_trials: int) -> tuple[float, float, str]:
     """Measure the same as `measure_blocks`, one trial at a time."""
-    embeddings = made_up_embeddings()
-    trials = made_up_trials(list(embeddings), num_trials)
+    embeddings, trials = made_up_test(num_trials)
     start = time.perf_counter()
     scores = [
         float(torch.cosine_similarity(embeddings[t.left_key], embeddings[t.right_key], dim=0))
@@ -241,13 +236,12 @@ def measure_loop(num_trials: int) -> tuple[float, float, str]:
     labels = [trial.same_speaker for trial in trials]
     rate, cost = equal_error_rate(scores, labels)[0], min_dcf(scores, labels)[0]
     seconds = time.perf_counter() - start
-    return seconds, _peak_mib(), f"EER {rate:.4f} and minDCF {cost:.4f}"
+    return seconds, peak_memory_mib(), f"EER {rate:.4f} and minDCF {cost:.4f}"
 
 
 def measure_interval(num_trials: int) -> str:
     """The bootstrap alone, of scores that `trial_scores` gives."""
-    embeddings = made_up_embeddings()
-    trials = made_up_trials(list(embeddings), num_trials)
+    embeddings, trials = made_up_test(num_trials)
     scores = trial_scores(embeddings, trials)
     start = time.perf_counter()
     low, high = equal_error_rate_interval(
@@ -258,12 +252,8 @@ def measure_interval(num_trials: int) -> str:
     return (
         f"{num_trials} trials of {NUM_SPEAKERS} speakers, {NUM_RESAMPLES} draws: EER between "
         f"{low:.4f} and {high:.4f} in {time.perf_counter() - start:.2f} s, "
-        f"peak memory {_peak_mib():.0f} MiB"
+        f"peak memory {peak_memory_mib():.0f} MiB"
     )
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def main() -> None:
@@ -278,8 +268,7 @@ def main() -> None:
         ("loop over trials", measure_loop, NUM_BASELINE_TRIALS),
         ("blocks", measure_blocks, NUM_TRIALS),
     ):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            seconds, memory_mib, details = pool.submit(measure, num_trials).result()
+        seconds, memory_mib, details = run_in_own_process(measure, num_trials)
         per_trial[name] = seconds / num_trials
         print(
             f"{name}: {num_trials} trials of {NUM_UTTERANCES} utterances in {seconds:.2f} s, "
@@ -289,8 +278,7 @@ def main() -> None:
     ratio = per_trial["loop over trials"] / per_trial["blocks"]
     print(f"blocks are {ratio:.1f} times as fast for each trial as the loop")
     for num_trials in (40_000, NUM_TRIALS):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            print(pool.submit(measure_interval, num_trials).result(), flush=True)
+        print(run_in_own_process(measure_interval, num_trials), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 
 import copy
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 from torch import Tensor, nn
 from transformers import Wav2Vec2Model
@@ -24,6 +25,8 @@ class PlainMultiTaskNetwork(nn.Module):
         self.wav2vec2.set_attn_implementation("eager")
         self.wav2vec2.gradient_checkpointing_enable()
         self.wav2vec2.feature_extractor.requires_grad_(False)
+        # A training step asks the backbone for the number of frames; it is not a part of this.
+        self.trunk = SimpleNamespace(backbone=heads_of.trunk.backbone)
         self.speech_head = copy.deepcopy(heads_of.speech_head)
         self.speaker_head = copy.deepcopy(heads_of.speaker_head)
 

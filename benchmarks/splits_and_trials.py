@@ -4,11 +4,10 @@ The names are made up; each corpus has a process of its own, and 30,000 trials a
 pairs.
 """
 
-import resource
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
+
+from own_process import peak_memory_mib, run_in_own_process
 
 from w2v2_mt.prepare.options import VoxCelebOptions
 from w2v2_mt.prepare.splits import split_utterances
@@ -33,17 +32,15 @@ def measure_names(num_speakers: int, num_videos: int, num_per_video: int) -> str
     start = time.perf_counter()
     make_trials(names, sexes=sexes, num_trials=30_000, seed=1)
     trials_sec = time.perf_counter() - start
-    memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     return (
         f"{len(names)} files of {num_speakers} speakers: split {split_sec:.1f} s, 30,000 trials "
-        f"over all of them {trials_sec:.1f} s, peak memory {memory_mib:.0f} MiB"
+        f"over all of them {trials_sec:.1f} s, peak memory {peak_memory_mib():.0f} MiB"
     )
 
 
 def main() -> None:
     for corpus in ((1200, 10, 5), (6000, 20, 9)):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            print(pool.submit(measure_names, *corpus).result(), flush=True)
+        print(run_in_own_process(measure_names, *corpus), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,16 @@ regularisation. All recipes start from the same weights, see the same batches an
 """
 
 import argparse
-import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
-from default_settings import default_settings
+from default_settings import random_upstream
+from own_process import peak_memory_mib, run_in_own_process
 from plain_recipe import PlainMultiTaskNetwork
 
 from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
@@ -53,6 +52,7 @@ Batches = dict[str, SpeechBatch | SpeakerBatch]
 """A batch of each task."""
 
 Step = Callable[[Batches], float]
+Recipe = TypeVar("Recipe")
 
 
 def draw_batches(speech_sec: list[float], speaker_sec: list[float]) -> Batches:
@@ -135,11 +135,10 @@ def build_step(task: TrainingTask) -> Step:
     return step
 
 
-def build_recipe_step(recipe: str) -> Step:
+def build_recipe_step(recipe: str, *, architecture: str) -> Step:
     """Return the training step of a recipe."""
-    settings = default_settings(
-        "network.wav2vec_huggingface_id=wav2vec2-base",
-        "network.reset_weights=true",
+    settings = random_upstream(
+        architecture,
         f"network.use_gradient_checkpointing={recipe == OURS_CHECKPOINTED}",
     )
     network = build_network(settings)
@@ -169,28 +168,34 @@ def measure(
     return durations_sec, losses
 
 
-def peak_memory_gib(recipe: str, batches: Batches, num_threads: int) -> float:
+def peak_memory_gib(
+    build: Callable[[Recipe], Step], recipe: Recipe, batches: Batches, num_threads: int
+) -> float:
     """Return the peak memory of a process that takes two steps, libraries included."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-        return pool.submit(_own_peak_memory_gib, recipe, batches, num_threads).result()
+    return run_in_own_process(_own_peak_memory_gib, build, recipe, batches, num_threads)
 
 
-def _own_peak_memory_gib(recipe: str, batches: Batches, num_threads: int) -> float:
+def _own_peak_memory_gib(
+    build: Callable[[Recipe], Step], recipe: Recipe, batches: Batches, num_threads: int
+) -> float:
     torch.set_num_threads(num_threads)
-    step = build_recipe_step(recipe)
+    step = build(recipe)
     for _ in range(2):
         step(batches)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return peak_memory_mib() / 2**10
+
+
+def median_ratio(durations_sec: list[float], others_sec: list[float]) -> float:
+    """Return the median of the ratios of the same round."""
+    pairs = zip(durations_sec, others_sec, strict=True)
+    return statistics.median(own / other for own, other in pairs)
 
 
 def print_ratios(title: str, durations_sec: dict[str, list[float]]) -> None:
     """Medians of the seconds, and of the ratios to the plain step of the same round."""
     print(f"{title}:")
     for recipe, durations in durations_sec.items():
-        ratio = statistics.median(
-            plain / own for plain, own in zip(durations_sec[PLAIN], durations, strict=True)
-        )
+        ratio = median_ratio(durations_sec[PLAIN], durations)
         print(f"  {recipe:20} {statistics.median(durations):6.2f} s  {ratio:.2f} times as fast")
 
 
@@ -203,39 +208,53 @@ def check_losses(losses: dict[str, list[float]]) -> None:
                 raise SystemExit(f"{recipe} has the loss {loss}, the {PLAIN} {plain}")
 
 
-def main() -> None:
+def parse_options(
+    description: str | None, *, num_threads: int = 2, clock: str = "wall"
+) -> argparse.Namespace:
+    """Return the options of a benchmark of training steps, and set the number of threads.
+
+    Args:
+        num_threads: The default of its option, as `clock`.
+    """
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--architecture", default="wav2vec2-base")
     parser.add_argument("--speech-sec", type=float, nargs="+", default=[6.0, 4.0], metavar="SEC")
     parser.add_argument("--speaker-sec", type=float, nargs="+", default=[3.0] * 4, metavar="SEC")
     parser.add_argument("--num-steps", type=int, default=5, help="timed steps of each recipe")
-    parser.add_argument("--num-threads", type=int, default=2)
+    parser.add_argument("--num-threads", type=int, default=num_threads)
     parser.add_argument(
         "--clock",
         choices=CLOCKS,
-        default="wall",
+        default=clock,
         help="'processor' on a machine under other load; with one thread, as waiting ones count",
     )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.num_threads)
+    return arguments
+
+
+def main() -> None:
+    arguments = parse_options(__doc__)
     padded = draw_batches(arguments.speech_sec, arguments.speaker_sec)
     equal_sec = [statistics.mean(arguments.speech_sec)] * len(arguments.speech_sec)
     equal = draw_batches(
         equal_sec, [statistics.mean(arguments.speaker_sec)] * len(arguments.speaker_sec)
     )
     print(
-        f"wav2vec2-base, {arguments.num_threads} threads, {arguments.clock} time, "
+        f"{arguments.architecture}, {arguments.num_threads} threads, {arguments.clock} time, "
         f"{arguments.num_steps} steps in turns"
     )
 
+    build = partial(build_recipe_step, architecture=arguments.architecture)
     # First, since a process begins with the peak of the one that starts it.
     print(f"peak memory ({arguments.speech_sec} s of speech, {arguments.speaker_sec} of speakers):")
     for recipe in RECIPES:
-        memory_gib = peak_memory_gib(recipe, padded, arguments.num_threads)
+        memory_gib = peak_memory_gib(build, recipe, padded, arguments.num_threads)
         print(f"  {recipe:20} {memory_gib:6.2f} GiB", flush=True)
 
-    steps = {recipe: build_recipe_step(recipe) for recipe in RECIPES}
+    steps = {recipe: build(recipe) for recipe in RECIPES}
     timing = {"num_steps": arguments.num_steps, "clock": CLOCKS[arguments.clock]}
     # Only without padding do all compute the same: the plain group norm counts padding.
     durations_sec, losses = measure(steps, equal, **timing)

@@ -5,27 +5,26 @@ random weights, the convolutions frozen and the transformer trained; the variant
 that, CTC-guided pooling is held against a loop over frames.
 """
 
-import argparse
-import multiprocessing
-import resource
 import statistics
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
-from default_settings import default_settings
+from default_settings import random_upstream
 from torch import Tensor
 from train_step import (
     CLOCKS,
     NUM_TOKENS,
-    Batches,
     Step,
     build_network,
     build_step,
     build_task,
     draw_batches,
     measure,
+    median_ratio,
+    parse_options,
+    peak_memory_gib,
 )
 
 from w2v2_mt.models.heads import SpeechOutput
@@ -61,30 +60,10 @@ class Timing:
     both_sec: list[float] = field(default_factory=list)
 
 
-def build_variant_step(overrides: list[str]) -> Step:
+def build_variant_step(overrides: list[str], *, architecture: str) -> Step:
     """Return the training step of the network with these settings."""
-    settings = default_settings(
-        "network.wav2vec_huggingface_id=wav2vec2-base",
-        "network.reset_weights=true",
-        "network.use_gradient_checkpointing=false",
-        *overrides,
-    )
+    settings = random_upstream(architecture, *overrides)
     return build_step(build_task(settings, build_network(settings)))
-
-
-def own_peak_memory_gib(overrides: list[str], batches: Batches, num_threads: int) -> float:
-    """Return the peak memory of this process after two steps, everything included."""
-    torch.set_num_threads(num_threads)
-    step = build_variant_step(overrides)
-    for _ in range(2):
-        step(batches)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def peak_memory_gib(overrides: list[str], batches: Batches, num_threads: int) -> float:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-        return pool.submit(own_peak_memory_gib, overrides, batches, num_threads).result()
 
 
 def pooled_in_a_loop(frames: Tensor, logits: Tensor, num_frames: Tensor) -> Tensor:
@@ -142,52 +121,37 @@ def compare_pooling(num_rounds: int) -> None:
         ("forward", loop.forward_sec, ours.forward_sec),
         ("forward and backward", loop.both_sec, ours.both_sec),
     ):
-        ratio = statistics.median(one / other for one, other in zip(slow, fast, strict=True))
+        ratio = median_ratio(slow, fast)
         print(f"  {title:34} {1000 * statistics.median(fast):.1f} ms, {ratio:.0f} times as fast")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--speech-sec", type=float, nargs="+", default=[6.0, 4.0], metavar="SEC")
-    parser.add_argument("--speaker-sec", type=float, nargs="+", default=[3.0] * 4, metavar="SEC")
-    parser.add_argument("--num-steps", type=int, default=5, help="timed steps of each variant")
-    parser.add_argument("--num-threads", type=int, default=2)
-    parser.add_argument(
-        "--clock",
-        choices=CLOCKS,
-        default="wall",
-        help="'processor' on a machine under other load; with one thread, as waiting ones count",
-    )
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.num_threads)
+    arguments = parse_options(__doc__)
     compare_pooling(num_rounds=10)
 
     batches = draw_batches(arguments.speech_sec, arguments.speaker_sec)
     print(
-        f"wav2vec2-base, {arguments.speech_sec} s of speech, {arguments.speaker_sec} s of "
-        f"speakers, {arguments.num_threads} threads, {arguments.clock} time, "
-        f"{arguments.num_steps} rounds"
+        f"{arguments.architecture}, {arguments.speech_sec} s of speech, "
+        f"{arguments.speaker_sec} s of speakers, {arguments.num_threads} threads, "
+        f"{arguments.clock} time, {arguments.num_steps} rounds"
     )
+    build = partial(build_variant_step, architecture=arguments.architecture)
     # Memory first, since a process begins with the peak of the one that starts it. Each variant
     # takes turns with the plain one alone: all at once would not fit into the memory of a laptop.
     memory_gib = {
-        name: peak_memory_gib(overrides, batches, arguments.num_threads)
+        name: peak_memory_gib(build, overrides, batches, arguments.num_threads)
         for name, overrides in VARIANTS.items()
     }
     print(f"  {PLAIN:34} {memory_gib[PLAIN]:5.2f} GiB")
-    plain = build_variant_step(VARIANTS[PLAIN])
+    plain = build(VARIANTS[PLAIN])
     for name, overrides in VARIANTS.items():
         if name == PLAIN:
             continue
-        steps = {PLAIN: plain, name: build_variant_step(overrides)}
+        steps = {PLAIN: plain, name: build(overrides)}
         durations_sec, _ = measure(
             steps, batches, num_steps=arguments.num_steps, clock=CLOCKS[arguments.clock]
         )
-        ratio = statistics.median(
-            own / base for own, base in zip(durations_sec[name], durations_sec[PLAIN], strict=True)
-        )
+        ratio = median_ratio(durations_sec[name], durations_sec[PLAIN])
         print(
             f"  {name:34} {memory_gib[name]:5.2f} GiB  "
             f"{statistics.median(durations_sec[name]):.2f} s, {ratio:.2f} times the plain step",

@@ -5,13 +5,20 @@ weights. The methods take turns in training one network on the same batches. "on
 pass" is a step with equal weights that follows the loss back to the shared parameters once more.
 """
 
-import argparse
 import statistics
-from collections.abc import Callable
 
 import torch
-from default_settings import default_settings
-from train_step import CLOCKS, Batches, build_network, build_task, draw_batches
+from default_settings import random_upstream
+from train_step import (
+    CLOCKS,
+    Batches,
+    Step,
+    build_network,
+    build_task,
+    draw_batches,
+    measure,
+    parse_options,
+)
 
 from w2v2_mt.losses.weighting import WEIGHTINGS
 from w2v2_mt.settings.instantiation import instantiate
@@ -19,16 +26,10 @@ from w2v2_mt.settings.instantiation import instantiate
 NULL, ONE_MORE, COMPARED = "null", "one more backward pass", "null, gradients compared"
 RECIPES = (NULL, "uncertainty", "gradnorm", "pcgrad", COMPARED, ONE_MORE)
 
-Step = Callable[[Batches], None]
-
 
 def build_steps(architecture: str) -> dict[str, Step]:
     """Return the training step of each recipe; all train one network with one optimizer."""
-    settings = default_settings(
-        f"network.wav2vec_huggingface_id={architecture}",
-        "network.reset_weights=true",
-        "network.use_gradient_checkpointing=false",
-    )
+    settings = random_upstream(architecture)
     network = build_network(settings)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = instantiate(settings["optim"]["algo"]).build(trained)
@@ -37,7 +38,7 @@ def build_steps(architecture: str) -> dict[str, Step]:
         settings["optim"]["loss"]["scale_method"] = recipe if recipe in WEIGHTINGS.names else None
         task = build_task(settings, network)
 
-        def step(batches: Batches) -> None:
+        def step(batches: Batches) -> float:
             optimizer.zero_grad()
             weighted, _ = task.compute_loss(batches)
             loss = weighted.loss
@@ -48,6 +49,7 @@ def build_steps(architecture: str) -> dict[str, Step]:
             if geometry is not None and recipe == COMPARED:
                 geometry.metrics()
             optimizer.step()
+            return loss.item()
 
         return step
 
@@ -55,22 +57,7 @@ def build_steps(architecture: str) -> dict[str, Step]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--architecture", default="wav2vec2-base")
-    parser.add_argument("--speech-sec", type=float, nargs="+", default=[6.0, 4.0], metavar="SEC")
-    parser.add_argument("--speaker-sec", type=float, nargs="+", default=[3.0] * 4, metavar="SEC")
-    parser.add_argument("--num-steps", type=int, default=5, help="timed steps of each method")
-    parser.add_argument("--num-threads", type=int, default=1)
-    parser.add_argument(
-        "--clock",
-        choices=CLOCKS,
-        default="processor",
-        help="'processor' on a machine under other load; with one thread, as waiting ones count",
-    )
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.num_threads)
+    arguments = parse_options(__doc__, num_threads=1, clock="processor")
     batches = draw_batches(arguments.speech_sec, arguments.speaker_sec)
     print(
         f"{arguments.architecture}, {arguments.num_threads} threads, {arguments.clock} time, "
@@ -78,16 +65,10 @@ def main() -> None:
         f"{arguments.speaker_sec} s of speakers"
     )
 
-    clock = CLOCKS[arguments.clock]
     steps = build_steps(arguments.architecture)
-    durations_sec: dict[str, list[float]] = {recipe: [] for recipe in RECIPES}
-    for number in range(1 + arguments.num_steps):  # the first round is not timed
-        for recipe, step in steps.items():
-            start = clock()
-            step(batches)
-            if number > 0:
-                durations_sec[recipe].append(clock() - start)
-
+    durations_sec, _ = measure(
+        steps, batches, num_steps=arguments.num_steps, clock=CLOCKS[arguments.clock]
+    )
     for recipe, durations in durations_sec.items():
         # Medians of the seconds, and of the ratios to the step with null of the same round.
         ratios = [own / null for own, null in zip(durations, durations_sec[NULL], strict=True)]
