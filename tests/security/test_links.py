@@ -1,12 +1,15 @@
 """Folders that somebody else prepared: nothing outside of them is written or removed."""
 
 import json
+import os
 
 import pytest
 import torch
+import wandb
 from hydra.conf import HydraConf
 from omegaconf import OmegaConf
 
+from tests.helpers.warm_commands import WarmCommand
 from w2v2_mt.app.loggers import open_loggers, start_wandb
 from w2v2_mt.app.main import NoteSweep
 from w2v2_mt.core.atomic_output import make_folder, replace_text
@@ -18,6 +21,7 @@ from w2v2_mt.runs.run_record import (
     write_setting,
     write_test_outputs,
 )
+from w2v2_mt.settings.environment import PROJECT_FOLDER
 from w2v2_mt.training.checkpoints import AtomicCheckpointIO
 from w2v2_mt.training.curves_logger import CurvesLogger
 
@@ -173,6 +177,32 @@ def test_wandb_writes_no_id_or_folder_through_a_link(run, outside):
         start_wandb(run, tags=None, config={})
 
 
+@pytest.mark.parametrize("where", ["", "0", "0/checkpoints"])
+@pytest.mark.parametrize("name", ["wandb", ".wandb"])
+def test_a_handed_over_folder_does_not_name_the_server_of_wandb(run, monkeypatch, where, name):
+    folder = run / where
+    (folder / name).mkdir(parents=True)
+    (folder / name / "settings").write_text("[default]\nbase_url = http://127.0.0.1:9\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(wandb, "init", None)
+    with pytest.raises(ValueError, match=rf"/{name}/settings must not exist, because wandb would"):
+        start_wandb(run / "0", tags=None, config={}, group="run")
+
+
+def test_wandb_reads_no_settings_and_follows_no_link_in_a_run_folder(run, outside, monkeypatch):
+    (run / "wandb").mkdir()
+    (run / "wandb" / "settings").write_text("[default]\nbase_url = http://127.0.0.1:9\n")
+    (run / ".wandb").symlink_to(outside)
+    monkeypatch.chdir(run.parent)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(run.parent / "wandb_config"))
+    started = start_wandb(run, tags=None, config={}, project="p", name="n", group=None)
+    assert "127.0.0.1" not in started.settings.base_url
+    assert started.settings.sync_dir.startswith(str(run / "wandb"))
+    started.finish()
+    wandb.teardown()
+
+
 def test_hydra_writes_its_files_through_no_link(run, outside):
     config = OmegaConf.create({"hydra": OmegaConf.structured(HydraConf)})
     config.hydra.run.dir = config.hydra.sweep.dir = str(run)
@@ -186,6 +216,36 @@ def test_hydra_writes_its_files_through_no_link(run, outside):
     assert not (run / "multirun.yaml").exists()
     with pytest.raises(SystemExit, match=r"0/\.hydra is a link"):
         NoteSweep().on_multirun_start(config)
+
+
+@pytest.mark.parametrize("name", ["0", "lr=1", "group/lr=1"])
+def test_the_folder_of_a_job_is_no_link(run, outside, name):
+    config = OmegaConf.create({"hydra": OmegaConf.structured(HydraConf)})
+    config.hydra.sweep.dir = str(run)
+    config.hydra.sweep.subdir = name
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).symlink_to(outside)
+    with pytest.raises(SystemExit, match=f"{name} is a link"):
+        NoteSweep().on_multirun_start(config)
+
+
+def test_a_sweep_in_a_prepared_folder_writes_through_no_link(run, outside, small_overrides):
+    (run / "multirun.yaml").symlink_to(outside / "file")
+    (run / "0" / ".hydra").mkdir(parents=True)
+    files = [run / "0" / ".hydra" / f"{name}.yaml" for name in ("config", "hydra", "overrides")]
+    for file in files:
+        file.symlink_to(outside / "file")
+    sweep = (f"hydra.sweep.dir={run}", "hydra.mode=MULTIRUN", "fit_model=false", "eval_model=false")
+    process = WarmCommand(
+        ["run_speech.py", *small_overrides("train_speech", *sweep)],
+        cwd=PROJECT_FOLDER,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    output, errors = process.communicate(timeout=600)
+    assert process.wait() == 0, output + errors
+    for file in (run / "multirun.yaml", *files):
+        assert file.is_file()
+        assert not file.is_symlink()
 
 
 def test_an_unfinished_file_is_not_opened_through_a_link(tmp_path, outside):

@@ -133,6 +133,7 @@ def start_wandb(
     from wandb.errors import AuthenticationError, UsageError
 
     check_no_link(folder / WANDB_FOLDER)
+    _check_no_wandb_settings(folder.resolve(), sweep=options.get("group"))
     id_file = folder / "wandb_id"
     if not id_file.exists():
         replace_text(id_file, secrets.token_hex(8))
@@ -147,6 +148,7 @@ def start_wandb(
     )
     # Printed text may contain secrets and is not sent.
     settings = {"console": "off", "silent": True, "git_root": str(PROJECT_FOLDER)}
+    settings["use_dot_wandb"] = False  # The folder .wandb, if there is one, may be a link.
     for wait, seconds in _WAITS_SEC.items():
         if f"WANDB_{wait.upper()}" not in os.environ:
             settings[wait] = seconds
@@ -173,6 +175,21 @@ def start_wandb(
     elif run.url:
         log.info(f"wandb: {run.url}")
     return run
+
+
+def _check_no_wandb_settings(folder: Path, *, sweep: str | None) -> None:
+    """Raise a ValueError if wandb would read its settings from the folder of a run or its sweep.
+
+    It reads them in the working directory, and they name the server that receives the key.
+    """
+    owner = next((parent for parent in folder.parents if parent.name == sweep), folder)
+    here = Path.cwd()
+    for file in (here / name / "settings" for name in (WANDB_FOLDER, f".{WANDB_FOLDER}")):
+        if here.is_relative_to(owner) and file.exists():
+            raise ValueError(
+                f"{file} must not exist, because wandb would send the run and your key where it "
+                "says. Remove it, or start the command in another folder."
+            )
 
 
 def _build_media(report: Report, run_folder: RunFolder | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from w2v2_mt.core.arguments import ConfigError
 from w2v2_mt.core.atomic_output import check_no_link, replace_text
@@ -52,19 +52,25 @@ class NoteSweep(Callback):
         folder = Path(str(config.hydra.sweep.dir)).absolute()
         # Hydra would make it with the umask, often writable by a group, which a launch refuses.
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for path in (folder, *folder.glob("[0-9]*")):
-            _check_hydra_files(path, config)
+        _check_hydra_files(folder, config)
+        subdir = OmegaConf.to_container(config.hydra.sweep)["subdir"]
+        for depth in range(1, len(Path(subdir).parts) + 1):
+            for path in filter(Path.is_dir, folder.glob("/".join("*" * depth))):
+                _check_hydra_files(path, config, is_in_sweep=True)
         _started.append((folder, config))
 
 
-def _check_hydra_files(folder: Path, config: DictConfig) -> None:
+def _check_hydra_files(folder: Path, config: DictConfig, *, is_in_sweep: bool = False) -> None:
     """Exit if the folder of Hydra's own files is a link; links at the names of these are removed.
+
+    In the folder of a sweep, that of a job must not be a link either.
 
     Hydra opens its files before the run starts, follows links, and ignores errors of a callback.
     """
     own = folder / str(config.hydra.output_subdir)
     try:
-        check_no_link(own)
+        for path in [folder, own] if is_in_sweep else [own]:
+            check_no_link(path)
     except ValueError as error:
         sys.exit(visible(f"{type(error).__name__}: {error}"))
     names = ("config.yaml", "hydra.yaml", "overrides.yaml")
