@@ -15,6 +15,8 @@ import pytest
 
 from tests.helpers.documented_commands import PROJECT_FOLDER
 from tests.helpers.slurm_cluster import PARTITION, answer, running_cluster, what_is_missing
+from w2v2_mt.training.callbacks.last_checkpoint import latest_checkpoint
+from w2v2_mt.training.checkpoints import read_checkpoint
 
 MT = "run_mt_speech_speaker.py"
 SPEAKER = "run_speaker.py"
@@ -195,6 +197,25 @@ def test_a_job_that_is_stopped_resumes_from_its_last_step(start, tmp_path, how):
     (going_on,) = set(re.findall(r"resuming from step (\d+)", output))
     assert 0 < int(stopped) == int(going_on) < 24
     assert json.loads((folder / "0" / "metrics.json").read_text())["tested_step"] == 24
+
+
+def test_a_job_that_is_cancelled_saves_its_state(start, tmp_path):
+    folder = tmp_path / "sweep"
+    sweep = start(
+        *(SPEAKER, folder, "+experiment=baseline_speaker_mean", "data=voxceleb1", "+debug=smoke"),
+        *("trainer.max_steps=5000", "trainer.step_limit=null", "trainer.val_check_interval=5000"),
+        *("network.num_frozen_steps=1", "speaker.dataloader.train_batch_size=8"),
+    )
+    rows = folder / "0" / "metrics.csv"
+    wait_for(lambda: rows.exists() and len(rows.read_text().splitlines()) > 1, "a few steps")
+    answer("scancel", *answer("squeue", "-h", "-o", "%i").split())
+    printed, _ = sweep.communicate()
+    output = output_of(folder)
+    assert sweep.returncode == 1, printed + output
+    (step, path) = re.findall(r"stopped after step (\d+) \((.*)\)", output)[0]
+    assert latest_checkpoint(folder / "0") == Path(path)
+    assert read_checkpoint(Path(path))["global_step"] == int(step) > 0
+    assert "#0 failed: it ended without a result (SLURM: CANCELLED)" in printed
 
 
 def test_a_job_whose_time_is_over_resumes_until_it_is_done(start, tmp_path):

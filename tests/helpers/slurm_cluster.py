@@ -167,6 +167,7 @@ class Cluster:
             "SelectTypeParameters=CR_Core_Memory",
             "SchedulerParameters=sched_interval=2,bf_interval=2",
             "ReturnToService=2",
+            "KillWait=120",  # Seconds from SIGTERM to SIGKILL: saving can be slow here.
             "SlurmdParameters=config_overrides",  # More processors than this machine may have.
             *(
                 f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
