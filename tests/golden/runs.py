@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,15 @@ BOOTSTRAP_SUFFIXES = ("_low", "_high")
 Result = dict[str, Any]
 
 
+def replace_settings(defaults: list[str], settings: Sequence[str]) -> list[str]:
+    """Return settings, and the defaults of other keys before them: a command has each key once."""
+    keys = {setting.lstrip("+").partition("=")[0] for setting in settings}
+    return [*(each for each in defaults if each.partition("=")[0] not in keys), *settings]
+
+
 def small_command(script: str, *settings: str) -> list[str]:
     """Return the command of a run of a small network on the data of `write_data`."""
-    return [
-        script,
+    defaults = [
         "network.wav2vec_huggingface_id=tests/golden/architectures/wav2vec2-base",
         "network.reset_weights=true",
         "network.use_gradient_checkpointing=false",
@@ -53,8 +59,8 @@ def small_command(script: str, *settings: str) -> list[str]:
         "trainer.log_every_n_steps=1",
         "trainer.enable_progress_bar=false",
         *SMALL_BATCHES[script],
-        *settings,
     ]
+    return [script, *replace_settings(defaults, settings)]
 
 
 def write_data(folder: Path) -> None:

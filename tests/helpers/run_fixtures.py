@@ -7,6 +7,7 @@ from typing import Any
 import hydra
 import pytest
 
+from tests.golden.runs import replace_settings
 from tests.helpers.shard_files import write_librispeech_shards, write_voxceleb_shards
 from tests.helpers.small_networks import save_architecture
 from tests.helpers.warm_commands import WarmCommand
@@ -52,10 +53,10 @@ def architecture(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def small_overrides(data_folder: Path, architecture: str, tmp_path: Path) -> Callable[..., list]:
-    """The command line of a run of a few steps, with more overrides behind it."""
+    """A command line of a few steps with more overrides, which replace those of the same key."""
 
     def overrides(config_name: str, *more: str) -> list[str]:
-        return [
+        few_steps = [
             f"data_folder={data_folder}",
             f"log_folder={tmp_path}",
             "gpus=0",
@@ -68,8 +69,8 @@ def small_overrides(data_folder: Path, architecture: str, tmp_path: Path) -> Cal
             "trainer.log_every_n_steps=1",
             "trainer.enable_progress_bar=false",
             *SMALL_BATCHES[config_name],
-            *more,
         ]
+        return replace_settings(few_steps, more)
 
     return overrides
 

@@ -6,7 +6,6 @@ This needs no import of torch, so a typo is answered at once.
 import re
 import sys
 from argparse import ArgumentParser
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from w2v2_mt.settings.overrides import (
     is_hydras,
     parse_overrides,
     quote,
+    repeated_keys,
     unquoted,
 )
 from w2v2_mt.settings.unused import unused_settings
@@ -109,8 +109,9 @@ class _Checker:
     loader: ConfigLoader
 
     def wrong_options(self) -> Iterator[str]:
-        added = Counter[str]()
-        for override in parse_overrides(self.command.overrides, self.loader):
+        parsed = parse_overrides(self.command.overrides, self.loader)
+        yield from repeated_keys(parsed)
+        for override in parsed:
             key, is_sweep = override.key_or_group, override.is_sweep_override()
             if is_sweep and not self.command.is_sweep:
                 yield (
@@ -120,14 +121,12 @@ class _Checker:
                 )
             yield from self._misplaced(override)
             if options := self.options(key):
-                added[key] += override.is_add()
-                if added[key] == 2:
-                    yield f"+{key} must be given once in a command. Remove all but one of them."
                 value: Any = [*override.sweep_iterator()] if is_sweep else override.value()
-                chosen = value if isinstance(value, list) else [] if value is None else [value]
-                for option in map(str, chosen):
-                    if option not in options:
-                        yield f"{key} has no option {option!r}. {advise(option, options)}"
+                chosen = value if isinstance(value, list) else [value]
+                # Null removes a group, and a mapping changes settings of the chosen option.
+                for option in chosen:
+                    if not isinstance(option, dict | None) and str(option) not in options:
+                        yield f"{key} has no option {str(option)!r}. {advise(option, options)}"
 
     def _misplaced(self, override: Override) -> Iterator[str]:
         """Yield a sentence for a setting of sweeps in a single run, or the other way round."""

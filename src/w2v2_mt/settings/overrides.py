@@ -5,6 +5,7 @@ import math
 import os
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from w2v2_mt.core.arguments import ConfigError
+from w2v2_mt.settings.instantiation import flatten
 
 SEARCH_PATH = "hydra.searchpath"
 SET_MAPPINGS = ("val_sets", "test_sets", "test_trials")
@@ -98,6 +100,22 @@ def unquoted(overrides: Sequence[str]) -> Iterator[str]:
             f"{override} must be NAME=VALUE, such as seed=1. Put quotes around an argument with "
             "blanks or brackets."
         )
+
+
+def repeated_keys(overrides: Sequence[Override]) -> Iterator[str]:
+    """Yield a sentence for each key that a command sets twice, since only the last would count.
+
+    A key may be removed with `~` and then added, and a mapping changed at one of its other keys.
+    """
+    counts = Counter[str]()
+    for override in overrides:
+        key = override.get_key_element().lstrip("+")
+        if not override.is_delete() and key != SEARCH_PATH:  # The option --config-dir sets it too.
+            items = flatten({key: override.value()}).items()
+            counts.update({key, *(item for item, value in items if value is not None)})
+    for key, number in counts.items():
+        if number > 1:
+            yield f"{key} must be given once in a command. Remove all but one of them."
 
 
 def quote(override: str) -> str:
