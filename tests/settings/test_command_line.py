@@ -156,6 +156,12 @@ def test_a_setting_of_sweeps_alone_is_refused_in_a_single_run(flags, override, s
         (["optim.algo.lr=1", "fit_model=false"], "optim.algo.lr"),
         (["speaker.dataloader.train_batch_size=8", "fit_model=false"], "speaker.dataloader.train_"),
         (["trainer.precision=16-mixed", "fit_model=false"], "trainer.precision"),
+        (["data.speech.val_sets.clean=b", "fit_model=false"], "data.speech.val_sets.clean"),
+        (["data.speaker.test_trials.o=x", "eval_model=false"], "data.speaker.test_trials.o"),
+        (
+            ["data.speech.train_sets=[a]", "fit_model=false", "load_network_from_checkpoint=x"],
+            "data.speech.train_sets",
+        ),
         (["trainer.test_precision=training", "eval_model=false"], "trainer.test_precision"),
     ],
 )
@@ -185,6 +191,7 @@ def test_the_report_of_a_setting_without_effect_names_what_would_give_it_one(cap
         ["optim.loss.static_speech_weight=0.3", "optim.loss.scale_method=static"],
         ["optim.algo.lr=1", "fit_model=false", "eval_model=false", "run_lr_range_test=true"],
         ["trainer.precision=16-mixed", "trainer.test_precision=training", "fit_model=false"],
+        ["data.speech.train_sets=[a]", "fit_model=false"],
         ["speech.dataloader.val_batch_size=8", "evaluation.decoder=beam", "fit_model=false"],
     ],
 )

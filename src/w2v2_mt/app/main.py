@@ -53,8 +53,8 @@ class NoteSweep(Callback):
         # Hydra would make it with the umask, often writable by a group, which a launch refuses.
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         _check_hydra_files(folder, config)
-        subdir = OmegaConf.to_container(config.hydra.sweep)["subdir"]
-        for depth in range(1, len(Path(subdir).parts) + 1):
+        sweep: Any = OmegaConf.to_container(config.hydra.sweep)
+        for depth in range(1, len(Path(sweep["subdir"]).parts) + 1):
             for path in filter(Path.is_dir, folder.glob("/".join("*" * depth))):
                 _check_hydra_files(path, config, is_in_sweep=True)
         _started.append((folder, config))

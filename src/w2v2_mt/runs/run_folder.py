@@ -13,6 +13,7 @@ import yaml
 
 from w2v2_mt.core.text_files import read_text, split_fields, split_lines
 from w2v2_mt.core.units import count
+from w2v2_mt.settings.instantiation import walk
 from w2v2_mt.tasks.transcripts import Transcript
 
 METRICS_FILE = "metrics.json"
@@ -192,13 +193,9 @@ def read_yaml(text: str) -> Any:
     A few lines of yaml can refer to each other and so be a billion values.
     """
     content = yaml.safe_load(text)
-    nodes, num_values = [content], 0
-    while nodes:
-        node = nodes.pop()
-        num_values += 1
-        if num_values > _MAX_NUM_VALUES:
+    for number, _ in enumerate(walk(content)):
+        if number == _MAX_NUM_VALUES:
             raise yaml.YAMLError(f"it has more than {_MAX_NUM_VALUES} values")
-        nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     return content
 
 

@@ -20,7 +20,7 @@ Config = dict[str, Any]
 Object = TypeVar("Object")
 
 TARGET = "_target_"
-REFERENCE = re.compile(r"\$\{([^:{}]+)\}")
+_REFERENCE = re.compile(r"\$\{([^:{}]+)\}")
 _PACKAGE = "w2v2_mt"
 _WRONG: Any = object()
 """The place of an object whose settings are wrong."""
@@ -56,11 +56,12 @@ def instantiate(
 def check_targets(node: Any, key: str) -> None:
     """Raise a ConfigError if a node of a file names a class that it must not, at any depth."""
     problems = []
-    for target_key, path in _find_targets(node, key):
-        try:
-            find_target(path, from_file=True)
-        except ValueError as error:
-            problems.append(f"{target_key} ({path}): {error}")
+    for part_key, part in walk(node, key):
+        if isinstance(part, dict) and TARGET in part:
+            try:
+                find_target(part[TARGET], from_file=True)
+            except ValueError as error:
+                problems.append(f"{join_key(part_key, TARGET)} ({part[TARGET]}): {error}")
     raise_problems(problems)
 
 
@@ -105,6 +106,17 @@ def find_setting(settings: Config, key: str, default: Any = None) -> Any:
     return node
 
 
+def walk(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield a node and all its parts, each with its full key."""
+    yield key, node
+    if isinstance(node, dict):
+        for name, part in node.items():
+            yield from walk(part, join_key(key, name))
+    elif isinstance(node, list | tuple):
+        for index, part in enumerate(node):
+            yield from walk(part, f"{key}[{index}]")
+
+
 def flatten(block: Config, owner: str = "") -> Config:
     """Map the full key of each setting that is not a block to its value."""
     flat: Config = {}
@@ -127,7 +139,7 @@ class _Builder:
 
     def build(self, key: str, value: Any, kind: type = object) -> Any:
         """Return a value with each node replaced by its object, or `_WRONG`."""
-        if (reference := _reference(value)) is not None:
+        if (reference := reference_of(value)) is not None:
             if reference not in self.objects:
                 self.objects[reference] = self._build_setting(reference)
             return self.objects[reference]
@@ -164,7 +176,7 @@ class _Builder:
             self.problems.append(f"{join_key(key, TARGET)} ({path}): {error}")
             return _WRONG
         sound = {name: part for name, part in parts.items() if part is not _WRONG}
-        keys = {name: _reference(node[name]) or join_key(key, name) for name in parts}
+        keys = {name: reference_of(node[name]) or join_key(key, name) for name in parts}
         pending = parts.keys() - sound.keys()
         try:
             checked = check_arguments(target, sound, owner=key, keys=keys, pending=pending)
@@ -177,17 +189,7 @@ class _Builder:
         return _WRONG
 
 
-def _find_targets(node: Any, key: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict):
-        if TARGET in node:
-            yield join_key(key, TARGET), node[TARGET]
-        for name, part in node.items():
-            yield from _find_targets(part, join_key(key, name))
-    elif isinstance(node, list | tuple):
-        for index, part in enumerate(node):
-            yield from _find_targets(part, f"{key}[{index}]")
-
-
-def _reference(value: Any) -> str | None:
-    match = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+def reference_of(value: Any) -> str | None:
+    """Return the key of the setting that a text such as `${a.b}` refers to; otherwise None."""
+    match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
     return match and match[1]

@@ -18,7 +18,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from w2v2_mt.core.arguments import ConfigError
-from w2v2_mt.settings.instantiation import flatten
+from w2v2_mt.settings.instantiation import flatten, walk
 
 SEARCH_PATH = "hydra.searchpath"
 SET_MAPPINGS = ("val_sets", "test_sets", "test_trials")
@@ -44,7 +44,8 @@ def free_set_names(arguments: Sequence[str], config_folders: Sequence[Path]) -> 
     if not any(map(_SETS.fullmatch, arguments)):
         return list(arguments)
     files = [file for folder in config_folders for file in folder.rglob("*.yaml")]
-    names = {name for file in files for name in _set_names(yaml.safe_load(file.read_text("utf-8")))}
+    contents = [yaml.safe_load(file.read_text("utf-8")) for file in files]
+    names = {str(name) for sets in _find_sets(contents) for name in sets}
     nulls = ", ".join(f"{name}: null" for name in sorted(names))
     freed = []
     for argument in arguments:
@@ -59,23 +60,18 @@ def free_set_names(arguments: Sequence[str], config_folders: Sequence[Path]) -> 
     return freed
 
 
-def _set_names(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key in SET_MAPPINGS and isinstance(value, dict):
-                yield from map(str, value)
-            else:
-                yield from _set_names(value)
+def _find_sets(node: Any) -> list[dict[str, Any]]:
+    """Return each mapping of sets of evaluation in settings."""
+    blocks = [part for _, part in walk(node) if isinstance(part, dict)]
+    found = [block.get(key) for block in blocks for key in SET_MAPPINGS]
+    return [sets for sets in found if isinstance(sets, dict)]
 
 
 def drop_null_sets(node: Any) -> None:
     """Remove the sets of evaluation that are null from settings, in place."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key in SET_MAPPINGS and isinstance(value, dict):
-                node[key] = {name: each for name, each in value.items() if each is not None}
-            else:
-                drop_null_sets(value)
+    for sets in _find_sets(node):
+        for name in [name for name, each in sets.items() if each is None]:
+            del sets[name]
 
 
 def unquoted(overrides: Sequence[str]) -> Iterator[str]:

@@ -28,7 +28,7 @@ from w2v2_mt.core.registry import EVERYTHING, trusting
 from w2v2_mt.core.units import count
 from w2v2_mt.settings.dev_metric import preferred_set
 from w2v2_mt.settings.environment import experiment_name, find_wandb_login, load_environment
-from w2v2_mt.settings.instantiation import REFERENCE, TARGET, Config, flatten, instantiate
+from w2v2_mt.settings.instantiation import TARGET, Config, flatten, instantiate, reference_of, walk
 from w2v2_mt.settings.overrides import drop_null_sets
 
 ASSEMBLY = "assembly"
@@ -67,11 +67,10 @@ _TOP = [field.name for field in fields(RunSettings)]
 
 
 def _name_experiment() -> str:
-    job_number = None
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         job = HydraConfig.get().job
-        job_number = None if OmegaConf.is_missing(job, "num") else int(job.num)
-    return experiment_name(job_number)
+        return experiment_name(None if OmegaConf.is_missing(job, "num") else int(job.num))
+    return experiment_name(None)
 
 
 def _find_dev_set(*, _root_: DictConfig) -> str:
@@ -116,8 +115,8 @@ def check_keys(config: DictConfig) -> Config:
         first_line = str(error).splitlines()[0]
         raise ConfigError(f"The settings cannot be put together: {first_line}.") from error
     drop_null_sets(settings.get("data"))
-    references = [match[1] for text in _texts(assembly) if (match := REFERENCE.fullmatch(text))]
-    raise_problems(_unknown_keys(settings, [*_TOP, *sorted({*references})]))
+    references = {reference for _, part in walk(assembly) if (reference := reference_of(part))}
+    raise_problems(_unknown_keys(settings, [*_TOP, *sorted(references)]))
     return {**settings, ASSEMBLY: assembly}
 
 
@@ -131,15 +130,8 @@ def find_trusted(settings: Config) -> set[str]:
 
     A checkpoint that the run loads may name these classes too, but no others of their packages.
     """
-    named = {text for text in _texts(settings) if _DOTTED_NAME.fullmatch(text)}
-    return named | set(settings["trust"])
-
-
-def _texts(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from _texts(part)
+    texts = (part for _, part in walk(settings) if isinstance(part, str))
+    return {text for text in texts if _DOTTED_NAME.fullmatch(text)} | set(settings["trust"])
 
 
 def _unknown_keys(block: Config, read: Sequence[str], owner: str = "") -> Iterator[str]:

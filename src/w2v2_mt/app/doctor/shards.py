@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from w2v2_mt.app.doctor.finding import Finding, State
+from w2v2_mt.prepare.options import SUBSETS
 from w2v2_mt.settings.command_line import CONFIG_FOLDER
 
 _COUNTED = ("utterances", "speakers")
@@ -30,15 +31,12 @@ class Corpus(NamedTuple):
     is_public: bool = False
 
 
-_LIBRISPEECH = (
-    "train-clean-100 train-clean-360 train-other-500 dev-clean dev-other test-clean test-other"
-).split()
 _VOX1 = ["voxceleb_archives/vox1_dev_wav.zip", "voxceleb_archives/vox1_test_wav.zip"]
 _VOX2 = "voxceleb_archives/vox2_dev_wav.zip|voxceleb_archives/vox2_dev_aac.zip"
 _VOX_METADATA = "./scripts/download/download_voxceleb_meta.sh"
 CORPORA = {
     "librispeech": Corpus(
-        archives=[f"librispeech/{subset}.tar.gz" for subset in _LIBRISPEECH],
+        archives=[f"librispeech/{subset}.tar.gz" for subset in SUBSETS],
         download="./scripts/download/download_librispeech.sh",
         num_hours=982,
         is_public=True,
@@ -123,14 +121,12 @@ def _read_corpora(name: str, data_folder: Path, config_folder: Path) -> list[dic
     return [block for block in blocks if isinstance(block, dict) and "shards_folder" in block]
 
 
-def _list_sets(settings: dict[str, Any]) -> list[str]:
-    found: list[str] = []
+def _list_sets(settings: dict[str, Any]) -> Iterator[str]:
     for key in ("train_sets", "train_set", "val_sets", "val_set", "test_sets"):
         sets = settings.get(key, [])
-        if isinstance(sets, str):
-            sets = [sets]
-        found += sets.values() if isinstance(sets, dict) else sets
-    return found
+        if isinstance(sets, dict):
+            sets = sets.values()
+        yield from [sets] if isinstance(sets, str) else sets
 
 
 def _describe_set(folder: Path) -> tuple[bool, str]:
