@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.archive_files import write_tar_gz
-from w2v2_mt.prepare import buckets
 from w2v2_mt.prepare.archives import Piece
 from w2v2_mt.prepare.buckets import NUM_BUCKETS, Buckets
 
@@ -61,14 +60,9 @@ def test_every_file_can_be_read_from_its_bucket(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stops", [(0,), (1, 5, 30), (40, 10, 10, 10)])
-@pytest.mark.parametrize("journal_bytes", [1, 200, 1 << 20])
 def test_a_stopped_run_resumes_and_ends_with_the_same_bytes(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    stops: tuple[int, ...],
-    journal_bytes: int,
+    tmp_path: Path, stops: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr(buckets, "JOURNAL_BYTES", journal_bytes)
     archive = write_tar_gz(tmp_path / "archive.tar.gz", MEMBERS)
     for number in stops:
         with pytest.raises(KeyboardInterrupt):

@@ -273,6 +273,25 @@ def test_a_member_that_is_refused_is_counted_once(
     assert (meta["num_utterances"], meta["num_rejected"]) == (11, 1)
 
 
+@pytest.mark.parametrize("has_line", [False, True])
+def test_an_utterance_whose_line_is_in_another_chapter_is_counted_once(
+    tmp_path: Path, has_line: bool
+) -> None:
+    own, other = (f"84-{chapter}.trans.txt" for chapter in ("121550", "121123"))
+    members = [
+        (name, b"" if name.endswith(own) and not has_line else content)
+        for name, content in without(MEMBERS, other)
+    ]
+    lines = b"84-121550-0007 IT'S FIVE\n84-121123-0000 GO\n84-121123-0001 BUT\n"
+    members.append((f"LibriSpeech/dev-clean/84/121123/{other}", lines))
+    write_dev_clean(tmp_path, members)
+    assert run(tmp_path, "--max_rejected", "0.1") == 0
+    folder = tmp_path / "librispeech_shards" / "dev_clean"
+    (row,) = (folder / "rejected.tsv").read_text().splitlines()[1:]
+    assert "84-121550-0007.flac\tits line is in the transcript of the chapter 84/121123." in row
+    assert json.loads((folder / "meta.json").read_text())["num_utterances"] == 11
+
+
 def test_a_tar_that_is_not_compressed_is_prepared_all_the_same(tmp_path: Path) -> None:
     write_dev_clean(tmp_path, []).write_bytes(tar_bytes(MEMBERS))
     assert run(tmp_path) == 0

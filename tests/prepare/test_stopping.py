@@ -19,7 +19,6 @@ from tests.helpers.archive_files import (
     write_voxceleb2,
 )
 from w2v2_mt.app.commands import main
-from w2v2_mt.prepare import buckets
 
 NUM_KILLS = 7
 CHAPTERS = {
@@ -75,12 +74,8 @@ def results(data_folder: Path) -> dict[str, bytes]:
     ],
 )
 def test_a_killed_run_resumes_to_the_same_bytes(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    corpus: str,
-    write_archives: Callable[[Path], None],
+    tmp_path: Path, corpus: str, write_archives: Callable[[Path], None]
 ) -> None:
-    monkeypatch.setattr(buckets, "JOURNAL_BYTES", 10_000)
     write_archives(tmp_path / "archives")
     undisturbed = copied(tmp_path / "archives", tmp_path / "undisturbed")
     begin = time.monotonic()

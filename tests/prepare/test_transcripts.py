@@ -41,7 +41,7 @@ def test_two_lines_of_one_utterance_are_reported(second: str) -> None:
 def test_a_line_of_another_chapter_is_reported() -> None:
     transcriptions, errors = parse_transcripts(b"1-3-0000 YES", chapter="1/2")
     assert not transcriptions
-    assert errors == {"1-3-0000": "its line is in the transcript of the chapter 1/2."}
+    assert errors == {"1/3/0000": "its line is in the transcript of the chapter 1/2."}
 
 
 @pytest.mark.parametrize("character", "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\r\x1f\xa0\u3000")
@@ -58,4 +58,4 @@ def test_a_line_of_no_utterance_rejects_the_one_before_it(rest: str) -> None:
     transcriptions, errors = parse_transcripts(content, chapter="1/2")
     assert transcriptions == {"1/2/0000": "GOOD", "1/2/0002": "YES"}
     assert "may be the rest of its sentence" in errors.pop("1/2/0001")
-    assert list(errors) == (["1-3-0000"] if rest.startswith("1-3") else [])
+    assert list(errors) == (["1/3/0000"] if rest.startswith("1-3") else [])

@@ -53,7 +53,7 @@ def check_complete(file: BinaryFile, *, name: str) -> None:
         if num_bytes < (promised := _riff_size(head)) < UNKNOWN_SIZE:
             raise _truncated(name, num_bytes, promised)
         if head[:4] != b"riff":
-            _check_sample_chunk(file, num_bytes, name)
+            _check_sample_chunk(file, head, name)
         elif RIFF_HEADER_BYTES < promised < num_bytes:
             raise _followed(name, num_bytes - promised)
     elif head[:4] == b"OggS":
@@ -73,12 +73,10 @@ def check_complete(file: BinaryFile, *, name: str) -> None:
 def lacks_size(file: BinaryFile) -> bool:
     """Return True for a wav file whose header counts 0 bytes of samples, though some follow."""
     file.seek(0)
-    if file.read(4) not in (b"RIFF", b"RIFX"):
+    head = file.read(4)
+    if head not in (b"RIFF", b"RIFX"):
         return False
-    found = _find_sample_chunk(file, file.seek(0, os.SEEK_END))
-    if found is None:
-        return False
-    start, size, left = found
+    start, size, left = _find_sample_chunk(file, head)
     file.seek(start)
     return size == 0 and left > 0 and _is_unaccounted(file.read(min(left, MAX_TAIL_BYTES)))
 
@@ -101,23 +99,20 @@ def check_nothing_follows(file: BinaryFile, end: int, *, name: str) -> None:
     file.seek(position)
 
 
-def _check_sample_chunk(file: BinaryFile, num_bytes: int, name: str) -> None:
+def _check_sample_chunk(file: BinaryFile, head: bytes, name: str) -> None:
     """Check that the samples are as many as their chunk states, and that only tags follow."""
-    found = _find_sample_chunk(file, num_bytes)
-    if found is None:
-        return
-    start, size, left = found
+    start, size, left = _find_sample_chunk(file, head)
     if size == 0 or size >= UNKNOWN_SIZE:
         return
     if size > left:
-        raise _truncated(name, num_bytes, start + size)
+        raise _truncated(name, start + left, start + size)
     file.seek(start + size + size % 2)
     tail = file.read(min(left - size, MAX_TAIL_BYTES))
     position = 0
     while len(chunk := tail[position : position + 8]) == 8 and chunk[:4].isascii():
         if chunk[:4] in (*RIFF_MAGICS, *SAMPLE_CHUNKS):
             raise _joined(name)
-        chunk_bytes = int.from_bytes(chunk[4:], _byteorder(file))
+        chunk_bytes = int.from_bytes(chunk[4:], _byteorder(head))
         if not chunk[:4].decode().isprintable() or position + 8 + chunk_bytes > len(tail):
             break
         position += 8 + chunk_bytes + chunk_bytes % 2
@@ -125,26 +120,28 @@ def _check_sample_chunk(file: BinaryFile, num_bytes: int, name: str) -> None:
         raise _followed(name, len(tail) - position)
 
 
-def _find_sample_chunk(file: BinaryFile, num_bytes: int) -> tuple[int, int, int] | None:
-    """Return the start of the samples, the size in their header, and the bytes that follow."""
-    byteorder, large_size, position = _byteorder(file), 0, 12
+def _find_sample_chunk(file: BinaryFile, head: bytes) -> tuple[int, int, int]:
+    """Return the start of the samples, the size in their header, and the bytes that follow.
+
+    All are 0 if there are no samples.
+    """
+    num_bytes, large_size, position = file.seek(0, os.SEEK_END), 0, 12
     while position + 8 <= num_bytes:
         file.seek(position)
-        head = file.read(24)
-        size = int.from_bytes(head[4:8], byteorder)
-        if head[:4] == b"ds64":
-            large_size = int.from_bytes(head[16:24], "little")
-        if head[:4] in SAMPLE_CHUNKS:
+        chunk = file.read(24)
+        size = int.from_bytes(chunk[4:8], _byteorder(head))
+        if chunk[:4] == b"ds64":
+            large_size = int.from_bytes(chunk[16:24], "little")
+        if chunk[:4] in SAMPLE_CHUNKS:
             if size == 0xFFFFFFFF and large_size:
                 size = large_size
             return position + 8, size, num_bytes - position - 8
         position += 8 + size + size % 2
-    return None
+    return 0, 0, 0
 
 
-def _byteorder(file: BinaryFile) -> Literal["big", "little"]:
-    file.seek(0)
-    return "big" if file.read(4) in (b"RIFX", b"FORM") else "little"
+def _byteorder(head: bytes) -> Literal["big", "little"]:
+    return "big" if head[:4] in (b"RIFX", b"FORM") else "little"
 
 
 def _is_unaccounted(tail: bytes) -> bool:
@@ -188,8 +185,7 @@ def _riff_size(head: bytes) -> int:
         return int.from_bytes(head[16:24], "little")
     if head[:4] == b"RF64" and head[12:16] == b"ds64":
         return RIFF_HEADER_BYTES + int.from_bytes(head[20:28], "little")
-    byteorder: Literal["big", "little"] = "big" if head[:4] in (b"RIFX", b"FORM") else "little"
-    return RIFF_HEADER_BYTES + int.from_bytes(head[4:8], byteorder)
+    return RIFF_HEADER_BYTES + int.from_bytes(head[4:8], _byteorder(head))
 
 
 def _has_ogg_end(tail: bytes) -> bool:

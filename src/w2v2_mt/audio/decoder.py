@@ -7,7 +7,7 @@ a short one.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BufferedReader, BytesIO
 from itertools import chain
 from pathlib import Path
@@ -74,31 +74,29 @@ def open_audio(source: Path | bytes, *, name: str) -> Iterator[AudioStream]:
     Raises:
         ValueError: The file is not audio, truncated, or has too low a sample rate.
     """
-    try:
-        file = BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-    except OSError as error:
-        raise ValueError(f"{name} cannot be read ({reason_of(error)}).") from error
-    with file:
+    with ExitStack() as stack:
         try:
+            file: BinaryFile = BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+            stack.enter_context(file)
             check_complete(file, name=name)
             num_flac_samples = count_flac_samples(file, name=name) if is_flac(file) else 0
             open_stream = _open_soundfile if _is_for_soundfile(file) else _open_pyav
             file.seek(0)
         except OSError as error:
             raise ValueError(f"{name} cannot be read ({reason_of(error)}).") from error
-        with open_stream(file, name, num_flac_samples) as stream:
-            if not MIN_SAMPLE_RATE_HZ <= stream.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
-                raise ValueError(
-                    f"{name} has a sample rate of {stream.sample_rate_hz} Hz, which must be "
-                    f"{MIN_SAMPLE_RATE_HZ} Hz or more and at most {MAX_SAMPLE_RATE_HZ} Hz. Get "
-                    "another file."
-                )
-            if stream.num_channels > MAX_NUM_CHANNELS:
-                raise ValueError(
-                    f"{name} has {stream.num_channels} channels; at most {MAX_NUM_CHANNELS} are "
-                    "read. Get another file."
-                )
-            yield stream
+        stream = stack.enter_context(open_stream(file, name, num_flac_samples))
+        if not MIN_SAMPLE_RATE_HZ <= stream.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
+            raise ValueError(
+                f"{name} has a sample rate of {stream.sample_rate_hz} Hz, which must be "
+                f"{MIN_SAMPLE_RATE_HZ} Hz or more and at most {MAX_SAMPLE_RATE_HZ} Hz. Get "
+                "another file."
+            )
+        if stream.num_channels > MAX_NUM_CHANNELS:
+            raise ValueError(
+                f"{name} has {stream.num_channels} channels; at most {MAX_NUM_CHANNELS} are "
+                "read. Get another file."
+            )
+        yield stream
 
 
 def _cannot_be_decoded(name: str, error: Exception) -> ValueError:
@@ -210,23 +208,24 @@ def _frames(
 ) -> Iterator["AudioFrame"]:
     import av
 
-    is_mp3 = stream.codec_context.codec.canonical_name == "mp3"
+    codec = stream.codec_context.codec.canonical_name
     num_packets, min_num_packets, end = 0, 0, 0
     is_wav = container.format.name == "wav"
-    is_mpeg = stream.codec_context.codec.canonical_name in ("mp1", "mp2", "mp3")
     try:
         for packet in container.demux(stream):
             if packet.is_corrupt and not is_wav:  # checked already
                 raise ValueError(f"{name} is truncated within its samples. Get the file again.")
-            if is_mpeg and packet.size:
-                head = memoryview(packet)[:2]
+            if codec in ("mp1", "mp2", "mp3") and packet.size:
+                head = bytes(memoryview(packet)[:4])
                 if head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
                     continue  # a tag after a recording
-                if is_mp3 and num_packets == 0:
+                if codec == "mp3" and num_packets == 0:
                     min_num_packets = num_mp3_frames(file, packet)
                 num_packets += 1
-            if is_mpeg and packet.size and packet.size < mpeg_frame_bytes(bytes(packet)[:4]):
-                raise ValueError(f"{name} is truncated within its last frame. Get the file again.")
+                if packet.size < mpeg_frame_bytes(head):
+                    raise ValueError(
+                        f"{name} is truncated within its last frame. Get the file again."
+                    )
             end = max(end, (packet.pos or 0) + packet.size)
             for frame in packet.decode():
                 if frame.is_corrupt:

@@ -98,8 +98,6 @@ def read_header(path: Path) -> AudioFile:
         num_samples = audio.num_samples
         if num_samples is None:
             num_samples = sum(map(len, audio.mono_blocks()))
-        if num_samples == 0:
-            raise ValueError(f"{path} holds no audio; it must have at least one sample.")
         return AudioFile(
             path=path,
             sample_rate_hz=audio.sample_rate_hz,

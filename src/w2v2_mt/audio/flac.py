@@ -6,7 +6,8 @@ in the header at 0. Source: RFC 9639.
 
 import os
 import re
-from io import BufferedReader, BytesIO
+
+from w2v2_mt.audio.completeness import BinaryFile
 
 FRAME_START = re.compile(rb"(?=\xff[\xf8\xf9])")
 MAX_HEADER_BYTES = 16
@@ -15,7 +16,7 @@ START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 """The mark of the format, and the header of its first block of metadata."""
 
 
-def is_flac(file: BufferedReader | BytesIO) -> bool:
+def is_flac(file: BinaryFile) -> bool:
     """Return True for FLAC, also after tags (ID3)."""
     position = 0
     while True:
@@ -29,7 +30,7 @@ def is_flac(file: BufferedReader | BytesIO) -> bool:
         position += 10 + size
 
 
-def count_flac_samples(file: BufferedReader | BytesIO, *, name: str) -> int:
+def count_flac_samples(file: BinaryFile, *, name: str) -> int:
     """Return the number of samples to the end of the last frame, or 0 if no frame is found.
 
     Raises:
@@ -57,7 +58,7 @@ def count_flac_samples(file: BufferedReader | BytesIO, *, name: str) -> int:
     return header_count or frame_count
 
 
-def _find_starts(file: BufferedReader | BytesIO) -> list[int]:
+def _find_starts(file: BinaryFile) -> list[int]:
     starts: list[int] = []
     overlap, position = b"", 0
     file.seek(0)
@@ -68,7 +69,7 @@ def _find_starts(file: BufferedReader | BytesIO) -> list[int]:
     return starts
 
 
-def _count_by_last_frame(file: BufferedReader | BytesIO, first: int, block_size: int) -> int:
+def _count_by_last_frame(file: BinaryFile, first: int, block_size: int) -> int:
     """Search backwards for the headers of two frames, the later of which begins at the other's end.
 
     A single header may be a chance pattern within a frame.
@@ -101,7 +102,7 @@ def _code(header: bytes) -> tuple[int, int, int]:
     return header[1], header[2] & 0x0F, header[3] & 0x0F
 
 
-def _first_code(file: BufferedReader | BytesIO, first: int) -> tuple[int, int, int] | None:
+def _first_code(file: BinaryFile, first: int) -> tuple[int, int, int] | None:
     """Return the shared bits of the first frame, which follows the blocks of metadata."""
     position, is_last = first - 38, False
     while not is_last:

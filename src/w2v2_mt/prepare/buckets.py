@@ -10,22 +10,16 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from w2v2_mt.audio.file_names import AUDIO_SUFFIXES
+from w2v2_mt.core.atomic_output import replace_text
 from w2v2_mt.prepare.archives import Piece, Refused, StoredFile, tar_gz_members
 from w2v2_mt.prepare.shard_sets import PLACE_BYTES
-from w2v2_mt.prepare.work_folder import write_atomically
 
 TRANSCRIPT_SUFFIX = ".trans.txt"
 NUM_BUCKETS = 128
 BUCKETS = tuple(f"bucket_{number:03d}" for number in range(NUM_BUCKETS))
-INDEX_FILE = "index.jsonl"
-JOURNAL_FILE = "journal.json"
-JOURNAL_BYTES = 64 << 20
-"""The journal of how far the archive has been read is written after this many bytes."""
 
 
 @dataclass(frozen=True)
@@ -42,94 +36,65 @@ class Buckets:
         on_position: Callable[[int], object],
         limit: int | None,
     ) -> None:
-        """Copy the files of an archive into the buckets, from where an earlier call was stopped.
+        """Copy the files of an archive into the buckets, unless an earlier call has done so.
 
-        The reading ends before the first folder that is not needed for `limit` audio files. Raises
+        A call that was stopped is repeated, since the archive must be read from its beginning. The
+        reading ends before the first folder that is not needed for `limit` audio files. Raises
         ValueError for an archive that is corrupt or unsafe.
         """
-        journal_path = self.folder / JOURNAL_FILE
-        journal: dict[str, Any] = {"is_complete": False, "sizes": {}}
-        if journal_path.exists():
-            journal = json.loads(journal_path.read_text(encoding="utf-8"))
-        if journal["is_complete"]:
+        if self._index_path.exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path in self.folder.iterdir():
-            if path != journal_path:
-                with open(path, "ab") as file:
-                    file.truncate(journal["sizes"].get(path.name, 0))
-        copied = list(self.files())
-        last_folder = copied[-1][0].rpartition("/")[0] if copied else ""
-        num_audio = sum(isinstance(content, Piece) for _, content in copied)
-        num_bytes = 0
+        files: list[dict[str, object]] = []
         passed_over: list[str] = []
+        last_folder, num_audio = "", 0
         with ExitStack() as stack:
             streams = {
-                name: stack.enter_context(open(self.folder / name, "ab"))
-                for name in (INDEX_FILE, *BUCKETS)
+                name: stack.enter_context(open(self.folder / name, "wb")) for name in BUCKETS
             }
-
-            def write_journal(*, is_complete: bool) -> None:
-                for stream in streams.values():
-                    stream.flush()
-                sizes = {name: stream.tell() for name, stream in streams.items()}
-                journal = {
-                    "is_complete": is_complete,
-                    "sizes": sizes,
-                    "num_passed_over": len(passed_over),
-                    "passed_over": passed_over[:1],
-                }
-                write_atomically(journal_path, json.dumps(journal))
-
             members = tar_gz_members(
                 archive,
                 suffixes=(*AUDIO_SUFFIXES, TRANSCRIPT_SUFFIX),
                 on_position=on_position,
                 on_passed_over=passed_over.append,
             )
-            for name, content in islice(members, len(copied), None):
+            for name, content in members:
                 folder = name.rpartition("/")[0]
                 if limit is not None and num_audio >= limit and folder != last_folder:
                     break
                 last_folder = folder
-                entry: dict[str, object] = {"name": name}
                 if isinstance(content, Refused):
-                    entry["refused"] = content.reason
+                    files.append({"name": name, "refused": content.reason})
                 elif name.lower().endswith(TRANSCRIPT_SUFFIX):
-                    entry["text"] = content.decode("utf-8", errors="replace")
+                    files.append({"name": name, "text": content.decode("utf-8", errors="replace")})
                 else:
                     bucket = BUCKETS[place_of(name) * NUM_BUCKETS >> 8 * PLACE_BYTES]
-                    offset = streams[bucket].tell()
-                    entry |= {"bucket": bucket, "offset": offset, "num_bytes": len(content)}
-                    streams[bucket].write(content)
+                    stream = streams[bucket]
+                    piece = {"bucket": bucket, "offset": stream.tell(), "num_bytes": len(content)}
+                    files.append({"name": name, **piece})
+                    stream.write(content)
                     num_audio += 1
-                    num_bytes += len(content)
-                streams[INDEX_FILE].write(json.dumps(entry).encode() + b"\n")
-                if num_bytes >= JOURNAL_BYTES:
-                    write_journal(is_complete=False)
-                    num_bytes = 0
-            write_journal(is_complete=True)
+        replace_text(self._index_path, json.dumps({"files": files, "passed_over": passed_over}))
+
+    @property
+    def _index_path(self) -> Path:
+        return self.folder / "index.json"
 
     def files(self) -> Iterator[tuple[str, bytes | Piece | Refused]]:
         """Yield the copied files in the order of the archive: the name, and the content."""
-        index = self.folder / INDEX_FILE
-        if not index.exists():
-            return
-        with open(index, encoding="utf-8") as lines:
-            for entry in map(json.loads, lines):
-                name = entry["name"]
-                if "refused" in entry:
-                    yield name, Refused(entry["refused"])
-                elif "text" in entry:
-                    yield name, entry["text"].encode()
-                else:
-                    container = self.folder / entry["bucket"]
-                    yield name, Piece(container, name, entry["offset"], entry["num_bytes"])
+        for entry in json.loads(self._index_path.read_text(encoding="utf-8"))["files"]:
+            name = entry["name"]
+            if "refused" in entry:
+                yield name, Refused(entry["refused"])
+            elif "text" in entry:
+                yield name, entry["text"].encode()
+            else:
+                container = self.folder / entry["bucket"]
+                yield name, Piece(container, name, entry["offset"], entry["num_bytes"])
 
-    def passed_over(self) -> tuple[int, str]:
-        """Return the number of files that do not count by their names, and the first of them."""
-        journal = json.loads((self.folder / JOURNAL_FILE).read_text(encoding="utf-8"))
-        return journal["num_passed_over"], "".join(journal["passed_over"])
+    def passed_over(self) -> list[str]:
+        """Return the names of the files that do not count as audio or transcripts."""
+        return json.loads(self._index_path.read_text(encoding="utf-8"))["passed_over"]
 
     def remove_before(self, audio: StoredFile) -> None:
         """Remove the buckets whose utterances all come before this one."""

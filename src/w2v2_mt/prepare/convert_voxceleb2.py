@@ -7,7 +7,7 @@ Training does not need it, since shards can be made from the aac archives. A fil
 import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from w2v2_mt.audio.file_names import files_below, is_audio_name
 from w2v2_mt.core.units import count
@@ -70,8 +70,10 @@ def convert_voxceleb2(folder: Path, *, num_workers: int, delete_originals: bool)
         raise ValueError(f"--num_workers ({num_workers}) must be at least 0.")
     # Not resolved, since the parts of the path as given decide where a wav file belongs.
     folder = Path(os.path.abspath(folder))
-    below = [file for file in files_below(folder) if file.is_file()]
-    files = sorted(file for file in below if _is_m4a(file.relative_to(folder)))
+    m4a = (file for file in files_below(folder) if file.suffix.lower() == ".m4a")
+    files = sorted(
+        file for file in m4a if file.is_file() and is_audio_name(file.relative_to(folder))
+    )
     if not files:
         raise ValueError(f"{folder} holds no .m4a files; unpack the archives there first.")
     for file in files:
@@ -95,7 +97,3 @@ def convert_voxceleb2(folder: Path, *, num_workers: int, delete_originals: bool)
     list_path.unlink(missing_ok=True)  # of an earlier run, whose corrupt files have been replaced
     are = "is a wav file" if len(files) == 1 else "are wav files"
     print(f"{count(len(files), 'file')} {are} now.")
-
-
-def _is_m4a(name: PurePath) -> bool:
-    return is_audio_name(name) and name.suffix.lower() == ".m4a"

@@ -84,7 +84,7 @@ def _prepare_subset(
             on_position=lambda position: bars.update(bar, completed=position / BYTES_PER_MB),
             limit=options.limit,
         )
-        print_passed_over(name, *buckets.passed_over())
+        print_passed_over(name, buckets.passed_over())
         spoken, rejections = join_utterances(buckets, archive, subset, options)
         account = RejectionAccount(
             num_files=len(spoken) + len(rejections), max_share=options.max_rejected, folder=work

@@ -40,7 +40,8 @@ def parse_transcripts(content: bytes, *, chapter: str) -> tuple[dict[str, str], 
             errors[key] = "it has two lines in the transcript; which of them is right is unknown."
         elif not utterance.startswith(prefix):
             if OTHER_UTTERANCE.fullmatch(utterance) or previous_key is None:
-                errors[utterance] = f"its line is in the transcript of the chapter {chapter}."
+                other_key = utterance.replace("-", "/")
+                errors[other_key] = f"its line is in the transcript of the chapter {chapter}."
             if previous_key is not None:
                 transcriptions.pop(previous_key, None)
                 errors.setdefault(
@@ -96,7 +97,7 @@ def join_utterances(
     for key, piece in audio.items():
         if len(spoken) == options.limit:
             break
-        if key in transcriptions:
+        if key in transcriptions and key not in errors:
             names = ("reader_id", "chapter_id", "utterance_id")
             labels = dict(zip(names, key.split("/"), strict=True))
             labels["transcription"] = transcriptions[key]

@@ -34,11 +34,11 @@ def stage_bars() -> Progress:
     )
 
 
-def print_passed_over(name: str, num_files: int, first: str) -> None:
+def print_passed_over(name: str, files: Sequence[str]) -> None:
     """Print how many files of archives do not count by their names, if any."""
-    if num_files:
-        files = count(num_files, "file")
-        print_visible(f"Passed over in {name}: {files}, by their names; the first is {first}.")
+    if files:
+        num = count(len(files), "file")
+        print_visible(f"Passed over in {name}: {num}, by their names; the first is {files[0]}.")
 
 
 def print_summary(title: str, sets: Sequence[ShardSet], *, duration_sec: float) -> None:

@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from w2v2_mt.core.atomic_output import atomic_replacement
+from w2v2_mt.core.atomic_output import atomic_replacement, replace_text
 from w2v2_mt.core.errors import name_in_errors
 from w2v2_mt.core.units import MIN_UTTERANCE_SAMPLES, SAMPLE_RATE_HZ, count
 from w2v2_mt.prepare.archives import StoredFile
 from w2v2_mt.prepare.audio import decode, encode
 from w2v2_mt.prepare.options import AudioFormat
 from w2v2_mt.prepare.rejections import Rejection
-from w2v2_mt.prepare.work_folder import at_work, write_atomically
+from w2v2_mt.prepare.work_folder import at_work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def write_shard(task: ShardTask) -> ShardReport:
                 found = {name: hashlib.sha256(file.read()).digest() for name, file in files if file}
             if found != digests:
                 raise OSError(f"{task.path} cannot be read back as it was written; check the disk.")
-            write_atomically(task.report, json.dumps(asdict(report)))
+            replace_text(task.report, json.dumps(asdict(report)))
     return report
 
 

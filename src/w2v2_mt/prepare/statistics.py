@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Template
 
+from w2v2_mt.core.atomic_output import replace_text
 from w2v2_mt.core.units import seconds_from_samples
-from w2v2_mt.prepare.work_folder import write_atomically
 
 UTTERANCES_FILE = "utterances.tsv"
 LEFT, RIGHT, TOP, BOTTOM = 60, 420, 34, 230
@@ -26,7 +26,7 @@ def write_statistics(path: Path, *, title: str, sets: Mapping[str, Path]) -> Non
     source = (resources.files(__package__) / "statistics.html.j2").read_text(encoding="utf-8")
     template = Template(source, autoescape=True, trim_blocks=True, keep_trailing_newline=True)
     described = [_describe(name, folder) for name, folder in sets.items()]
-    write_atomically(path, template.render(title=title, headings=headings, sets=described))
+    replace_text(path, template.render(title=title, headings=headings, sets=described))
 
 
 def _describe(name: str, folder: Path) -> dict[str, object]:

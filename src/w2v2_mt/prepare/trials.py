@@ -31,13 +31,9 @@ def make_trials(
         for speaker in _runs(ordered, sex, key=lambda name: name.speaker_id):
             negatives += [range(speaker.stop, sex.stop)] * len(speaker)
             videos = _runs(ordered, speaker, key=lambda name: name.video_id)
-            empty = [range(0)] * len(speaker)
-            if len(videos) > 1:
-                positives += [range(video.stop, speaker.stop) for video in videos for _ in video]
-                of_one_video += empty
-            else:
-                positives += empty
-                of_one_video += [range(index + 1, speaker.stop) for index in speaker]
+            positives += [range(video.stop, speaker.stop) for video in videos for _ in video]
+            stop = speaker.stop if len(videos) == 1 else 0
+            of_one_video += [range(index + 1, stop) for index in speaker]
     if sum(map(len, positives)) < num_trials // 2:
         positives = [two or one for two, one in zip(positives, of_one_video, strict=True)]
     num_each = min(num_trials // 2, sum(map(len, positives)), sum(map(len, negatives)))

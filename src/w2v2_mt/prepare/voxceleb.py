@@ -148,7 +148,7 @@ def _write_corpus(corpus: Corpus, work: Path, options: VoxCelebOptions) -> list[
         places = {speaker: place(speaker, seed=options.seed) for speaker in speakers}
         names = sorted(names, key=lambda name: (places[name.speaker_id], name))[: options.limit]
     stored.add_archives(corpus.test_archives)
-    print_passed_over(corpus.title, len(stored.passed_over), "".join(stored.passed_over[:1]))
+    print_passed_over(corpus.title, stored.passed_over)
     for test in tests.values():
         test.check_complete(stored.members.keys(), "no archive holds", "get the complete archives")
     split = split_utterances(names, sexes=sexes, options=options)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from w2v2_mt.core.atomic_output import atomic_replacement
+from w2v2_mt.core.atomic_output import replace_text
 
 RECORD_FILE = "preparation.json"
 """File in the last folder of a result that records its inputs and options."""
@@ -20,12 +20,6 @@ _LOCK = "lock"
 _WORKERS_LOCK = "workers_lock"
 
 Result = TypeVar("Result")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file that is there completely or not at all."""
-    with atomic_replacement(path) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 def produce(
@@ -60,7 +54,7 @@ def produce(
     with _lock(work):
         if not _has_record(work, text):
             _clear(work)
-            write_atomically(work / RECORD_FILE, text)
+            replace_text(work / RECORD_FILE, text)
         result = fill(work)
         (work / targets[-1].name / RECORD_FILE).write_text(text, encoding="utf-8")
         (work / _COMPLETE).touch()
