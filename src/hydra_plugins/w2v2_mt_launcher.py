@@ -49,7 +49,7 @@ class SweepLauncher(BaseSubmititLauncher):
     ):
         super().__init__()
         self.cluster = cluster
-        self.processes = Processes.of_settings(gpus=num_gpus, devices=devices, num_nodes=num_nodes)
+        self.processes = Processes(gpus=num_gpus, devices=devices, num_nodes=num_nodes)
         self.submitit_folder = submitit_folder
         self._job_folder = submitit_folder
         self.array_parallelism = array_parallelism

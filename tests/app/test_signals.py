@@ -63,44 +63,34 @@ def end_of(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("phase", "number", "num_processes"),
+    ("phase", "number", "num_processes", "saved_step"),
     [
-        ("training", signal.SIGTERM, 1),
-        ("training", signal.SIGINT, 1),
-        ("training", signal.SIGUSR1, 1),
-        ("training", signal.SIGHUP, 1),
-        ("validation", signal.SIGUSR2, 1),
-        ("training", signal.SIGINT, 2),
-        ("validation", signal.SIGTERM, 2),
+        ("training", signal.SIGTERM, 1, 2),
+        ("training", signal.SIGINT, 1, 2),
+        ("training", signal.SIGUSR1, 1, 2),
+        ("training", signal.SIGHUP, 1, 2),
+        ("validation", signal.SIGUSR2, 1, 3),
+        ("training", signal.SIGINT, 2, 2),
+        ("validation", signal.SIGTERM, 2, 3),
+        ("test", signal.SIGINT, 1, None),
+        ("test", signal.SIGUSR1, 2, None),
+        ("start", signal.SIGINT, 1, None),
+        ("start", signal.SIGTERM, 2, None),
     ],
 )
-def test_a_signal_to_the_group_saves_the_step(paused, tmp_path, phase, number, num_processes):
-    command = paused(phase, num_processes)
-    signal_twice(command, number)
-    output = end_of(command, tmp_path)
-    step = 2 if phase == "training" else 3
-    assert f"stopped after step {step} (" in output
-    assert command.returncode in (128 + number, -number, -signal.SIGUSR2)
-    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == step
-
-
-@pytest.mark.parametrize(
-    ("phase", "number", "num_processes"),
-    [
-        ("test", signal.SIGINT, 1),
-        ("test", signal.SIGUSR1, 2),
-        ("start", signal.SIGINT, 1),
-        ("start", signal.SIGTERM, 2),
-    ],
-)
-def test_a_signal_to_the_group_outside_of_training_ends_the_run_at_once(
-    paused, tmp_path, phase, number, num_processes
+def test_a_signal_to_the_group_saves_the_step_in_training_and_else_ends_the_run_at_once(
+    paused, tmp_path, phase, number, num_processes, saved_step
 ):
     command = paused(phase, num_processes)
     signal_twice(command, number)
-    end_of(command, tmp_path)
+    output = end_of(command, tmp_path)
     assert command.returncode in (128 + number, -number, -signal.SIGUSR2)
-    assert not (tmp_path / "metrics.json").exists()
+    if saved_step is None:
+        assert not (tmp_path / "metrics.json").exists()
+    else:
+        assert f"stopped after step {saved_step} (" in output
+        saved = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
+        assert saved["global_step"] == saved_step
 
 
 UNTIL_ASKED_TWICE = """

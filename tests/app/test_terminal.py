@@ -33,7 +33,7 @@ def test_a_bar_shows_progress_and_tables_show_validations_and_the_test(
     assert re.fullmatch(r"loss [\d.]+, speaker_loss [\d.]+, speech_loss [\d.]+, lr .+", below)
     assert any(re.fullmatch(r"validation [━╸╺ ]+ set \w+, batch 1 *", line) for line in lines)
     text = "\n".join(lines)
-    assert re.search(r"Validation at step 2 *\n.*\n. dev metric +. +value . best so far .\n", text)
+    assert re.search(r"\nstep 2: validation *\n.*\n. dev metric +. +value . best so far .\n", text)
     assert re.search(r"\n. score +│ +[\d.]+ % │ +[\d.]+ % │\n", text)
     # The bar is gone before the table of the test is printed.
     end = text[text.index("error rate") :]

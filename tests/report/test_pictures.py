@@ -5,7 +5,7 @@ from w2v2_mt.report.pictures import MAX_POINTS, SERIES, draw_picture, series_sty
 
 def test_a_picture_takes_the_colours_of_its_page():
     def draw(axes):
-        axes.plot([0, 1], [0, 1], **series_style(1))
+        axes.plot([0, 1], [0, 1], **series_style(1, None))
         axes.set(xlabel="x & y")
 
     drawn = draw_picture("a_line", "A <line>", draw)
@@ -20,7 +20,7 @@ def test_a_picture_takes_the_colours_of_its_page():
 
 
 def test_no_two_of_24_lines_look_the_same():
-    styles = [tuple(series_style(number).values()) for number in range(24)]
+    styles = [tuple(series_style(number, "x").values()) for number in range(24)]
     assert len(set(styles)) == 24
 
 

@@ -15,7 +15,7 @@ from w2v2_mt.core.console import plain_console
 from w2v2_mt.core.errors import exit_with_sentence
 from w2v2_mt.core.terminal import VisibleFormatter, print_visible, visible
 from w2v2_mt.export.huggingface_models import render_template
-from w2v2_mt.report.pictures import draw_picture, legend_label, slug
+from w2v2_mt.report.pictures import draw_picture, series_style, slug
 from w2v2_mt.report.run_report import write_report
 from w2v2_mt.report.sweep_report import print_sweep_report, write_sweep_report
 from w2v2_mt.runs.run_folder import RunFolder
@@ -39,7 +39,7 @@ NAMES: tuple[str, ...] = (
 @pytest.mark.parametrize("name", [*NAMES, "byte\udcff"])
 def test_a_picture_shows_any_name(name):
     def draw(axes):
-        axes.plot([0, 1], [0, 1], label=legend_label(name))
+        axes.plot([0, 1], [0, 1], **series_style(0, name))
         axes.set(xlabel=name, ylabel=name)
         axes.legend()
 

@@ -53,7 +53,7 @@ def kill_the_second():
 
 def test_a_node_has_a_process_per_gpu_or_as_many_as_devices_on_the_cpu():
     def num_of_node(gpus: int, devices: int | None) -> int:
-        return Processes.of_settings(gpus=gpus, devices=devices, num_nodes=1).num_of_node
+        return Processes(gpus=gpus, devices=devices, num_nodes=1).num_of_node
 
     assert num_of_node(gpus=0, devices=None) == 1
     assert num_of_node(gpus=4, devices=None) == 4
@@ -61,7 +61,7 @@ def test_a_node_has_a_process_per_gpu_or_as_many_as_devices_on_the_cpu():
 
 
 def test_several_nodes_need_a_launcher():
-    processes = Processes.of_settings(gpus=0, devices=1, num_nodes=2)
+    processes = Processes(gpus=0, devices=1, num_nodes=2)
     with pytest.raises(ValueError, match=r"trainer\.num_nodes=2, but nothing has started"):
         processes.check_started({"SLURM_NTASKS": "1"})
     processes.check_started({"SLURM_NTASKS": "2"})

@@ -236,7 +236,7 @@ def run_job(config: DictConfig, run: Callable[..., float | None]) -> float | Non
 def count_processes(config: dict[str, Any]) -> Processes:
     """Return the processes of a run with these settings."""
     trainer = config["trainer"]
-    return Processes.of_settings(
+    return Processes(
         gpus=trainer["gpus"], devices=trainer["devices"], num_nodes=trainer["num_nodes"]
     )
 

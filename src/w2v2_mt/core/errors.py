@@ -23,6 +23,13 @@ class OutputExistsError(ValueError):
     """A refusal to replace an earlier result; it leaves no trace in the folder."""
 
 
+def error_chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, its cause, the cause of that, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 @contextmanager
 def name_in_errors(path: Path) -> Iterator[None]:
     """Give a failed read or write within the context the name of its file if it has none."""

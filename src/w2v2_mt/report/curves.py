@@ -55,8 +55,8 @@ def _draw_curves(
     in_order = sorted(curves.items(), key=lambda curve: -len(curve[1]))
     for number, (name, points) in enumerate(in_order):
         marker = "o" if len(points) < _MAX_MARKED else None
-        style = {"linewidth": 1.4, "marker": marker, "markersize": 3.5, **series_style(number)}
-        axes.plot(*thin_out(*zip(*points, strict=True)), label=name, **style)
+        style: dict[str, Any] = {"linewidth": 1.4, "marker": marker, "markersize": 3.5}
+        axes.plot(*thin_out(*zip(*points, strict=True)), **style, **series_style(number, name))
     if isinstance(tested_step, int) and any(name.startswith("val_") for name in curves):
         axes.axvline(tested_step, color=INK, alpha=0.6, linewidth=1, label="tested checkpoint")
     axes.set(xlabel="optimizer step", ylabel=unit)
@@ -69,8 +69,8 @@ def _draw_lr_range(content: Mapping[str, Any], axes: Axes) -> None:
         [("loss of a step", "loss"), ("smoothed", "smoothed_loss")]
     ):
         losses = [math.nan if value is None else value for value in content[name]]
-        style = {"linewidth": 2 if number else 0.8, **series_style(number)}
-        axes.plot(*thin_out(content["learning_rate"], losses), label=label, **style)
+        style = {"linewidth": 2 if number else 0.8, **series_style(number, label)}
+        axes.plot(*thin_out(content["learning_rate"], losses), **style)
     suggestion = content["suggestion"]
     if suggestion is not None:
         label = f"fastest: {suggestion:.3g}"

@@ -118,8 +118,8 @@ def is_own_picture(path: Path) -> bool:
     )
 
 
-def series_style(number: int) -> dict[str, Any]:
-    """Return the color and dashes of the line with a number; the first 24 lines differ.
+def series_style(number: int, label: str | None) -> dict[str, Any]:
+    """Return the color, dashes and label of the line with a number; the first 24 lines differ.
 
     Both lists start again together after 12 lines, from when on the dashes are shifted by one.
     """
@@ -127,12 +127,9 @@ def series_style(number: int) -> dict[str, Any]:
     return {
         "color": SERIES[number % len(SERIES)][0],
         "linestyle": DASHES[(number + rounds) % len(DASHES)],
+        # A legend omits labels that start with an underscore.
+        "label": f" {label}" if label and label.startswith("_") else label,
     }
-
-
-def legend_label(name: str) -> str:
-    """Return a name for a legend, which omits labels that start with an underscore."""
-    return f" {name}" if name.startswith("_") else name
 
 
 def add_legend(axes: Axes) -> None:

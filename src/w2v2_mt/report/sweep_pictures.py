@@ -8,15 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from w2v2_mt.report.pictures import (
-    INK,
-    SERIES,
-    Picture,
-    add_legend,
-    draw_picture,
-    legend_label,
-    series_style,
-)
+from w2v2_mt.report.pictures import INK, SERIES, Picture, add_legend, draw_picture, series_style
 from w2v2_mt.runs.sweep_folder import DONE, SweepJob
 
 _MAX_IN_LEGEND = 12
@@ -85,11 +77,10 @@ def learning_rate_picture(
 
     def draw(axes: Axes) -> None:
         for number, (variant, by_rate) in enumerate(by_variant.items()):
-            style = series_style(number)
+            style = series_style(number, variant if number < _MAX_IN_LEGEND else None)
             rates = sorted(by_rate)
             means = [fmean(by_rate[rate]) for rate in rates]
-            label = legend_label(variant) if number < _MAX_IN_LEGEND else None
-            axes.plot(rates, means, label=label, linewidth=1.4, **style)
+            axes.plot(rates, means, linewidth=1.4, **style)
             for rate in rates:
                 values = by_rate[rate]
                 axes.plot([rate] * len(values), values, "o", markersize=4, color=style["color"])

@@ -81,7 +81,8 @@ def _jobs_table(jobs: Sequence[SweepJob], metrics: Sequence[str]) -> Table:
     rows = []
     for job in jobs:
         values = [job.settings.get(name, NO_VALUE) for name in settings]
-        rows.append([str(job.number), job.state, *values, *(_show(job, name) for name in metrics)])
+        values += [_show_mean([job], name) for name in metrics]
+        rows.append([str(job.number), job.state, *values])
     return Table(
         title="All jobs, metrics in %",
         columns=("job", "state", *settings.values(), *metrics),
@@ -176,8 +177,3 @@ def _settings_texts(jobs: Sequence[SweepJob], *, without: Sequence[str] = ()) ->
         or "all jobs"
         for job in jobs
     }
-
-
-def _show(job: SweepJob, name: str) -> str:
-    value = job.value(name)
-    return NO_VALUE if value is None else f"{100 * value:.2f}"

@@ -12,15 +12,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from scipy.special import ndtri  # the probit
 
 from w2v2_mt.metrics.ranked_trials import RankedTrials
-from w2v2_mt.report.pictures import (
-    INK,
-    SERIES,
-    Picture,
-    add_legend,
-    draw_picture,
-    legend_label,
-    series_style,
-)
+from w2v2_mt.report.pictures import INK, SERIES, Picture, add_legend, draw_picture, series_style
 from w2v2_mt.runs.run_folder import RunFolder, TrialScores
 
 _P_TARGET = 0.05
@@ -105,10 +97,10 @@ def _draw_det(lists: Mapping[str, TradeOff], axes: Axes) -> None:
     low = min(0.005, max(0.0001, *least))
     high = 0.6 if max(each.eer for each in lists.values()) < 0.25 else 0.995
     for number, (name, each) in enumerate(lists.items()):
-        label = f"{legend_label(name)}: EER {100 * each.eer:.2f} %, minDCF {each.min_dcf:.3f}"
-        style = series_style(number)
+        label = f"{name}: EER {100 * each.eer:.2f} %, minDCF {each.min_dcf:.3f}"
+        style = series_style(number, label)
         rates = np.stack([each.false_alarm_rates, each.miss_rates])
-        axes.plot(*_probits(rates, low=low / 2), label=label, linewidth=1.5, **style)
+        axes.plot(*_probits(rates, low=low / 2), linewidth=1.5, **style)
         for point, marker in ((each.eer, "o"), (rates[:, [each.min_dcf_index]], "s")):
             x, y = np.broadcast_to(ndtri(np.clip(point, low, high)), (2, 1))
             axes.plot(x, y, marker=marker, color=style["color"], linestyle="none")

@@ -12,6 +12,7 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 
 from w2v2_mt.core.atomic_output import atomic_replacement, check_no_link
+from w2v2_mt.core.errors import error_chain
 from w2v2_mt.core.symbols import describe_difference
 from w2v2_mt.settings.renamed_targets import with_current_targets
 
@@ -55,7 +56,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
         except (OSError, RuntimeError) as error:
-            reason = str(_first_cause(error)).partition("\n")[0] or type(error).__name__
+            # torch answers an OSError with an error of its own.
+            cause = next((e for e in error_chain(error) if isinstance(e, OSError)), error)
+            reason = str(cause).partition("\n")[0] or type(error).__name__
             raise ValueError(
                 f"cannot save {path} ({reason}). Make room for it and start the run again in its "
                 "folder, where it resumes from the last saved state."
@@ -66,14 +69,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         if path.is_file() and path.suffix == ".ckpt" and ".." not in path.parts:
             path.unlink()
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    """Return the OSError that torch answers with an error of its own, or the error itself."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__cause__ or cause.__context__
-    return cause or error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -32,19 +32,19 @@ _SECONDS_TO_FAIL = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """The number of processes of a run, and of the GPUs on each of its nodes."""
+    """The processes of a run: one per GPU, or `devices` (None: one) on the CPU, of each node."""
 
-    num_gpus: int
-    num_of_node: int
+    gpus: int
+    devices: int | None
     num_nodes: int
 
-    @classmethod
-    def of_settings(cls, *, gpus: int, devices: int | None, num_nodes: int) -> "Processes":
-        """Count one process per GPU, or `devices` processes (None: one) on the CPU."""
-        return cls(num_gpus=gpus, num_of_node=devices or max(1, gpus), num_nodes=num_nodes)
+    @property
+    def num_of_node(self) -> int:
+        """The number of processes of each node."""
+        return self.devices or max(1, self.gpus)
 
     def __str__(self) -> str:
-        kind = f"gpus={self.num_gpus}" if self.num_gpus else f"trainer.devices={self.num_of_node}"
+        kind = f"gpus={self.gpus}" if self.gpus else f"trainer.devices={self.num_of_node}"
         return f"{kind} trainer.num_nodes={self.num_nodes}"
 
     def check_started(self, environment: Mapping[str, str]) -> None:

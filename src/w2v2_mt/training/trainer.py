@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.callbacks import Checkpoint
@@ -22,7 +21,8 @@ from w2v2_mt.training.callbacks.nonfinite_losses import NonFiniteLosses
 from w2v2_mt.training.checkpoints import AtomicCheckpointIO
 from w2v2_mt.training.process_launch import Processes, is_started_here
 
-Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
+ResolvedPrecision = Literal["32-true", "16-mixed", "bf16-mixed"]
+Precision = Literal["auto", ResolvedPrecision]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class TrainerSettings:
     ) -> pl.Trainer:
         """Build the Trainer of a run."""
         num_steps = min(self.max_steps, self.step_limit or self.max_steps)
-        num_processes = Processes.of_settings(
+        num_processes = Processes(
             gpus=self.gpus, devices=self.devices, num_nodes=self.num_nodes
         ).num_of_node
         strategy: Strategy | Literal["auto"] = "auto"
@@ -79,16 +79,17 @@ class TrainerSettings:
             strategy = DDPStrategy(
                 find_unused_parameters=True, process_group_backend="nccl" if self.gpus else "gloo"
             )
-        environments: list[ClusterEnvironment] = []
+        plugins: list[Any] = [AtomicCheckpointIO()]
         if is_started_here(os.environ):
-            environments = [LightningEnvironment()]
+            plugins.append(LightningEnvironment())
         elif SLURMEnvironment.detect():
             # The launcher requeues a job (stop_on_signal.py); Lightning would do it a second time.
-            environments = [SLURMEnvironment(auto_requeue=False)]
+            plugins.append(SLURMEnvironment(auto_requeue=False))
         precision = resolve_precision(self.precision, on_gpu=self.gpus > 0)
-        plugins: list[Any] = [AtomicCheckpointIO(), *environments]
+        without_plugin: ResolvedPrecision | None = precision
         if precision != "32-true" and self.test_precision is None:
             plugins.append(_TestInFloat32(precision, "cuda" if self.gpus else "cpu"))
+            without_plugin = None  # Lightning takes a plugin or a precision.
         return pl.Trainer(
             default_root_dir=folder,
             accelerator="gpu" if self.gpus else "cpu",
@@ -97,7 +98,7 @@ class TrainerSettings:
             strategy=strategy,
             # The data pipeline splits the data among processes itself.
             use_distributed_sampler=False,
-            precision=precision if len(plugins) == 1 + len(environments) else None,
+            precision=without_plugin,
             max_steps=num_steps,
             max_epochs=-1,
             # The training data never ends, so validations are counted in batches.
@@ -137,9 +138,7 @@ def check_num_gpus(gpus: int) -> None:
         )
 
 
-def resolve_precision(
-    precision: Precision, *, on_gpu: bool
-) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
+def resolve_precision(precision: Precision, *, on_gpu: bool) -> ResolvedPrecision:
     """Resolve `auto` to bf16 if the GPU has it, to fp16 on other GPUs and to 32 bit on a CPU."""
     if precision != "auto":
         return precision

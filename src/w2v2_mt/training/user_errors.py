@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from w2v2_mt.core.errors import error_chain
+
 _DEAD_WORKER = re.compile(r"DataLoader worker \(pid\S* [\d, ]+\) (.+?)\.? *$", flags=re.MULTILINE)
 
 
@@ -32,8 +34,7 @@ def user_errors() -> Iterator[None]:
 def _death_of_worker(error: BaseException) -> str | None:
     # PyTorch raises the error in a signal handler, so anywhere, and the interrupted code may have
     # turned it into another error.
-    found: BaseException | None = error
-    while found is not None:
+    for found in error_chain(error):
         if isinstance(found, RuntimeError) and (match := _DEAD_WORKER.match(str(found))):
             return match[1]
         if isinstance(found, OSError | EOFError) and any(
@@ -42,5 +43,4 @@ def _death_of_worker(error: BaseException) -> str | None:
         ):
             # Its last batch is in the queue, but the worker that shares its memory is dead.
             return "has ended"
-        found = found.__cause__ or found.__context__
     return None

@@ -1,6 +1,5 @@
 import math
 
-import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerFn
 
@@ -93,13 +92,3 @@ def test_the_state_of_a_stopper_remembers_that_a_loss_has_been_below():
     resumed.load_state_dict(callback.state_dict())
     assert stops_after(resumed, [0.8], [0.8], [11.0]) == 1
     assert stops_after(stopper(), [0.8], [0.8], [11.0]) is None
-
-
-def test_a_metric_that_is_not_measured_is_named_with_those_that_are():
-    trainer = trainer_with({"val_eer": 0.1, "val_loss_speaker": 1.0, "train_loss": 2.0})
-    with pytest.raises(ValueError, match="measure") as error:
-        stopper().on_validation_end(trainer, pl.LightningModule())
-    assert str(error.value) == (
-        "callbacks.early_stopping watches ['val_wer_other'], which this run does not measure. "
-        "Choose from ['val_eer', 'val_loss_speaker']."
-    )

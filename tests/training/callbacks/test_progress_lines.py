@@ -104,7 +104,7 @@ def test_a_validation_is_a_table_with_the_best_so_far(capsys, best, lowest):
     trainer.checkpoint_callbacks = [checkpoint]
     ProgressLines(**SETTINGS).on_validation_end(trainer, _Task())
     title, *rows = capsys.readouterr().out.splitlines()
-    assert title.strip() == "Validation at step 7"
+    assert title.strip() == "step 7: validation"
     assert [re.split(" *[│┃] *", row)[1:-1] for row in rows if row[0] in "│┃"] == [
         ["dev metric", "value", "best so far"],
         ["eer", "20.00 %", lowest],

@@ -41,12 +41,6 @@ class StopWhenAllStalled(pl.Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        missing = [name for name in self.monitored_metrics if name not in metrics]
-        if missing:
-            raise ValueError(
-                f"callbacks.early_stopping watches {missing}, which this run does not measure. "
-                f"Choose from {sorted(name for name in metrics if name.startswith('val_'))}."
-            )
         for name in self.monitors:
             improved = metrics[name] < self.best[name]
             self.num_stalled[name] = 0 if improved else self.num_stalled[name] + 1

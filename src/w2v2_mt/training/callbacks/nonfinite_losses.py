@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,10 +144,12 @@ class NonFiniteLosses(pl.Callback):
         self._unchecked.clear()
         if batch is None:
             return ""
-        losses = {name: float(loss) for name, loss in batch.losses.items()}
-        # JSON has no NaN or infinity.
-        texts = {name: loss if math.isfinite(loss) else str(loss) for name, loss in losses.items()}
-        own: dict[str, Any] = {"losses": texts, "keys": batch.keys}
+        losses: dict[str, float | str] = {
+            # JSON has no NaN or infinity.
+            name: float(loss) if loss.isfinite() else str(float(loss))
+            for name, loss in batch.losses.items()
+        }
+        own: dict[str, Any] = {"losses": losses, "keys": batch.keys}
         processes = gather_from_processes(own)
         path = Path(trainer.default_root_dir) / NON_FINITE_FILE
         if trainer.is_global_zero:

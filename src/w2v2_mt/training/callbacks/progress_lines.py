@@ -128,7 +128,8 @@ class ProgressLines(pl.Callback):
             for callback in trainer.checkpoint_callbacks
             if isinstance(callback, ModelCheckpoint)
         }
-        table = Table("dev metric", title=f"Validation at step {trainer.global_step}")
+        title = f"step {trainer.global_step}: validation"
+        table = Table("dev metric", title=title, title_justify="left")
         table.add_column("value", justify="right")
         table.add_column("best so far", justify="right")
         for name, value in sorted(trainer.callback_metrics.items()):
