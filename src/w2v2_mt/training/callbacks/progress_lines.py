@@ -82,9 +82,10 @@ class ProgressLines(pl.Callback):
         print_visible(f"network: {describe_parameters(task)}")
         for line in describe_data(self.training_data):
             print_visible(line)
+        num_batches: Any = trainer.val_check_batch
         print_visible(
             f"steps: {trainer.global_step} of {trainer.max_steps} done, a validation every "
-            f"{count(trainer.val_check_batch, 'batch', 'batches')}"
+            f"{count(num_batches, 'batch', 'batches')}"
         )
         self._open_bar(trainer)
 
