@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 from w2v2_mt.app.predict import Checkpoint, Trust, predict
 from w2v2_mt.core.errors import exit_with_sentence
 from w2v2_mt.core.terminal import print_visible, visible_tracebacks
+from w2v2_mt.core.user_and_home import ensure_user_and_home
 from w2v2_mt.prepare.commands import prepare
 from w2v2_mt.synthetic.command import synthesise
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     It is 1 after an error, of which stderr has one sentence or, if it is unexpected, a traceback, 2
     for a command line that cannot be understood, and 130 after Ctrl-C.
     """
+    ensure_user_and_home()
     try:
         with visible_tracebacks():
             app(arguments, prog_name="w2v2-mt")

@@ -26,6 +26,7 @@ from w2v2_mt.core.errors import INTERRUPTED, OutputExistsError
 from w2v2_mt.core.lasting_output import outlive_output
 from w2v2_mt.core.registry import trusting
 from w2v2_mt.core.terminal import print_visible, visible, visible_tracebacks
+from w2v2_mt.core.user_and_home import ensure_user_and_home
 from w2v2_mt.settings.command_line import CONFIG_FOLDER, CommandLine, check_command
 from w2v2_mt.settings.overrides import free_set_names
 from w2v2_mt.settings.validation import check_settings, find_trusted
@@ -136,6 +137,7 @@ def launch(config_name: str, run: Callable[..., float | None] = run_trusting) ->
     Each process of a run calls `run`, which trains and tests.
     """
     outlive_output()
+    ensure_user_and_home()
     arguments = [_ALIASES.get(argument, argument) for argument in sys.argv[1:]]
     for argument in arguments:
         name = argument.partition("=")[0]

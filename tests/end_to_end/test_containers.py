@@ -1,0 +1,44 @@
+"""Commands in surroundings as in a container: a user without a name and a home."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers.documented_commands import PROJECT_FOLDER
+
+UNKNOWN_USER = ("unshare", "--user", "--map-user=12345", "--map-group=12345")
+
+
+@pytest.fixture
+def as_unknown_user():
+    """Runs a script as a user that no database knows, without HOME; gives the finished process."""
+    if subprocess.run([*UNKNOWN_USER, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this system allows no user namespaces")
+
+    def run(script, *arguments, **variables):
+        left_out = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "MPLCONFIGDIR")
+        kept = {name: value for name, value in os.environ.items() if name not in left_out}
+        command = [*UNKNOWN_USER, sys.executable, str(PROJECT_FOLDER / script), *arguments]
+        environment = {**kept, "OMP_NUM_THREADS": "1", **variables}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_a_user_without_name_and_home_trains_and_gets_a_report(
+    as_unknown_user, smoke_data_folder, tmp_path
+):
+    finished = as_unknown_user(
+        "run_speaker.py", "+experiment=baseline_speaker_mean", "data=voxceleb1", "+debug=smoke",
+        f"hydra.run.dir={tmp_path / 'run'}", "speaker.dataloader.train_batch_size=4",
+        "use_wandb=true", WANDB_MODE="offline", DATA_FOLDER=str(smoke_data_folder), NUM_GPUS="0",
+        LOG_FOLDER=str(tmp_path / "logs"), TEMP_FOLDER=str(tmp_path / "temp"),
+        TMPDIR=str(tmp_path),
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "run" / "report" / "index.html").exists()
+    assert not list(tmp_path.glob("home-*"))
+    reported = as_unknown_user("scripts/report_run.py", str(tmp_path / "run"))
+    assert reported.returncode == 0, reported.stderr
