@@ -94,6 +94,13 @@ def test_a_bar_has_the_same_values_in_80_columns(trainer, monkeypatch, capsys):
     assert "training step" not in shown
 
 
+def test_a_terminal_that_cannot_show_a_bar_has_lines(trainer, monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    _train_to_step_100(ProgressLines(**SETTINGS | {"has_bar": True}), trainer, monkeypatch)
+    assert "training step 99/1007: loss 2.5" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("best", "lowest"), [(None, "20.00 %"), (0.3, "20.00 %"), (0.1, "10.00 %")]
 )

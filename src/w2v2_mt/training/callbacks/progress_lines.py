@@ -57,16 +57,17 @@ class ProgressLines(pl.Callback):
     Args:
         training_data: The metadata of each training set, by its name.
         interval_sec: The shortest time between two lines of progress, at steps that are logged.
-        has_bar: Show a bar instead of lines of progress.
+        has_bar: Show a bar instead of lines of progress, if the terminal can.
     """
 
     def __init__(
         self, *, training_data: Mapping[str, Mapping[str, Any]], interval_sec: float, has_bar: bool
     ):
         self.training_data = training_data
-        self.interval_sec = _BAR_INTERVAL_SEC if has_bar else interval_sec
-        self.has_bar = has_bar
         self._console = plain_console()
+        # Some terminals, such as that of Emacs, cannot move the cursor.
+        self.has_bar = has_bar and not self._console.is_dumb_terminal
+        self.interval_sec = _BAR_INTERVAL_SEC if self.has_bar else interval_sec
         self._bar: TerminalBar | None = None
 
     def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
