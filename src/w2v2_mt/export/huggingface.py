@@ -64,13 +64,7 @@ def export(checkpoint: Path, folder: Path, *, trust: Sequence[str] = ()) -> None
 def _write(trained: TrainedNetwork, folder: Path, *, tasks: Sequence[str]) -> None:
     folder.mkdir(parents=True)
     trunk, tokenizer = trained.network.trunk, trained.tokenizer
-    extractor = Wav2Vec2FeatureExtractor(
-        feature_size=1,
-        sampling_rate=SAMPLE_RATE_HZ,
-        padding_value=0.0,
-        do_normalize=True,
-        return_attention_mask=True,
-    )
+    extractor = Wav2Vec2FeatureExtractor(sampling_rate=SAMPLE_RATE_HZ, return_attention_mask=True)
     if tokenizer is not None and "speech" in tasks:
         theirs = _convert_tokenizer(tokenizer, folder)
         Wav2Vec2Processor(feature_extractor=extractor, tokenizer=theirs).save_pretrained(folder)

@@ -7,7 +7,6 @@ convolutions of data2vec.
 
 import json
 import re
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,9 @@ from w2v2_mt.core.units import count
 from w2v2_mt.models.heads import SpeechHead
 from w2v2_mt.models.trunk import Trunk
 from w2v2_mt.models.upstream import ENCODER_FOLDER, config_from_settings
+from w2v2_mt.models.upstream_kinds import UPSTREAMS
 
 _CODE_MODULE = "modeling_w2v2_mt"
-_KINDS = {
-    "wav2vec2": "Wav2Vec2",
-    "hubert": "Hubert",
-    "wavlm": "WavLM",
-    "data2vec-audio": "Data2VecAudio",
-}
-"""Prefixes of the class names of each model type."""
 
 
 def render_template(name: str, **content: object) -> str:
@@ -46,12 +39,8 @@ def render_template(name: str, **content: object) -> str:
     )
     environment.filters["steps"] = partial(count, noun="step")
     environment.filters["markdown"] = _escape_markdown
-    environment.filters["yaml_list"] = _list_in_yaml
+    environment.filters["yaml_list"] = yaml.safe_dump
     return environment.get_template(name).render(**content)
-
-
-def _list_in_yaml(texts: Iterable[str]) -> str:
-    return yaml.safe_dump([*texts])
 
 
 def _escape_markdown(text: object) -> str:
@@ -100,52 +89,38 @@ def sees_padding(model: PreTrainedModel) -> bool:
 def save_model(model: PreTrainedModel, trunk: Trunk, folder: Path) -> None:
     """Save the weights, and the code with which padding changes nothing.
 
-    Without a class token, transformers also loads the folder without that code.
+    Without a class token, transformers also loads the folder without that code. With one, the
+    model type is unknown to transformers, so that it asks for the code and never omits the token,
+    and the model without the token is in a folder of its own.
     """
     class_token = trunk.encoder.class_token
-    if class_token is None:
-        model.save_pretrained(folder)
-        settings = json.loads((folder / "config.json").read_text())
-    else:
-        settings = _save_with_class_token(model, class_token.vector, folder)
-    is_ctc = model.base_model is not model
+    plain_folder = folder if class_token is None else folder / ENCODER_FOLDER
+    model.save_pretrained(plain_folder)
+    settings = json.loads((plain_folder / "config.json").read_text())
+    kind = UPSTREAMS.find(settings["model_type"]).model_class.__name__.removesuffix("Model")
     prefix = "PaddedBatch" if class_token is None else "ClassToken"
+    is_ctc = model.base_model is not model
     auto_classes = {"AutoModel": f"{prefix}Model"}
     if is_ctc:
         auto_classes["AutoModelForCTC"] = f"{prefix}ForCTC"
-    kind, model_type = _KINDS[settings["model_type"]], settings["model_type"]
     if class_token is not None:
+        settings["model_type"] += "-class-token"
+        settings["architectures"] = [auto_classes["AutoModelForCTC" if is_ctc else "AutoModel"]]
         auto_classes["AutoConfig"] = f"{prefix}Config"
-        model_type = f"{model_type}-class-token"
-        settings |= {
-            "model_type": model_type,
-            "architectures": [auto_classes["AutoModelForCTC" if is_ctc else "AutoModel"]],
-        }
+        weights = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
+        token_name = f"{model.base_model_prefix}.class_token" if is_ctc else "class_token"
+        weights[token_name] = class_token.vector.detach().clone()
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     settings["auto_map"] = {auto: f"{_CODE_MODULE}.{name}" for auto, name in auto_classes.items()}
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
     code = render_template(
         "model_code.py.j2",
         kind=kind,
         prefix=prefix,
-        model_type=model_type,
+        model_type=settings["model_type"],
         has_class_token=class_token is not None,
     )
     (folder / f"{_CODE_MODULE}.py").write_text(code, encoding="utf-8")
-
-
-def _save_with_class_token(model: PreTrainedModel, token: Tensor, folder: Path) -> dict[str, Any]:
-    """Save the weights with the class token, and return the config of the model without it.
-
-    The model type is unknown to transformers, so that it asks for the code and never omits the
-    token. The model without the token is in a folder of its own.
-    """
-    model.save_pretrained(folder / ENCODER_FOLDER)
-    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
-    weights = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
-    weights[f"{prefix}class_token"] = token.detach().clone()
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    settings: dict[str, Any] = json.loads((folder / ENCODER_FOLDER / "config.json").read_text())
-    return settings
 
 
 def _encoder_weights(trunk: Trunk, task: str, model: Any) -> dict[str, Tensor]:
@@ -168,9 +143,9 @@ def _encoder_weights(trunk: Trunk, task: str, model: Any) -> dict[str, Tensor]:
         for prefix, module in modules
         for name, value in module.state_dict().items()
     }
-    masked_frame = getattr(trunk.spec_augment, "masked_frame", None)
-    if masked_frame is None and "masked_spec_embed" in model.state_dict():
-        masked_frame = model.masked_spec_embed
+    masked_frame = trunk.spec_augment.masked_frame
+    if masked_frame is None:
+        masked_frame = getattr(model, "masked_spec_embed", None)
     if masked_frame is not None:
         weights["masked_spec_embed"] = masked_frame.detach()
     return weights

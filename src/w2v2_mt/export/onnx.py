@@ -2,9 +2,8 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx
 import onnxruntime
@@ -17,6 +16,7 @@ from w2v2_mt.core.padding import pad_sequences, padding_mask
 from w2v2_mt.core.units import SAMPLE_RATE_HZ
 from w2v2_mt.decoding.tokenizer import WORD_BOUNDARY
 from w2v2_mt.inference.trained_network import TrainedNetwork, load_trained
+from w2v2_mt.models.networks import TaskNetwork
 
 _MAX_BYTES = 2**31
 """Size limit of protobuf, and so of an ONNX file without external data."""
@@ -90,22 +90,19 @@ class _TracedNetwork(nn.Module):
         centred = torch.where(is_real, samples - samples.sum(dim=1, keepdim=True) / count, 0)
         variance = centred.square().sum(dim=1, keepdim=True) / count
         normalized = (centred / torch.sqrt(variance + self.eps)).float()
-        outputs = self.network.answer(normalized, num_samples)
-        return tuple(_graph_outputs(self.network.heads, outputs).values())
+        return tuple(_graph_outputs(self.network, normalized, num_samples).values())
 
 
-def _task_of_output(heads: Mapping[str, Any]) -> dict[str, str]:
-    """Return the task of each output of a graph, the first of several with such an output."""
-    task_of_output: dict[str, str] = {}
-    for task, head in heads.items():
+def _graph_outputs(
+    network: TaskNetwork, waveforms: Tensor, num_samples: Tensor
+) -> dict[str, Tensor]:
+    """Return the outputs of a graph by name, each of the first task with such an output."""
+    answers = network.answer(waveforms, num_samples)
+    outputs: dict[str, Tensor] = {}
+    for task, head in network.heads.items():
         for name in head.graph_outputs:
-            task_of_output.setdefault(name, task)
-    return task_of_output
-
-
-def _graph_outputs(heads: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the outputs of a graph by their names, from those of the network by task."""
-    return {name: getattr(outputs[task], name) for name, task in _task_of_output(heads).items()}
+            outputs.setdefault(name, getattr(answers[task], name))
+    return outputs
 
 
 def _write(trained: TrainedNetwork, file: Path) -> list[str]:
@@ -114,7 +111,8 @@ def _write(trained: TrainedNetwork, file: Path) -> list[str]:
         "waveforms": torch.randn(len(_TRACED_NUM_SAMPLES), max(_TRACED_NUM_SAMPLES)),
         "num_samples": torch.tensor(_TRACED_NUM_SAMPLES),
     }
-    names = list(_task_of_output(trained.network.heads))
+    heads = trained.network.heads.values()
+    names = list(dict.fromkeys(name for head in heads for name in head.graph_outputs))
     with torch.no_grad(), warnings.catch_warnings():
         # Warnings of conditions that the trace fixes; they are the same for all lengths above one
         # frame.
@@ -179,6 +177,6 @@ def _largest_difference(trained: TrainedNetwork, file: Path, names: Sequence[str
 def _answer_alone(trained: TrainedNetwork, waveform: Tensor) -> dict[str, Tensor]:
     normalized = trained.normaliser(waveform)
     with torch.no_grad():
-        outputs = trained.network.answer(normalized[None], torch.tensor([len(normalized)]))
-    tensors = _graph_outputs(trained.network.heads, outputs)
-    return {name: values[0] for name, values in tensors.items()}
+        num_samples = torch.tensor([len(normalized)])
+        outputs = _graph_outputs(trained.network, normalized[None], num_samples)
+    return {name: values[0] for name, values in outputs.items()}

@@ -32,18 +32,13 @@ def load_ctc_symbols(huggingface_id: str) -> dict[str, int] | None:
 
 def _read_json(huggingface_id: str, name: str) -> dict[str, Any]:
     """Return the JSON object in a file of a model, or an empty one if the file lacks it."""
-    file: str | None = None
-    if Path(huggingface_id).is_dir():
-        local = Path(huggingface_id) / name
-        file = str(local) if local.is_file() else None
-    else:
-        file = cached_file(
-            huggingface_id,
-            name,
-            _raise_exceptions_for_gated_repo=False,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
+    file = cached_file(
+        huggingface_id,
+        name,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
     if file is None:
         return {}
     try:

@@ -132,10 +132,9 @@ class Encoder(nn.Module):
         for task in tasks:
             of_layers = shared
             if self.branches:
-                gradient = torch.is_grad_enabled() and task not in detached
-                with torch.set_grad_enabled(gradient):
-                    branch = self.branches[task]
+                branch = self.branches[task]
+                with torch.set_grad_enabled(torch.is_grad_enabled() and task not in detached):
                     branched = branch(shared[-1], attended, bias, keep_all=keep_all)
-                    of_layers = [*shared, *branched]
+                of_layers = [*shared, *branched]
             outputs[task] = of_layers if keep_all else of_layers[-1:]
         return outputs, num_frames

@@ -42,8 +42,8 @@ def compute_mean_and_std(
     frames: Frames, num_frames: Lengths, weights: Float[Tensor, "batch time"]
 ) -> Embeddings:
     """Return the mean, then the deviation from it with the same weights, 0 without a frame."""
-    mean = compute_mean(frames, num_frames, weights)
     values = widen(zero_padding(frames, num_frames))
+    mean = _weight(values, weights)
     variance = _weight((values - mean[:, None, :]).square(), weights)
     std = zero_without_frames(variance.clamp(min=SMALLEST_VARIANCE).sqrt(), num_frames)
     return torch.cat([mean, std], dim=1)

@@ -77,10 +77,9 @@ class SpeechHead(TaskHead):
     ) -> SpeechOutput:
         """Return the scores of the tokens at each frame, in float32 under autocast too."""
         frames = self.dropout(frames)
-        if torch.is_autocast_enabled(frames.device.type):
-            with torch.autocast(frames.device.type, enabled=False):
-                return SpeechOutput(logits=self.linear(frames.float()), num_frames=num_frames)
-        return SpeechOutput(logits=self.linear(frames), num_frames=num_frames)
+        with torch.autocast(frames.device.type, enabled=False):
+            logits = self.linear(frames.to(self.linear.weight.dtype))
+        return SpeechOutput(logits=logits, num_frames=num_frames)
 
 
 SMALLEST_PROBABILITY = 1e-6

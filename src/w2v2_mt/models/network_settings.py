@@ -73,8 +73,7 @@ class SpeechHeadSettings(TrunkSettings):
                 f"{pretrained.in_features} dimensions to {pretrained.out_features} tokens, "
                 f"this network needs {dim} to {num_tokens}. Choose a matching model or null."
             )
-        index_of = None if symbols is None else load_ctc_symbols(huggingface_id)
-        if symbols is not None and index_of is not None:
+        if symbols is not None and (index_of := load_ctc_symbols(huggingface_id)) is not None:
             if problem := describe_difference(sorted(index_of), sorted(symbols)):
                 raise ValueError(
                     f"network.speech_head_huggingface_id ({huggingface_id}) does not have the "

@@ -40,7 +40,6 @@ def draw_spans(
     span_length` spans, rounded up or down at random; two spans start at different places but may
     overlap. Never waits for the device.
     """
-    max_num_spans = int(probability * max_length / span_length) + 1
     positions = torch.arange(max_length, device=lengths.device)
     num_starts = (lengths - span_length + 1).clamp(min=0)
     dice = torch.rand(len(lengths), device=lengths.device)
@@ -49,15 +48,10 @@ def draw_spans(
     # A random order of the possible starts: the first `num_spans` of it are taken.
     order = torch.rand(len(lengths), max_length, device=lengths.device)
     order = order.masked_fill(positions[None, :] >= num_starts[:, None], -1)
-    starts = order.topk(min(max_num_spans, max_length), dim=1).indices
-    taken = torch.arange(starts.shape[1], device=lengths.device)[None, :] < num_spans[:, None]
-    begins = torch.zeros(len(lengths), max_length + 1, device=lengths.device)
-    begins.scatter_(1, torch.where(taken, starts, max_length), 1.0)
-    begins = begins[:, :-1]
-    dilated = nn.functional.max_pool1d(
-        nn.functional.pad(begins, (span_length - 1, 0)), kernel_size=span_length, stride=1
-    )
-    return dilated > 0
+    ranks = order.argsort(dim=1, descending=True).argsort(dim=1)
+    starts = (ranks < num_spans[:, None]).float()
+    padded = nn.functional.pad(starts, (span_length - 1, 0))
+    return nn.functional.max_pool1d(padded, kernel_size=span_length, stride=1) > 0
 
 
 class SpecAugment(nn.Module):

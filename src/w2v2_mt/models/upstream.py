@@ -120,28 +120,34 @@ def load_upstream(
     huggingface_id: str, config: Any, kind: UpstreamKind, *, reset_weights: bool
 ) -> Any:
     """Load a pretrained model with a config, that of `load_config` with other regularisation."""
-    options = {"config": config, "attn_implementation": kind.attention}
     if not reset_weights:
-        return _load_pretrained(kind.model_class, huggingface_id, **options)
+        return _load_pretrained(kind.model_class, huggingface_id, config, kind)
     with report_loading_errors(huggingface_id):
-        return kind.model_class._from_config(**options).to(torch.float32)
+        model = kind.model_class._from_config(config, attn_implementation=kind.attention)
+        return model.to(torch.float32)
 
 
 def load_ctc_head(huggingface_id: str) -> torch.nn.Linear:
     """Load the last layer of a CTC model on the hub or in a local folder."""
     config = _read_config(huggingface_id)
-    options = {"config": config, "attn_implementation": find_kind(config).attention}
-    return _load_pretrained(AutoModelForCTC, huggingface_id, part="lm_head.", **options).lm_head
+    kind = find_kind(config)
+    return _load_pretrained(AutoModelForCTC, huggingface_id, config, kind, part="lm_head.").lm_head
 
 
 def _load_pretrained(
-    model_class: Any, huggingface_id: str, *, part: str = "", **options: Any
+    model_class: Any, huggingface_id: str, config: Any, kind: UpstreamKind, *, part: str = ""
 ) -> Any:
     """Return a model; refuse one whose file lacks weights with this prefix."""
-    options |= {"dtype": torch.float32, "output_loading_info": True}
-    options |= {"trust_remote_code": False, "weights_only": True}
     with report_loading_errors(huggingface_id):
-        model, loading = model_class.from_pretrained(_model_folder(huggingface_id), **options)
+        model, loading = model_class.from_pretrained(
+            _model_folder(huggingface_id),
+            config=config,
+            attn_implementation=kind.attention,
+            dtype=torch.float32,
+            output_loading_info=True,
+            trust_remote_code=False,
+            weights_only=True,
+        )
     missing = {name for name in loading["missing_keys"] if name.startswith(part)}
     if "masked_spec_embed" in missing:
         # A model that was trained without masking has no vector to mask with, and transformers
