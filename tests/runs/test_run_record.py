@@ -9,6 +9,7 @@ import yaml
 
 from tests.helpers.joint_training import small_speaker_objective, small_speech_objective
 from w2v2_mt.core.trials import Trial
+from w2v2_mt.core.units import count
 from w2v2_mt.runs import run_record as record
 from w2v2_mt.runs.run_record import code_version, write_metrics, write_setting, write_test_outputs
 from w2v2_mt.tasks.speaker_evaluation import ScoredTrials
@@ -66,7 +67,7 @@ def test_the_setting_of_a_run_is_written_in_full(tmp_path):
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["seed"] == 5
     assert environment["git_commit"] == code_version()
-    assert environment["device"] == f"cpu, {torch.get_num_threads()} threads"
+    assert environment["device"] == f"cpu, {count(torch.get_num_threads(), 'thread')}"
     assert environment["packages"]["torch"] == metadata.version("torch")
     assert environment.keys() == {
         "git_commit", "seed", "device", "host", "platform", "python", "packages",

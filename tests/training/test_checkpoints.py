@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from w2v2_mt.training.checkpoints import RECORD_KEY, check_classes, read_checkpoint
+from w2v2_mt.training.checkpoints import RECORD_KEY, check_record, read_checkpoint
 
 SYMBOLS = ["<pad>", "|", "A", "B"]
 SPEAKERS = ["id1", "id2", "id3"]
+ARCHITECTURE = {"num_attention_heads": 12, "conv_stride": [5, 2], "hidden_dropout": 0.1}
+RECORD = {"vocabulary": SYMBOLS, "speakers": SPEAKERS, "architecture": ARCHITECTURE}
 
 
 def write(path: Path, record: dict) -> Path:
@@ -18,17 +20,18 @@ def write(path: Path, record: dict) -> Path:
 
 @pytest.fixture
 def checkpoint(tmp_path) -> Path:
-    return write(tmp_path / "best.ckpt", {"vocabulary": SYMBOLS, "speakers": SPEAKERS})
+    return write(tmp_path / "best.ckpt", RECORD)
 
 
 def test_the_classes_of_the_run_and_a_network_without_a_head_are_accepted(checkpoint):
-    check_classes(checkpoint, {"vocabulary": SYMBOLS, "speakers": SPEAKERS})
-    check_classes(checkpoint, {"vocabulary": None, "speakers": None})
+    check_record(checkpoint, {"vocabulary": SYMBOLS, "speakers": SPEAKERS})
+    check_record(checkpoint, {"vocabulary": None, "speakers": None})
+    check_record(checkpoint, {"architecture": ARCHITECTURE})
 
 
 def test_a_checkpoint_of_an_earlier_version_has_no_names_to_compare(tmp_path):
     old = write(tmp_path / "old.ckpt", {"num_speakers": 3})
-    check_classes(old, {"vocabulary": SYMBOLS, "speakers": SPEAKERS})
+    check_record(old, {"vocabulary": SYMBOLS, "speakers": SPEAKERS})
 
 
 @pytest.mark.parametrize(
@@ -49,7 +52,13 @@ def test_a_checkpoint_of_an_earlier_version_has_no_names_to_compare(tmp_path):
 )
 def test_other_classes_of_a_checkpoint_are_refused(checkpoint, changes, problem):
     with pytest.raises(ValueError, match=re.escape(f"it {problem}. ")):
-        check_classes(checkpoint, {"vocabulary": SYMBOLS, "speakers": SPEAKERS, **changes})
+        check_record(checkpoint, {"vocabulary": SYMBOLS, "speakers": SPEAKERS, **changes})
+
+
+def test_an_architecture_with_weights_of_the_same_shapes_is_refused(checkpoint):
+    check_record(checkpoint, {"architecture": {**ARCHITECTURE, "hidden_dropout": 0.0}})
+    with pytest.raises(ValueError, match=r"its num_attention_heads is 12 and not 16\. Set"):
+        check_record(checkpoint, {"architecture": {**ARCHITECTURE, "num_attention_heads": 16}})
 
 
 @pytest.mark.parametrize("name", ["vocabulary", "speakers"])

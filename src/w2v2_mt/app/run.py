@@ -35,7 +35,7 @@ from w2v2_mt.training.callbacks.run_state import RandomStates, RunRecord
 from w2v2_mt.training.callbacks.stop_on_signal import StopOnSignal
 from w2v2_mt.training.checkpoints import (
     RECORD_KEY,
-    check_classes,
+    check_record,
     load_network,
     read_checkpoint,
     read_whole_checkpoint,
@@ -190,10 +190,10 @@ def _train(
         # All processes start with the same weights, but draw different masks.
         torch.manual_seed(config["seed"] + trainer.global_rank)
     if config["load_network_from_checkpoint"] is not None and not has_weights:
-        check_classes(Path(config["load_network_from_checkpoint"]), job.network_record)
+        check_record(Path(config["load_network_from_checkpoint"]), job.network_record)
         load_network(job.task, Path(config["load_network_from_checkpoint"]))
     if saved is not None:
-        check_classes(saved.path, job.network_record)
+        check_record(saved.path, job.network_record)
     if config["run_lr_range_test"] and saved is None:
         run_range_test(job.task, job.data, config, folder)
     if not config["fit_model"]:

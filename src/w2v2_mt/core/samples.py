@@ -1,6 +1,6 @@
 """An utterance from the shard to the batch: encoded, then decoded for its task."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,12 @@ from torch import Tensor
 from w2v2_mt.core.limits import MAX_AUDIO_BYTES, size_in_mib
 
 
-def speaker_of(key: str) -> str:
-    """Return the speaker of a key, where no metadata names one.
+def speaker_of(key: str, named: Mapping[str, str] | None = None) -> str:
+    """Return the speaker of an utterance, whom `named` or, without an entry there, the key names.
 
     A key of one part is a speaker of its own.
     """
-    return key.split("/")[0]
+    return (named or {}).get(key) or key.split("/")[0]
 
 
 @contextmanager

@@ -5,10 +5,10 @@ an overlap are those of the earlier window, the tokens after it those of the lat
 embedding of a file is the mean of those of its windows, weighted by their number of frames.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -40,16 +40,31 @@ class Prediction:
         return None if self.words is None else " ".join(word.text for word in self.words)
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _OpenFile:
     """The outputs so far for a file whose windows are being read."""
 
-    audio: AudioFile
+    path: Path
+    on_refusal: Callable[[str], None]
+    on_progress: Callable[[float], None]
+    audio: AudioFile = field(init=False)
     tokens: list[Int[Tensor, " frames"]] = field(default_factory=list)
     summed_embedding: Float[Tensor, " embedding"] | float = 0.0
     num_frames: int = 0
     share_done: float = 0.0
     is_refused: bool = False
+
+    def advance(self, share: float) -> None:
+        """Report that this share of the file was completed."""
+        self.share_done += share
+        self.on_progress(share)
+
+    def refuse(self, reason: str) -> None:
+        """Skip the file and report why; further reasons are not reported."""
+        if not self.is_refused:
+            self.is_refused = True
+            self.on_refusal(reason)
+            self.advance(1 - self.share_done)
 
 
 class Predictor:
@@ -101,57 +116,53 @@ class Predictor:
         of files, or fraction of a file, that was completed.
         """
         batch: list[tuple[_OpenFile, Window]] = []
-        for file, window in self._read(paths, on_refusal, on_progress):
+        opened = (_OpenFile(path, on_refusal, on_progress) for path in paths)
+        for file, window in chain.from_iterable(map(self._read, opened)):
             longest = max(len(other.waveform) for other in (window, *(each for _, each in batch)))
             if batch and longest * (len(batch) + 1) > self.max_batch_samples:
-                yield from self._predict_batch(batch, on_refusal, on_progress)
+                yield from self._predict_batch(batch)
                 batch = []
             batch.append((file, window))
         if batch:
-            yield from self._predict_batch(batch, on_refusal, on_progress)
+            yield from self._predict_batch(batch)
 
-    def _read(
-        self,
-        paths: Iterable[Path],
-        on_refusal: Callable[[str], None],
-        on_progress: Callable[[float], None],
-    ) -> Iterator[tuple[_OpenFile, Window]]:
-        for path in paths:
-            file = None
-            try:
-                audio = read_header(path)
-                file = _OpenFile(audio=audio)
-                for window in read_windows(
-                    audio, window_samples=self.window_samples, hop_samples=self.hop_samples
-                ):
-                    backbone = self.network.trunk.backbone
-                    if backbone.num_frames(len(window.waveform)) == 0:
-                        raise ValueError(
-                            f"{path} is {1000 * audio.duration_sec:.0f} ms long, too short for one "
-                            f"frame. It has {count(len(window.waveform), 'sample')} at 16 kHz, "
-                            f"{backbone.too_short_for_a_frame}."
-                        )
-                    yield file, window
-            except ValueError as error:
-                if file is not None and file.is_refused:
-                    continue
-                on_refusal(str(error))
-                on_progress(1 if file is None else 1 - file.share_done)
+    def _read(self, file: _OpenFile) -> Iterator[tuple[_OpenFile, Window]]:
+        backbone = self.network.trunk.backbone
+        try:
+            file.audio = read_header(file.path)
+            for window in read_windows(
+                file.audio, window_samples=self.window_samples, hop_samples=self.hop_samples
+            ):
+                if backbone.num_frames(len(window.waveform)) == 0:
+                    raise ValueError(
+                        f"{file.path} is {1000 * file.audio.duration_sec:.0f} ms long, too short "
+                        f"for one frame. It has {count(len(window.waveform), 'sample')} at 16 kHz, "
+                        f"{backbone.too_short_for_a_frame}."
+                    )
+                yield file, window
+        except ValueError as error:
+            file.refuse(str(error))
 
-    def _predict_batch(
-        self,
-        batch: Sequence[tuple[_OpenFile, Window]],
-        on_refusal: Callable[[str], None],
-        on_progress: Callable[[float], None],
-    ) -> Iterator[Prediction]:
+    def _predict_batch(self, batch: Sequence[tuple[_OpenFile, Window]]) -> Iterator[Prediction]:
         """Run the network on a batch, and yield the files whose last window is in it."""
         normalised = [self.trained.normaliser(window.waveform) for _, window in batch]
         waveforms, num_samples = pad_sequences(normalised)
         with torch.inference_mode():
             outputs = self.network.answer(waveforms.to(self.device), num_samples.to(self.device))
-        self._refuse_non_finite(batch, outputs, on_refusal, on_progress)
-        tokens = outputs["speech"].logits.argmax(dim=-1).cpu() if "speech" in outputs else None
-        embeddings = outputs["speaker"].embeddings.float().cpu() if "speaker" in outputs else None
+        rows = set()  # of NaN or infinity, whose decoding would be arbitrary
+        tokens = embeddings = None
+        if "speech" in outputs:
+            logits = outputs["speech"].logits
+            rows.update(find_non_finite(logits, outputs["speech"].num_frames))
+            tokens = logits.argmax(dim=-1).cpu()
+        if "speaker" in outputs:
+            embeddings = outputs["speaker"].embeddings.float().cpu()
+            rows.update(find_non_finite(embeddings))
+        for row in sorted(rows):
+            batch[row][0].refuse(
+                f"{batch[row][0].path} is skipped, as the network returned NaN or infinity for it. "
+                "Look for NaN in the weights of the checkpoint."
+            )
         num_frames = self.network.trunk.backbone.num_frames(num_samples).tolist()
         for row, (file, window) in enumerate(batch):
             if file.is_refused:
@@ -166,11 +177,9 @@ class Predictor:
             if embeddings is not None:
                 file.summed_embedding = file.summed_embedding + embeddings[row] * (end - start)
             if not window.is_last:
-                share = seconds_from_samples(self.hop_samples) / file.audio.duration_sec
-                file.share_done += share
-                on_progress(share)
+                file.advance(seconds_from_samples(self.hop_samples) / file.audio.duration_sec)
                 continue
-            on_progress(1 - file.share_done)
+            file.advance(1 - file.share_done)
             tokenizer, summed = self.trained.tokenizer, file.summed_embedding
             yield Prediction(
                 audio=file.audio,
@@ -178,26 +187,3 @@ class Predictor:
                 embedding=summed / file.num_frames if isinstance(summed, Tensor) else None,
                 frame_sec=self.frame_sec,
             )
-
-    def _refuse_non_finite(
-        self,
-        batch: Sequence[tuple[_OpenFile, Window]],
-        outputs: Mapping[str, Any],
-        on_refusal: Callable[[str], None],
-        on_progress: Callable[[float], None],
-    ) -> None:
-        """Refuse the files of windows with NaN or infinity, whose decoding would be arbitrary."""
-        rows = set()
-        if "speech" in outputs:
-            rows.update(find_non_finite(outputs["speech"].logits, outputs["speech"].num_frames))
-        if "speaker" in outputs:
-            rows.update(find_non_finite(outputs["speaker"].embeddings))
-        for row in sorted(rows):
-            file, _ = batch[row]
-            if not file.is_refused:
-                file.is_refused = True
-                on_refusal(
-                    f"{file.audio.path} is skipped, as the network returned NaN or infinity for "
-                    "it. Look for NaN in the weights of the checkpoint."
-                )
-                on_progress(1 - file.share_done)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -73,13 +73,16 @@ def load_trained(checkpoint: Path, *, trust: Sequence[str] = ()) -> TrainedNetwo
         config = record["config"]
         with trusting(*trust), TemporaryDirectory() as folder:
             tokenizer = _build_tokenizer(record, Path(folder))
-            # Without memory first: sizes that a file claims must be those of its weights.
-            sized = _build_network(record, tokenizer, Path(folder), weights, device="meta")
-            if sized is not None:
+            settings, sizes = _read_network(record, tokenizer, Path(folder), len(weights))
+            try:
+                # Without memory first: sizes that a file claims must be those of its weights.
+                with torch.device("meta"):
+                    sized = settings.build(**sizes)
                 _load_weights(sized, weights, checkpoint)
-            network = _build_network(record, tokenizer, Path(folder), weights)
+            except (NotImplementedError, RuntimeError):
+                pass  # A class outside of this program cannot be built without memory.
+            network = settings.build(**sizes)
             normaliser = _build_normaliser(config)
-        assert network is not None
         _load_weights(network, weights, checkpoint)
     except (AttributeError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(
@@ -123,45 +126,30 @@ def _build_tokenizer(record: dict[str, Any], folder: Path) -> Tokenizer | None:
     return instantiate(node, Tokenizer, key="speech.tokenizer", from_file=True)
 
 
-def _build_network(
-    record: dict[str, Any],
-    tokenizer: Tokenizer | None,
-    folder: Path,
-    weights: dict[str, Any],
-    *,
-    device: Literal["cpu", "meta"] = "cpu",
-) -> TaskNetwork | None:
-    """Build the network with random weights, which those of the checkpoint replace.
-
-    None: a class outside of this program cannot be built on the device `meta`.
-    """
+def _read_network(
+    record: dict[str, Any], tokenizer: Tokenizer | None, folder: Path, num_weights: int
+) -> tuple[Any, dict[str, int]]:
+    """Return the settings of the network, with random weights, and the sizes of its heads."""
     architecture = record.get("architecture", {})
     layers = [architecture.get("num_hidden_layers", 0)]
     if architecture.get("model_type") == "data2vec-audio":
         layers.append(architecture.get("num_conv_pos_embeddings", 0))
-    if max(layers) > len(weights):
+    if max(layers) > num_weights:
         raise ValueError(
             f"the checkpoint describes {count(max(layers), 'layer')}, but has "
-            f"{count(len(weights), 'weight')}. Use a checkpoint as a run wrote it."
+            f"{count(num_weights, 'weight')}. Use a checkpoint as a run wrote it."
         )
     node = {**record["config"]["network"], "reset_weights": True}
     if "architecture" in record:
         (folder / "config.json").write_text(json.dumps(record["architecture"]))
         node["wav2vec_huggingface_id"] = str(folder)
-    classes = {}
+    sizes = {}
     if tokenizer is not None:
         node |= {"speech_head_huggingface_id": None, "ctc_bias_init": "zero"}
-        classes["num_tokens"] = tokenizer.num_tokens
+        sizes["num_tokens"] = tokenizer.num_tokens
     if record["num_speakers"] is not None:
-        classes["num_speakers"] = record["num_speakers"]
-    settings = instantiate(node, TrunkSettings, key="network", from_file=True)
-    if device == "cpu":
-        return settings.build(**classes)
-    try:
-        with torch.device(device):
-            return settings.build(**classes)
-    except (NotImplementedError, RuntimeError):
-        return None
+        sizes["num_speakers"] = record["num_speakers"]
+    return instantiate(node, TrunkSettings, key="network", from_file=True), sizes
 
 
 def _build_normaliser(config: dict[str, Any]) -> NormaliseWaveform:

@@ -53,9 +53,7 @@ def normalise_scores(
     rows: dict[str, int] = {}
     left = [rows.setdefault(trial.left_key, len(rows)) for trial in trials]
     right = [rows.setdefault(trial.right_key, len(rows)) for trial in trials]
-    means, deviations = _cohort_statistics(
-        list(rows), embeddings, cohort, cohort_size, speakers or {}
-    )
+    means, deviations = _cohort_statistics(list(rows), embeddings, cohort, cohort_size, speakers)
     halves = [(scores - means[side]) / deviations[side] for side in (left, right)]
     return 0.5 * (halves[0] + halves[1])
 
@@ -65,10 +63,10 @@ def _cohort_statistics(
     embeddings: Mapping[str, Tensor],
     cohort: Mapping[str, Tensor],
     cohort_size: int | None,
-    speakers: Mapping[str, str],
+    speakers: Mapping[str, str] | None,
 ) -> tuple[Float[np.ndarray, " keys"], Float[np.ndarray, " keys"]]:
     """Return mean and standard deviation of the cosines of each utterance with its cohort."""
-    own_speakers = {key: speakers.get(key) or speaker_of(key) for key in keys}
+    own_speakers = {key: speaker_of(key, speakers) for key in keys}
     num_others = len(cohort) - any(speaker in cohort for speaker in own_speakers.values())
     if num_others < 2:
         raise ValueError(
@@ -76,27 +74,26 @@ def _cohort_statistics(
             "utterance, but a normalised score needs two; train on more speakers or set "
             "evaluation.score_normalisation=none."
         )
-    check_finite(torch.stack(list(cohort.values())), what="cohort embeddings", keys=list(cohort))
+    vectors = torch.stack([each.float() for each in cohort.values()])
+    check_finite(vectors, what="cohort embeddings", keys=list(cohort))
+    directions = F.normalize(vectors)
     columns = {speaker: column for column, speaker in enumerate(cohort)}
-    directions = F.normalize(torch.stack([each.float() for each in cohort.values()]))
     num_nearest = len(cohort) if cohort_size is None else min(cohort_size, len(cohort))
     means, deviations = np.empty(len(keys)), np.empty(len(keys))
     for start in range(0, len(keys), _UTTERANCES_PER_BLOCK):
         block = keys[start : start + _UTTERANCES_PER_BLOCK]
-        check_finite(torch.stack([embeddings[key] for key in block]), what="embeddings", keys=block)
-        own = F.normalize(torch.stack([embeddings[key].float() for key in block]))
-        cosines = (own @ directions.T).double()  # [block, cohort]
+        own = torch.stack([embeddings[key].float() for key in block])
+        check_finite(own, what="embeddings", keys=block)
+        cosines = (F.normalize(own) @ directions.T).double()  # [block, cohort]
         for row, key in enumerate(block):
             if own_speakers[key] in columns:
                 cosines[row, columns[own_speakers[key]]] = -torch.inf
         nearest = cosines.topk(num_nearest, dim=1).values
-        counts = nearest > -torch.inf  # false at most once in a row: its own speaker
-        num_counted = counts.sum(dim=1)
-        mean = nearest.masked_fill(~counts, 0).sum(dim=1) / num_counted
-        squares = ((nearest - mean[:, None]) ** 2).masked_fill(~counts, 0)
+        nearest[nearest == -torch.inf] = torch.nan  # at most one of a row: its own speaker
+        mean = nearest.nanmean(dim=1, keepdim=True)
         where = slice(start, start + len(block))
-        means[where] = mean.numpy()
-        deviations[where] = (squares.sum(dim=1) / num_counted).sqrt().numpy()
+        means[where] = mean[:, 0].numpy()
+        deviations[where] = (nearest - mean).square().nanmean(dim=1).sqrt().numpy()
     if (flat := np.flatnonzero(deviations < _LEAST_DEVIATION)).size:
         raise ValueError(
             f"utterance '{keys[flat[0]]}' has the same score against every speaker of its cohort, "

@@ -1,7 +1,7 @@
 """Word and character error rates, the edits that they count, and the alignment of words."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import jiwer
@@ -82,12 +82,8 @@ def _space(text: str) -> str:
 
 def total(edits: Sequence[Edits]) -> Edits:
     """Add up the edits of all utterances."""
-    return Edits(
-        substitutions=sum(edit.substitutions for edit in edits),
-        deletions=sum(edit.deletions for edit in edits),
-        insertions=sum(edit.insertions for edit in edits),
-        num_references=sum(edit.num_references for edit in edits),
-    )
+    names = [field.name for field in fields(Edits)]
+    return Edits(**{name: sum(getattr(edit, name) for edit in edits) for name in names})
 
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:

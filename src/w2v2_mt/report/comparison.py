@@ -126,10 +126,7 @@ def _compare_trials(name: str, runs: Sequence[TrialScores], num_a: int) -> Compa
     labels = [label for label, *_ in common]
     scores = [[of_run[trial] for trial in common] for of_run in by_trial]
     named = {key: speaker for of_run in runs for key, speaker in of_run.speakers.items()}
-    pairs = [
-        (named.get(left) or speaker_of(left), named.get(right) or speaker_of(right))
-        for _, left, right, _ in common
-    ]
+    pairs = [(speaker_of(left, named), speaker_of(right, named)) for _, left, right, _ in common]
     is_flat = any("/" not in key and key not in named for trial in common for key in trial[1:3])
     rates = [equal_error_rate(of_run, labels)[0] for of_run in scores]
     paired = None

@@ -1,6 +1,6 @@
 """Results on evaluation sets, of one task and of all tasks of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from operator import or_
 from statistics import mean
@@ -53,6 +53,11 @@ class Evaluation(Protocol):
         return {}
 
 
+def merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return the entries of all parts."""
+    return reduce(or_, parts, {})
+
+
 class RunEvaluation:
     """The results of all tasks of a run, by the task's name."""
 
@@ -86,11 +91,9 @@ class RunEvaluation:
 
     def test_metrics(self) -> Metrics:
         """Merge the results of all processes and return the metrics of a test."""
-        metrics: Metrics = {}
         for evaluation in self.by_task.values():
             evaluation.gather()
-            metrics |= evaluation.test_metrics()
-        return metrics
+        return merge(evaluation.test_metrics() for evaluation in self.by_task.values())
 
     def test_files(self) -> dict[str, list[str]]:
-        return reduce(or_, (evaluation.test_files() for evaluation in self.by_task.values()))
+        return merge(evaluation.test_files() for evaluation in self.by_task.values())

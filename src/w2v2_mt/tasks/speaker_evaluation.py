@@ -20,7 +20,7 @@ from w2v2_mt.metrics.bootstrap import equal_error_rate_interval
 from w2v2_mt.metrics.score_normalisation import normalise_scores
 from w2v2_mt.metrics.verification import cllr, equal_error_rate, min_dcf, trial_scores
 from w2v2_mt.models.heads import SpeakerOutput
-from w2v2_mt.tasks.evaluation import Evaluation, Metrics
+from w2v2_mt.tasks.evaluation import Evaluation, Metrics, merge
 from w2v2_mt.tasks.transcripts import speaker_file
 
 
@@ -35,20 +35,16 @@ class ScoredTrials:
     scores: np.ndarray
     speakers: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def labels(self) -> np.ndarray:
-        """Return 1 for each target trial and 0 for each non-target trial."""
-        return np.array([trial.same_speaker for trial in self.trials], dtype=int)
-
     def test_metrics(self, name: str) -> Metrics:
         """Return the metrics of the list of this name.
 
         `mindcf` is at a target prior of 0.05, `mindcf_p01` at 0.01; `_low` and `_high` are the
         bounds of a 95 % interval over speakers.
         """
-        scores, labels = self.scores, self.labels
+        scores, labels = self.scores, [trial.same_speaker for trial in self.trials]
         pairs = [
-            (self._speaker(trial.left_key), self._speaker(trial.right_key)) for trial in self.trials
+            (speaker_of(trial.left_key, self.speakers), speaker_of(trial.right_key, self.speakers))
+            for trial in self.trials
         ]
         low, high = equal_error_rate_interval(scores, labels, pairs)
         return {
@@ -59,9 +55,6 @@ class ScoredTrials:
             f"test_mindcf_{name}": min_dcf(scores, labels, p_target=0.05)[0],
             f"test_mindcf_p01_{name}": min_dcf(scores, labels, p_target=0.01)[0],
         }
-
-    def _speaker(self, key: str) -> str:
-        return self.speakers.get(key) or speaker_of(key)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -120,8 +113,8 @@ class SpeakerEvaluation(Evaluation):
     def validation_metrics(self, *, is_only_task: bool) -> Metrics:
         """Return the verification metrics, and those of the classifier if it was evaluated."""
         scores = trial_scores(self.embeddings.get(VAL_SET, {}), self.val_trials)
-        scored = ScoredTrials(trials=self.val_trials, scores=scores)
-        rate, threshold = equal_error_rate(scored.scores, scored.labels)
+        labels = [trial.same_speaker for trial in self.val_trials]
+        rate, threshold = equal_error_rate(scores, labels)
         metrics = {"val_eer": rate, "val_eer_threshold": threshold}
         summed_loss, num_hits, num_classified = self._sums.tolist()
         if num_classified > 0:
@@ -134,10 +127,7 @@ class SpeakerEvaluation(Evaluation):
 
     def test_metrics(self) -> Metrics:
         self.scored_trials = self.score_trials()
-        metrics: Metrics = {}
-        for name, scored in self.scored_trials.items():
-            metrics |= scored.test_metrics(name)
-        return metrics
+        return merge(scored.test_metrics(name) for name, scored in self.scored_trials.items())
 
     def score_trials(self) -> dict[str, ScoredTrials]:
         """Score the test lists: `<name>` for whole utterances, `<name>_<N>s` for beginnings."""
@@ -148,7 +138,7 @@ class SpeakerEvaluation(Evaluation):
             by_suffix[f"_{duration_name(duration_sec)}"] = {**whole, **beginnings}
         by_speaker: dict[str, list[Tensor]] = defaultdict(list)
         for key, embedding in sorted(self.embeddings.get(COHORT_SET, {}).items()):
-            by_speaker[self.speakers.get(key) or speaker_of(key)].append(embedding)
+            by_speaker[speaker_of(key, self.speakers)].append(embedding)
         cohort = {speaker: torch.stack(each).mean(dim=0) for speaker, each in by_speaker.items()}
         scored = {}
         for suffix, embeddings in by_suffix.items():
@@ -177,13 +167,10 @@ class SpeakerEvaluation(Evaluation):
             for key in (trial.left_key, trial.right_key)
             if key in self.speakers
         }
-        return {
-            **speaker_file("trial_speakers.tsv", tested),
-            **{
-                f"scores_{name}.txt": [
-                    f"{int(trial.same_speaker)} {score:.9g} {trial.left_key} {trial.right_key}"
-                    for trial, score in zip(scored.trials, scored.scores, strict=True)
-                ]
-                for name, scored in self.scored_trials.items()
-            },
+        return speaker_file("trial_speakers.tsv", tested) | {
+            f"scores_{name}.txt": [
+                f"{int(trial.same_speaker)} {score:.9g} {trial.left_key} {trial.right_key}"
+                for trial, score in zip(scored.trials, scored.scores, strict=True)
+            ]
+            for name, scored in self.scored_trials.items()
         }

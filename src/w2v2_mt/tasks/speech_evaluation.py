@@ -22,7 +22,7 @@ from w2v2_mt.metrics.word_error_rate import (
     word_error_rate,
 )
 from w2v2_mt.models.heads import SpeechOutput
-from w2v2_mt.tasks.evaluation import Evaluation, Metrics
+from w2v2_mt.tasks.evaluation import Evaluation, Metrics, merge
 from w2v2_mt.tasks.transcripts import Transcript, texts_of, transcript_files
 
 
@@ -131,11 +131,7 @@ class SpeechEvaluation(Evaluation):
         return metrics
 
     def test_files(self) -> dict[str, list[str]]:
-        return {
-            name: lines
-            for set_name, transcripts in self.transcripts.items()
-            for name, lines in transcript_files(set_name, transcripts).items()
-        }
+        return merge(transcript_files(*each) for each in self.transcripts.items())
 
 
 def _loss_prefix(is_only_task: bool) -> str:

@@ -31,6 +31,16 @@ _RECORD: dict[str, Any] = {
     "speakers": list | tuple | None,
 }
 """The entries of a record and their types; earlier versions do not have all of them."""
+_WITHOUT_SHAPE = (
+    "model_type",
+    "num_attention_heads",
+    "hidden_act",
+    "feat_extract_activation",
+    "do_stable_layer_norm",
+    "conv_stride",
+    "layer_norm_eps",
+)
+"""Entries of an architecture that no shape of a weight shows."""
 _DATA_MODULES = {"LibriSpeechData": "SpeechData", "VoxCelebData": "SpeakerData"}
 """Present names of the classes of version 0.1 under which the position in the data is stored."""
 
@@ -137,14 +147,22 @@ def read_whole_checkpoint(path: Path) -> dict[str, Any]:
     return read_checkpoint(path)
 
 
-def check_classes(path: Path, record: Mapping[str, Any]) -> None:
-    """Raise a ValueError if a head of a checkpoint was trained with other tokens or speakers.
+def check_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise a ValueError if weights of a checkpoint have the shapes, but not the meaning, of a run.
 
     Args:
-        path: A checkpoint; those of earlier versions do not have both lists.
-        record: `vocabulary` and `speakers` of the present run, or None.
+        path: A checkpoint; those of earlier versions lack entries, which are not compared.
+        record: `architecture`, `vocabulary` and `speakers` of the present run, or None.
     """
     trained = read_checkpoint(path)[RECORD_KEY]
+    theirs, ours = (each.get("architecture") or {} for each in (trained, record))
+    for name in _WITHOUT_SHAPE:
+        if name in theirs and name in ours and theirs[name] != ours[name]:
+            raise ValueError(
+                f"the network of {path} is not the one that the settings describe: its {name} is "
+                f"{theirs[name]} and not {ours[name]}. Set network.wav2vec_huggingface_id to the "
+                "model of its run."
+            )
     for name, noun, classes, advice in (
         (
             "vocabulary",
@@ -159,7 +177,7 @@ def check_classes(path: Path, record: Mapping[str, Any]) -> None:
             "Use the training set of its run (train_set, DATA_FOLDER)",
         ),
     ):
-        theirs, ours = trained.get(name), record[name]
+        theirs, ours = trained.get(name), record.get(name)
         if theirs is None or ours is None:
             continue
         if problem := describe_difference(theirs, ours, noun=noun):
