@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from w2v2_mt.core.console import plain_console, print_table
-from w2v2_mt.core.terminal import print_visible
+from w2v2_mt.core.errors import exit_with_sentence
 
 METRICS = {
     "test_wer_clean": ("word error rate, test-clean", "100 %"),
@@ -18,7 +18,7 @@ METRICS = {
 
 
 def demo_table(folder: Path) -> Table:
-    """The test results of a demo run. Raises ValueError where the run has none."""
+    """Return the test results of a demo run; a run without them is a ValueError."""
     metrics = json.loads((folder / "metrics.json").read_text())
     missing = [name for name in METRICS if name not in metrics]
     if missing:
@@ -42,15 +42,12 @@ def duration(folder: Path) -> str:
     return f"{minutes} min {seconds:02d} s"
 
 
+@exit_with_sentence()
 def main(arguments: list[str]) -> int:
     """Print the table of a demo and return the exit code."""
     (folder,) = map(Path, arguments)
     console = plain_console()
-    try:
-        print_table(console, demo_table(folder))
-    except ValueError as error:
-        print_visible(f"Error: {error}", to_stderr=True)
-        return 1
+    print_table(console, demo_table(folder))
     console.print(f"Report: {folder / 'report' / 'index.html'}", soft_wrap=True)
     console.print(f"Total time: {duration(folder)}")
     return 0

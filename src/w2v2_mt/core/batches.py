@@ -42,10 +42,7 @@ class WaveformBatch:
         waveforms, num_samples = pad_sequences([sample.waveform for sample in samples])
         keys = [sample.key for sample in samples]
         fields |= {"keys": keys, "waveforms": waveforms, "num_samples": num_samples}
-        fields["speaker_ids"] = [
-            speaker_of(sample.key) if sample.speaker_id is None else sample.speaker_id
-            for sample in samples
-        ]
+        fields["speaker_ids"] = [each.speaker_id or speaker_of(each.key) for each in samples]
         return cls(**fields)
 
     def __len__(self) -> int:
@@ -78,13 +75,12 @@ class SpeechBatch(WaveformBatch):
     def collate(cls, samples: Sequence[SpeechSample], *, set_name: str) -> "SpeechBatch":
         """Pad the utterances of a set to one batch."""
         tokens, num_tokens = pad_sequences([sample.tokens for sample in samples])
-        transcriptions = [sample.transcription for sample in samples]
         return cls.pad(
             samples,
             set_name=set_name,
             tokens=tokens,
             num_tokens=num_tokens,
-            transcriptions=transcriptions,
+            transcriptions=[sample.transcription for sample in samples],
         )
 
 

@@ -4,7 +4,6 @@
 part of a sentence or of a key.
 """
 
-import os
 from pathlib import Path
 
 from w2v2_mt.core.limits import MAX_TEXT_BYTES, size_in_mib
@@ -20,9 +19,8 @@ def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES, errors: str = "str
         ValueError: The file is larger than `max_bytes`, or is not UTF-8.
     """
     with path.open("rb") as file:
-        is_small = os.fstat(file.fileno()).st_size <= max_bytes
-        content = file.read(max_bytes + 1) if is_small else b""
-    if not is_small or len(content) > max_bytes:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
         raise ValueError(
             f"{path} is larger than {size_in_mib(max_bytes)}, the most that is read of such a "
             "file. Give another file."

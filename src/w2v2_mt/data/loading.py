@@ -139,9 +139,8 @@ class TaskData(LightningDataModule, ABC):
 
     def shards(self, *folders: str) -> list[Path]:
         """Return the shards of folders; a folder without any is a ValueError."""
-        producer = self.corpus.prepared_by
-        found = (find_shards(self.shards_folder / each, producer=producer) for each in folders)
-        return [shard for shards in found for shard in shards]
+        find = partial(find_shards, producer=self.corpus.prepared_by)
+        return [shard for folder in folders for shard in find(self.shards_folder / folder)]
 
     def read_meta(self, folder: str, *names: str, advice: str = "") -> dict[str, Any]:
         """Read the meta.json of a folder, which must have entries of these names."""

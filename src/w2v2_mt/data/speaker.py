@@ -163,8 +163,8 @@ class SpeakerData(TaskData):
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         """Return the validation set; if trials are limited, only the utterances in them."""
-        keys = keys_of_trials(self.val_trial_lists[VAL_SET])
-        only_keys = None if self.loading.max_eval_trials is None else keys
+        trials = self.val_trial_lists[VAL_SET]
+        only_keys = None if self.loading.max_eval_trials is None else keys_of_trials(trials)
         shards = self.shards(self.corpus.val_set)
         return [self.evaluation_loader(shards, set_name=VAL_SET, only_keys=only_keys)]
 
