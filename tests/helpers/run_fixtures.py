@@ -90,12 +90,15 @@ def small_config(small_overrides: Callable[..., list[str]]) -> Callable[..., dic
 
 @pytest.fixture
 def start_command(small_overrides: Callable[..., list[str]]) -> Callable[..., WarmCommand]:
-    """Starts the command of a run of a few steps in a folder, with more overrides behind it."""
+    """Starts a run or a sweep of a few steps in a folder, with more overrides behind it."""
 
-    def start(folder: Path, config_name: str, *more: str, **options: Any) -> WarmCommand:
-        arguments = small_overrides(config_name, f"hydra.run.dir={folder}", *more)
+    def start(
+        folder: Path, config_name: str, *more: str, is_sweep: bool = False, **options: Any
+    ) -> WarmCommand:
+        place = f"hydra.{'sweep' if is_sweep else 'run'}.dir={folder}"
+        arguments = small_overrides(config_name, place, *more)
         return WarmCommand(
-            [SCRIPTS[config_name], *arguments],
+            [SCRIPTS[config_name], *(["-m"] if is_sweep else []), *arguments],
             cwd=PROJECT_FOLDER,
             env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
             **options,

@@ -68,6 +68,14 @@ def test_a_lock_is_released_at_its_end_and_leaves_no_file(other_process, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_the_process_that_holds_a_lock_gets_it_again(tmp_path):
+    with locked(tmp_path):
+        with locked(tmp_path):
+            pass
+        assert (tmp_path / LOCK_FILE).exists()
+    assert not (tmp_path / LOCK_FILE).exists()
+
+
 def test_a_lock_is_released_after_an_error(tmp_path):
     with pytest.raises(ZeroDivisionError), locked(tmp_path):
         _ = 1 / 0
@@ -88,10 +96,11 @@ def test_a_process_that_is_dead_but_not_yet_waited_for_holds_nothing(other_proce
 
 
 def test_a_process_id_that_is_used_again_does_not_hold_the_lock(tmp_path):
-    me = Holder.of_this_process()
-    write_lock(tmp_path, me)
+    start = folder_lock._read_start(os.getppid())
+    parent = replace(Holder.of_this_process(), pid=os.getppid(), start=start)
+    write_lock(tmp_path, parent)
     assert not is_free(tmp_path)
-    write_lock(tmp_path, replace(me, start=me.start - 1))
+    write_lock(tmp_path, replace(parent, start=start - 1))
     assert is_free(tmp_path)
 
 

@@ -9,9 +9,9 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -27,16 +27,25 @@ from w2v2_mt.core.lasting_output import outlive_output
 from w2v2_mt.core.registry import trusting
 from w2v2_mt.core.terminal import print_visible, visible, visible_tracebacks
 from w2v2_mt.core.user_and_home import ensure_user_and_home
+from w2v2_mt.runs.folder_lock import locked
 from w2v2_mt.settings.command_line import CONFIG_FOLDER, CommandLine, check_command
 from w2v2_mt.settings.overrides import free_set_names
 from w2v2_mt.settings.validation import check_settings, find_trusted
-from w2v2_mt.training.process_launch import Processes, is_started_outside, run_in_processes
+from w2v2_mt.training.process_launch import (
+    Processes,
+    is_first_process,
+    is_started_outside,
+    run_in_processes,
+)
 
 _WORKER_ERROR = re.compile(r"Caught \w+ in DataLoader worker.*\n[\w.]+: (.*\S)", flags=re.DOTALL)
 _ALIASES = {"hydra/launcher=submitit_local": "hydra/launcher=local"}
 """Earlier spellings; hydra-submitit-launcher has a launcher of its own with this name."""
 
 _RERUN = "--experimental-rerun"
+
+_locks = ExitStack()
+"""The locks of this process on folders that Hydra writes to before it starts a run."""
 
 _started: list[tuple[Path, DictConfig]] = []
 """Folder and settings of the sweep of this process, after Hydra has started it."""
@@ -47,18 +56,33 @@ class NoteSweep(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         HydraConfig.instance().set_config(config)  # The name of the folder may depend on it.
-        _check_hydra_files(Path(str(config.hydra.run.dir)), config)
+        folder = Path(str(config.hydra.run.dir))
+        _hold(folder)
+        _check_hydra_files(folder, config)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         folder = Path(str(config.hydra.sweep.dir)).absolute()
         # Hydra would make it with the umask, often writable by a group, which a launch refuses.
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _hold(folder)
         _check_hydra_files(folder, config)
         sweep: Any = OmegaConf.to_container(config.hydra.sweep)
         for depth in range(1, len(Path(sweep["subdir"]).parts) + 1):
             for path in filter(Path.is_dir, folder.glob("/".join("*" * depth))):
                 _check_hydra_files(path, config, is_in_sweep=True)
         _started.append((folder, config))
+
+
+def _hold(folder: Path) -> None:
+    """Lock a folder until this command ends; exit if another process uses it."""
+    if not is_first_process(os.environ):
+        return
+    try:
+        _locks.enter_context(locked(folder))
+    except OutputExistsError as error:
+        sys.exit(visible(f"{type(error).__name__}: {error}"))
+    except OSError:
+        return  # Hydra fails with it too, and ignores errors of a callback.
 
 
 def _check_hydra_files(folder: Path, config: DictConfig, *, is_in_sweep: bool = False) -> None:
@@ -148,7 +172,8 @@ def launch(config_name: str, run: Callable[..., float | None] = run_trusting) ->
             )
     sys.argv[1:] = free_set_names(arguments, CommandLine.parse(arguments).config_folders)
     try:
-        _launch(config_name, run)
+        with _locks:
+            _launch(config_name, run)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -186,12 +211,22 @@ def run_job(config: DictConfig, run: Callable[..., float | None]) -> float | Non
     Returns:
         The dev score of the best checkpoint, for a sweep to compare; None without training.
     """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with ExitStack() as lock:
+        try:
+            if is_first_process(os.environ):
+                lock.enter_context(locked(folder))
+        except OutputExistsError as error:
+            return _end(error)
+        return _run_job(config, run, folder)
+
+
+def _run_job(config: DictConfig, run: Callable[..., float | None], folder: Path) -> float | None:
     from w2v2_mt.runs.folder_decision import Action, Command, decide, read_contents
     from w2v2_mt.runs.run_folder import ERROR_FILE
 
     settings = HydraConfig.get()
     is_sweep_job = settings.mode == RunMode.MULTIRUN
-    folder = Path(settings.runtime.output_dir)
     trace = folder / ERROR_FILE
     earlier_trace = trace.read_text(errors="replace") if trace.exists() else None
     trace.unlink(missing_ok=True)
@@ -222,17 +257,22 @@ def run_job(config: DictConfig, run: Callable[..., float | None]) -> float | Non
             _write_trace(trace)
         elif earlier_trace is not None:
             replace_text(trace, earlier_trace)
-        # That of a DataLoader worker reaches PyTorch as a traceback in words.
-        from_worker = _WORKER_ERROR.match(str(error))
-        sentence = from_worker[1] if from_worker else error
-        print_visible(f"{type(error).__name__}: {sentence}", to_stderr=True)
-        if is_sweep_job:
-            raise  # The launcher records that this job failed, and may start the next one.
-        sys.exit(1)
+        return _end(error)
     except Exception:
         if not trace.exists():  # Written by another process, which may have caused this failure.
             _write_trace(trace)
         raise
+
+
+def _end(error: ValueError) -> NoReturn:
+    """Print the sentence of an error, and end this process or this job of a sweep."""
+    # That of a DataLoader worker reaches PyTorch as a traceback in words.
+    from_worker = _WORKER_ERROR.match(str(error))
+    sentence = from_worker[1] if from_worker else error
+    print_visible(f"{type(error).__name__}: {sentence}", to_stderr=True)
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise error  # The launcher records that this job failed, and may start the next one.
+    sys.exit(1)
 
 
 def count_processes(config: dict[str, Any]) -> Processes:

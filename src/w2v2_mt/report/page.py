@@ -13,9 +13,13 @@ from w2v2_mt.core.console import plain_console, print_table
 from w2v2_mt.core.terminal import visible
 from w2v2_mt.core.units import count
 from w2v2_mt.report.pictures import SERIES, Picture, is_own_picture
+from w2v2_mt.runs.folder_lock import locked
 from w2v2_mt.runs.run_folder import REPORT_FOLDER
 
 PAGE_FILE = "index.html"
+
+_WAIT_SEC = 60
+"""A run that ends waits as long for a report that somebody writes of it just then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +87,15 @@ def write_page(
     )
     report_folder = folder / REPORT_FOLDER
     make_folder(report_folder)
-    for old in report_folder.glob("*.png"):
-        if is_own_picture(old):
-            old.unlink()
-    for picture in pictures:
-        with atomic_replacement(report_folder / f"{picture.name}.png") as part:
-            part.write_bytes(picture.png)
     path = report_folder / PAGE_FILE
-    replace_text(path, text)
+    with locked(report_folder, wait_sec=_WAIT_SEC):
+        for old in report_folder.glob("*.png"):
+            if is_own_picture(old):
+                old.unlink()
+        for picture in pictures:
+            with atomic_replacement(report_folder / f"{picture.name}.png") as part:
+                part.write_bytes(picture.png)
+        replace_text(path, text)
     return Report(path=path, pictures=pictures, tables=tables)
 
 

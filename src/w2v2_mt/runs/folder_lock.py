@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -100,6 +100,8 @@ def _read_start(pid: int) -> int | None:
 def locked(folder: Path, *, wait_sec: float = 0) -> Iterator[None]:
     """Hold the lock of a folder, which is made if it does not exist.
 
+    Within the context, the same process gets the lock again.
+
     Args:
         wait_sec: The time to wait for another process, in seconds.
 
@@ -108,6 +110,9 @@ def locked(folder: Path, *, wait_sec: float = 0) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock, me = folder / LOCK_FILE, Holder.of_this_process()
+    if (held := _read_holder(lock)) is not None and replace(held, since=me.since) == me:
+        yield
+        return
     deadline = time.monotonic() + wait_sec
     while not _take(lock, me):
         if time.monotonic() >= deadline:

@@ -62,6 +62,11 @@ def is_started_outside(environment: Mapping[str, str]) -> bool:
     return "LOCAL_RANK" in environment or int(environment.get("SLURM_NTASKS", 1)) > 1
 
 
+def is_first_process(environment: Mapping[str, str]) -> bool:
+    """Return True unless torchrun or srun launched other processes before this one."""
+    return environment.get("RANK", environment.get("SLURM_PROCID", "0")) == "0"
+
+
 def is_started_here(environment: Mapping[str, str]) -> bool:
     """Return True if `run_in_processes` launched this process."""
     return "LOCAL_RANK" in environment and "TORCHELASTIC_RUN_ID" not in environment
