@@ -81,13 +81,14 @@ def write_set(folder: Path, utterances: Sequence[Utterance], *, name: str, num_s
     for number in range(num_shards):
         write_shard(folder / f"{name}_{number:06d}.tar", utterances[number::num_shards])
     meta: dict[str, Any] = {"num_samples": len(utterances), "num_shards": num_shards}
-    indices = {utterance.metadata.get("speaker_id_idx") for utterance in utterances} - {None}
-    if indices:
-        meta["num_speakers"] = len(indices)
-        names = {
-            each.metadata["speaker_id_idx"]: each.metadata["speaker_id"] for each in utterances
-        }
-        meta["speakers"] = [names[index] for index in sorted(indices)]
+    names = {
+        each.metadata["speaker_id_idx"]: each.metadata["speaker_id"]
+        for each in utterances
+        if "speaker_id_idx" in each.metadata
+    }
+    if names:
+        meta["num_speakers"] = len(names)
+        meta["speakers"] = [names[index] for index in sorted(names)]
     meta["num_frames"] = sum(utterance.metadata["num_frames"] for utterance in utterances)
     transcriptions = [utterance.metadata.get("transcription", "") for utterance in utterances]
     if any(transcriptions):

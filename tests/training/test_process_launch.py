@@ -25,8 +25,9 @@ def environment_of(**arguments):
 
 
 def check_the_rank_that_lightning_knows() -> None:
-    if rank_zero_only.rank != rank():
-        raise ValueError(f"{rank_zero_only.rank} is not {rank()}.")
+    known = rank_zero_only.rank  # type: ignore[attr-defined]
+    if known != rank():
+        raise ValueError(f"{known} is not {rank()}.")
 
 
 def hang() -> None:
