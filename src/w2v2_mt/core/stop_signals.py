@@ -16,8 +16,9 @@ _SECONDS_BETWEEN_LOOKS = 1
 
 
 def heeded_stop_signals() -> list[signal.Signals]:
-    """Return the stop signals that this process was not started to ignore, as `nohup` does."""
-    return [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    """Return the stop signals, without SIGHUP if `nohup` has started this process to ignore it."""
+    is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in STOP_SIGNALS if number != signal.SIGHUP or not is_ignored]
 
 
 @contextmanager

@@ -119,8 +119,8 @@ def test_a_second_ctrl_c_ends_the_process_wherever_it_is():
     assert finished.returncode == -signal.SIGINT
 
 
-def test_a_signal_that_the_run_was_started_to_ignore_is_ignored():
-    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+def test_a_lost_connection_does_not_stop_a_run_that_nohup_started():
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with StopOnSignal():
             os.kill(os.getpid(), signal.SIGHUP)  # It would end this process.
