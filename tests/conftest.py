@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -42,6 +43,11 @@ INTEGRATION_FIXTURES = {"ffmpeg", "run_command", "shared_folder", "start_command
 # On a busy machine an example may take longer than the default limit.
 settings.register_profile("seeded", derandomize=True, deadline=None)
 settings.load_profile("seeded")
+
+
+def pytest_configure() -> None:
+    # A shell starts a command in its background to ignore Ctrl-C, and all its children with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

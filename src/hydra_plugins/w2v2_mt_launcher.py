@@ -16,7 +16,7 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmitit
 
 from w2v2_mt.core.errors import INTERRUPTED
 from w2v2_mt.core.terminal import print_visible
-from w2v2_mt.training.process_launch import Processes
+from w2v2_mt.training.launcher import Processes
 
 if TYPE_CHECKING:
     from w2v2_mt.app.sweep_runner import PlannedJob

@@ -7,12 +7,7 @@ import textwrap
 import pytest
 from pytorch_lightning.utilities import rank_zero_only
 
-from w2v2_mt.training.process_launch import (
-    Processes,
-    is_started_here,
-    is_started_outside,
-    run_in_processes,
-)
+from w2v2_mt.training.process_launch import run_in_processes
 
 
 def rank() -> int:
@@ -50,36 +45,6 @@ def kill_the_second():
     if rank() == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     hang()
-
-
-def test_a_node_has_a_process_per_gpu_or_as_many_as_devices_on_the_cpu():
-    def num_of_node(gpus: int, devices: int | None) -> int:
-        return Processes(gpus=gpus, devices=devices, num_nodes=1).num_of_node
-
-    assert num_of_node(gpus=0, devices=None) == 1
-    assert num_of_node(gpus=4, devices=None) == 4
-    assert num_of_node(gpus=0, devices=2) == 2
-
-
-def test_several_nodes_need_a_launcher():
-    processes = Processes(gpus=0, devices=1, num_nodes=2)
-    with pytest.raises(ValueError, match=r"trainer\.num_nodes=2, but nothing has started"):
-        processes.check_started({"SLURM_NTASKS": "1"})
-    processes.check_started({"SLURM_NTASKS": "2"})
-    processes.check_started({"LOCAL_RANK": "0"})
-
-
-def test_a_process_of_this_launcher_is_recognized():
-    assert is_started_here({"LOCAL_RANK": "0"})
-    assert not is_started_here({"LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "x"})
-    assert not is_started_here({"SLURM_NTASKS": "2"})
-
-
-def test_processes_of_torchrun_and_srun_are_recognized():
-    assert is_started_outside({"LOCAL_RANK": "0"})
-    assert is_started_outside({"SLURM_NTASKS": "2"})
-    assert not is_started_outside({"SLURM_NTASKS": "1"})
-    assert not is_started_outside({})
 
 
 def test_the_result_is_that_of_the_first_process_and_each_has_its_rank():

@@ -45,6 +45,7 @@ def small_trainer(folder, callbacks=(), **changes):
         "devices": None,
         "num_nodes": 1,
         "strategy": "auto",
+        "rendezvous_timeout_sec": 600.0,
         "enable_progress_bar": False,
         "progress_interval_sec": 30.0,
     }

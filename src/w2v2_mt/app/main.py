@@ -29,20 +29,20 @@ from w2v2_mt.core.terminal import print_visible, visible, visible_tracebacks
 from w2v2_mt.core.user_and_home import ensure_user_and_home
 from w2v2_mt.runs.folder_lock import locked
 from w2v2_mt.settings.command_line import CONFIG_FOLDER, CommandLine, check_command
+from w2v2_mt.settings.instantiation import Config
 from w2v2_mt.settings.overrides import free_set_names
 from w2v2_mt.settings.validation import check_settings, find_trusted
-from w2v2_mt.training.process_launch import (
-    Processes,
-    is_first_process,
-    is_started_outside,
-    run_in_processes,
-)
+from w2v2_mt.training.launcher import Launcher, Processes, find_launcher, settle_rank
+from w2v2_mt.training.process_launch import run_in_processes
 
 _WORKER_ERROR = re.compile(r"Caught \w+ in DataLoader worker.*\n[\w.]+: (.*\S)", flags=re.DOTALL)
 _ALIASES = {"hydra/launcher=submitit_local": "hydra/launcher=local"}
 """Earlier spellings; hydra-submitit-launcher has a launcher of its own with this name."""
 
 _RERUN = "--experimental-rerun"
+
+_Checked = tuple[Config, Launcher]
+"""Settings that have been checked, and the launcher of their processes."""
 
 _locks = ExitStack()
 """The locks of this process on folders that Hydra writes to before it starts a run."""
@@ -75,8 +75,8 @@ class NoteSweep(Callback):
 
 def _hold(folder: Path) -> None:
     """Lock a folder until this command ends; exit if another process uses it."""
-    if not is_first_process(os.environ):
-        return
+    if any(os.environ.get(name, "0") != "0" for name in ("RANK", "SLURM_PROCID")):
+        return  # Perhaps not the first process of the run; `run_job` knows.
     try:
         _locks.enter_context(locked(folder))
     except OutputExistsError as error:
@@ -212,16 +212,27 @@ def run_job(config: DictConfig, run: Callable[..., float | None]) -> float | Non
         The dev score of the best checkpoint, for a sweep to compare; None without training.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    checked: _Checked | ValueError
+    try:
+        settings = check_settings(config)
+        launcher = find_launcher(count_processes(settings), os.environ)
+        checked = settings, launcher
+        rank = settle_rank(launcher, os.environ)
+    except ValueError as error:
+        checked, rank = error, 0
     with ExitStack() as lock:
         try:
-            if is_first_process(os.environ):
+            if rank == 0:
                 lock.enter_context(locked(folder))
         except OutputExistsError as error:
             return _end(error)
-        return _run_job(config, run, folder)
+        return _run_job(checked, run, folder)
 
 
-def _run_job(config: DictConfig, run: Callable[..., float | None], folder: Path) -> float | None:
+def _run_job(
+    checked: _Checked | ValueError, run: Callable[..., float | None], folder: Path
+) -> float | None:
+    """Run settings in a folder that no other process uses, or report what is wrong with them."""
     from w2v2_mt.runs.folder_decision import Action, Command, decide, read_contents
     from w2v2_mt.runs.run_folder import ERROR_FILE
 
@@ -231,7 +242,9 @@ def _run_job(config: DictConfig, run: Callable[..., float | None], folder: Path)
     earlier_trace = trace.read_text(errors="replace") if trace.exists() else None
     trace.unlink(missing_ok=True)
     try:
-        resolved = check_settings(config)
+        if isinstance(checked, ValueError):
+            raise checked
+        resolved, launcher = checked
         config_name = str(settings.job.config_name)
         if is_sweep_job:
             command = Command(config_name=config_name, config=resolved, is_sweep_job=True)
@@ -246,10 +259,9 @@ def _run_job(config: DictConfig, run: Callable[..., float | None], folder: Path)
             "overrides": list(settings.overrides.task),
             "sweep": Path(settings.sweep.dir).name if is_sweep_job else None,
         }
-        processes = count_processes(resolved)
-        processes.check_started(os.environ)
-        if processes.num_of_node > 1 and not is_started_outside(os.environ):
-            return run_in_processes(run, processes.num_of_node, **arguments)
+        num_processes = count_processes(resolved).num_of_node
+        if num_processes > 1 and launcher is Launcher.RUN:
+            return run_in_processes(run, num_processes, **arguments)
         return run(**arguments)
     except ValueError as error:
         # Convention: a ValueError is addressed to the user, and its traceback goes into a file.

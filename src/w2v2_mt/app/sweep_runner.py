@@ -25,7 +25,7 @@ from w2v2_mt.runs.folder_decision import Action, Command, decide, read_contents
 from w2v2_mt.runs.run_folder import ERROR_FILE
 from w2v2_mt.runs.sweep_folder import ERRORS_FILE, TABLE_FILE
 from w2v2_mt.settings.validation import check_settings
-from w2v2_mt.training.process_launch import Processes
+from w2v2_mt.training.launcher import Processes
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
@@ -23,53 +22,12 @@ from w2v2_mt.core.stop_signals import (
     receive_stop_signals,
 )
 from w2v2_mt.core.terminal import print_visible
+from w2v2_mt.training.launcher import tell_rank
 
 _SECONDS_TO_SAVE = 60
 """Time for all processes to end after a signal."""
 _SECONDS_TO_FAIL = 2
 """Time for the others to end by themselves after one has failed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Processes:
-    """The processes of a run: one per GPU, or `devices` (None: one) on the CPU, of each node."""
-
-    gpus: int
-    devices: int | None
-    num_nodes: int
-
-    @property
-    def num_of_node(self) -> int:
-        """The number of processes of each node."""
-        return self.devices or max(1, self.gpus)
-
-    def __str__(self) -> str:
-        kind = f"gpus={self.gpus}" if self.gpus else f"trainer.devices={self.num_of_node}"
-        return f"{kind} trainer.num_nodes={self.num_nodes}"
-
-    def check_started(self, environment: Mapping[str, str]) -> None:
-        """Raise a ValueError if nothing has launched the processes of the other nodes."""
-        if self.num_nodes > 1 and not is_started_outside(environment):
-            raise ValueError(
-                f"trainer.num_nodes={self.num_nodes}, but nothing has started a process on each "
-                "node. Submit the run with -m hydra/launcher=slurm, start it with srun or "
-                "torchrun, or set trainer.num_nodes=1."
-            )
-
-
-def is_started_outside(environment: Mapping[str, str]) -> bool:
-    """Return True if torchrun or srun launched several processes, of which this is one."""
-    return "LOCAL_RANK" in environment or int(environment.get("SLURM_NTASKS", 1)) > 1
-
-
-def is_first_process(environment: Mapping[str, str]) -> bool:
-    """Return True unless torchrun or srun launched other processes before this one."""
-    return environment.get("RANK", environment.get("SLURM_PROCID", "0")) == "0"
-
-
-def is_started_here(environment: Mapping[str, str]) -> bool:
-    """Return True if `run_in_processes` launched this process."""
-    return "LOCAL_RANK" in environment and "TORCHELASTIC_RUN_ID" not in environment
 
 
 def run_in_processes(function: Callable[..., Any], num_processes: int, **arguments: Any) -> Any:
@@ -156,10 +114,7 @@ def _run_member(
         signal.signal(number, signal.SIG_DFL)
     receive_stop_signals()
     os.environ |= {**environment, "LOCAL_RANK": str(rank), "RANK": str(rank)}
-    # An earlier job of this process may have imported Lightning, which reads the rank only then.
-    from lightning_utilities.core.rank_zero import rank_zero_only
-
-    rank_zero_only.rank = rank  # type: ignore[attr-defined]
+    tell_rank(rank)
     if rank > 0:
         logging.disable(logging.INFO)
     try:

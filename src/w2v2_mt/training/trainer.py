@@ -14,12 +14,13 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins import MixedPrecision
-from pytorch_lightning.strategies import DDPStrategy, Strategy
+from pytorch_lightning.strategies import Strategy
 
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveFloat, PositiveInt
 from w2v2_mt.training.callbacks.nonfinite_losses import NonFiniteLosses
 from w2v2_mt.training.checkpoints import AtomicCheckpointIO
-from w2v2_mt.training.process_launch import Processes, is_started_here
+from w2v2_mt.training.launcher import Launcher, Processes, find_launcher
+from w2v2_mt.training.process_group import TimelyDDPStrategy
 
 ResolvedPrecision = Literal["32-true", "16-mixed", "bf16-mixed"]
 Precision = Literal["auto", ResolvedPrecision]
@@ -46,6 +47,7 @@ class TrainerSettings:
     devices: PositiveInt | None
     num_nodes: PositiveInt
     strategy: Literal["auto", "ddp"]
+    rendezvous_timeout_sec: PositiveFloat
     enable_progress_bar: bool
     progress_interval_sec: PositiveFloat
 
@@ -70,21 +72,22 @@ class TrainerSettings:
     ) -> pl.Trainer:
         """Build the Trainer of a run."""
         num_steps = min(self.max_steps, self.step_limit or self.max_steps)
-        num_processes = Processes(
-            gpus=self.gpus, devices=self.devices, num_nodes=self.num_nodes
-        ).num_of_node
+        processes = Processes(gpus=self.gpus, devices=self.devices, num_nodes=self.num_nodes)
         strategy: Strategy | Literal["auto"] = "auto"
-        if self.strategy == "ddp" or num_processes * self.num_nodes > 1:
+        if self.strategy == "ddp" or processes.num_in_all > 1:
             # Frozen modules and dropped layers leave parameters without a gradient.
-            strategy = DDPStrategy(
-                find_unused_parameters=True, process_group_backend="nccl" if self.gpus else "gloo"
+            strategy = TimelyDDPStrategy(
+                rendezvous_timeout_sec=self.rendezvous_timeout_sec,
+                find_unused_parameters=True,
+                process_group_backend="nccl" if self.gpus else "gloo",
             )
         plugins: list[Any] = [AtomicCheckpointIO()]
-        if is_started_here(os.environ):
-            plugins.append(LightningEnvironment())
-        elif SLURMEnvironment.detect():
+        if find_launcher(processes, os.environ) is Launcher.SRUN:
             # The launcher requeues a job (stop_on_signal.py); Lightning would do it a second time.
             plugins.append(SLURMEnvironment(auto_requeue=False))
+        else:
+            # It takes the ranks from the variables of torchrun, if they are there.
+            plugins.append(LightningEnvironment())
         precision = resolve_precision(self.precision, on_gpu=self.gpus > 0)
         without_plugin: ResolvedPrecision | None = precision
         if precision != "32-true" and self.test_precision is None:
@@ -93,7 +96,7 @@ class TrainerSettings:
         return pl.Trainer(
             default_root_dir=folder,
             accelerator="gpu" if self.gpus else "cpu",
-            devices=num_processes,
+            devices=processes.num_of_node,
             num_nodes=self.num_nodes,
             strategy=strategy,
             # The data pipeline splits the data among processes itself.
