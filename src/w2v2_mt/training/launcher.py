@@ -85,12 +85,12 @@ def settle_rank(launcher: Launcher, environment: MutableMapping[str, str]) -> in
         for name in _RANK_VARIABLES:
             environment.pop(name, None)
     rank = int(environment[_RANKS[launcher]]) if launcher in _RANKS else 0
-    tell_rank(rank)
+    set_rank(rank)
     return rank
 
 
-def tell_rank(rank: int) -> None:
-    """Tell Lightning the rank of this process, which it has perhaps read before."""
+def set_rank(rank: int) -> None:
+    """Set the rank of this process in Lightning, which has perhaps read another one before."""
     from lightning_utilities.core.rank_zero import rank_zero_only
 
     rank_zero_only.rank = rank  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ from w2v2_mt.core.stop_signals import (
     receive_stop_signals,
 )
 from w2v2_mt.core.terminal import print_visible
-from w2v2_mt.training.launcher import tell_rank
+from w2v2_mt.training.launcher import set_rank
 
 _SECONDS_TO_SAVE = 60
 """Time for all processes to end after a signal."""
@@ -114,7 +114,7 @@ def _run_member(
         signal.signal(number, signal.SIG_DFL)
     receive_stop_signals()
     os.environ |= {**environment, "LOCAL_RANK": str(rank), "RANK": str(rank)}
-    tell_rank(rank)
+    set_rank(rank)
     if rank > 0:
         logging.disable(logging.INFO)
     try:
