@@ -7,6 +7,7 @@ import yaml
 from tests.helpers.page_reading import Page
 from tests.helpers.sweep_folders import COMMON, POOLING, make_job, make_sweep, result
 from w2v2_mt.report.sweep_report import print_sweep_report, write_sweep_report
+from w2v2_mt.runs.sweep_folder import read_sweep
 
 
 @pytest.fixture
@@ -157,6 +158,32 @@ def test_reports_of_jobs_are_linked(sweep):
     assert [each for each in page.addresses if not each.startswith("#")] == [
         "../1/report/index.html"
     ]
+
+
+def test_jobs_in_folders_with_names_are_found_by_the_table_also_after_a_move(sweep, tmp_path):
+    before = [job.metrics for job in read_sweep(sweep)]
+    (sweep / "1" / "report").mkdir()
+    (sweep / "1" / "report" / "index.html").write_text("")
+    lines = ["number\tjob\tfolder\tlog\toverrides"]
+    for job in read_sweep(sweep):
+        name = f"lr={job.number},x=#{job.number}"
+        if job.folder is not None:
+            job.folder.rename(sweep / name)
+        settings = " ".join(f"{key}={value}" for key, value in job.settings.items())
+        lines.append(f"{job.number}\t7\t/elsewhere/sweep/{name}\t\t{settings}")
+    (sweep / "jobs.tsv").write_text("\n".join([*lines, ""]))
+    moved = sweep.rename(tmp_path / "moved")
+    assert [job.metrics for job in read_sweep(moved)] == before
+    page = Page(write_sweep_report(moved).path.read_text(encoding="utf-8"))
+    assert "../lr%3D1%2Cx%3D%231/report/index.html" in page.addresses
+
+
+def test_a_table_that_names_folders_outside_of_the_sweep_is_not_followed(sweep, tmp_path):
+    (tmp_path / "outside").mkdir()
+    for name in (f"{tmp_path}/sweep/../outside", f"{tmp_path}/outside"):
+        table = f"number\tjob\tfolder\tlog\toverrides\n9\t7\t{name}\t\tseed=1\n"
+        (sweep / "jobs.tsv").write_text(table)
+        assert read_sweep(sweep)[-1].folder is None
 
 
 def test_a_sweep_that_has_just_begun_has_a_report(tmp_path):

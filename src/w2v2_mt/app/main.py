@@ -112,14 +112,16 @@ def forget_sweep() -> None:
 def report_sweep() -> None:
     """Report the sweep that this process started, if any; some of its jobs may have failed.
 
-    A sweep whose jobs are not in numbered folders has no report. Of several processes that torchrun
-    launched, the first one writes it.
+    A sweep whose jobs are neither in numbered folders nor in the table of a launcher has no report.
+    Of several processes that torchrun launched, the first one writes it.
     """
     if not _started:
         return
+    from w2v2_mt.runs.sweep_folder import TABLE_FILE
+
     folder, config = _started.pop()
-    has_numbers = any(path.name.isdecimal() for path in folder.glob("*"))
-    if not has_numbers or os.environ.get("RANK", "0") != "0":
+    has_jobs = any(path.name.isdecimal() or path.name == TABLE_FILE for path in folder.glob("*"))
+    if not has_jobs or os.environ.get("RANK", "0") != "0":
         return
 
     from w2v2_mt.app.loggers import WandbLogger, start_wandb

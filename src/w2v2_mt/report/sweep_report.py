@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import isclose
 from pathlib import Path
 from statistics import fmean, stdev
+from urllib.parse import quote
 
 from w2v2_mt.report.page import PAGE_FILE, Report, Table, page_title, print_report, write_page
 from w2v2_mt.report.results import NO_VALUE, main_test_metrics
@@ -53,9 +54,9 @@ def write_sweep_report(folder: Path) -> Report:
         all_jobs=all_jobs,
         by_variant=by_variant,
         pages={
-            job.number: page
+            job.number: quote(page.relative_to(folder).as_posix())
             for job in jobs
-            if (folder / (page := f"{job.number}/{REPORT_FOLDER}/{PAGE_FILE}")).exists()
+            if job.folder and (page := job.folder / REPORT_FOLDER / PAGE_FILE).exists()
         },
     )
 

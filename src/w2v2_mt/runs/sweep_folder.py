@@ -47,6 +47,7 @@ class SweepJob:
 
     Args:
         state: One of DONE, FAILED, RUNNING and NOT_STARTED.
+        folder: The folder of its run; None if it has not started.
         settings: Its overrides by name.
         metrics: Its result or, without one, the dev metrics of its last validation.
         learning_rate: Its peak learning rate.
@@ -56,6 +57,7 @@ class SweepJob:
     number: int
     state: str
     settings: dict[str, str]
+    folder: Path | None = None
     metrics: Mapping[str, MetricValue] = field(default_factory=dict)
     learning_rate: float | None = None
     error: str | None = None
@@ -70,12 +72,17 @@ class SweepJob:
 
 def read_sweep(folder: Path) -> list[SweepJob]:
     """Read all jobs of a sweep, including those that have not started, in their order."""
-    planned = _read_plan(folder)
+    rows = _read_table(folder)
+    planned = {number: overrides for number, (overrides, _) in rows.items()} or _read_plan(folder)
     started = {
         int(path.name): path
         for path in (folder.iterdir() if folder.is_dir() else ())
         if path.name.isdecimal() and path.is_dir()
     }
+    for number, (_, name) in rows.items():  # `hydra.sweep.subdir` may give them names.
+        path = _find_inside(folder, name)
+        if path is not None:
+            started.setdefault(number, path)
     if not planned and not any((path / CONFIG_FILE).is_file() for path in started.values()):
         raise ValueError(
             f"{folder} is not a sweep folder, which holds a folder for each job (0, 1, ..). Give "
@@ -100,7 +107,9 @@ def _read_job(
     settings = _by_name(planned)
     # The folder is created before the settings are written.
     if folder is None or not (folder / CONFIG_FILE).is_file():
-        return SweepJob(number=number, state=unfinished, settings=settings, error=error)
+        return SweepJob(
+            number=number, state=unfinished, settings=settings, folder=folder, error=error
+        )
     try:
         run = RunFolder(folder)
         # It may have been run again after the launcher recorded an error.
@@ -116,12 +125,19 @@ def _read_job(
             number=number,
             state=DONE if run.metrics and present_error is None else unfinished,
             settings=_by_name(run.overrides) if (folder / OVERRIDES_FILE).exists() else settings,
+            folder=folder,
             metrics=metrics,
             learning_rate=float(learning_rate) if isinstance(learning_rate, int | float) else None,
             error=present_error,
         )
     except ValueError as problem:  # The other jobs are reported all the same.
-        return SweepJob(number=number, state=FAILED, settings=settings, error=error or str(problem))
+        return SweepJob(
+            number=number,
+            state=FAILED,
+            settings=settings,
+            folder=folder,
+            error=error or str(problem),
+        )
 
 
 def _by_name(overrides: list[str]) -> dict[str, str]:
@@ -129,19 +145,36 @@ def _by_name(overrides: list[str]) -> dict[str, str]:
     return dict(map(name_and_value, overrides))
 
 
+def _find_inside(folder: Path, name: str) -> Path | None:
+    """Find the folder of a job, by its absolute path, in a sweep that may have been moved."""
+    parts = Path(name).parts
+    if ".." in parts:
+        return None
+    candidates = [folder.joinpath(*parts[start:]) for start in range(1, len(parts))]
+    return next((path for path in candidates if path.is_dir() and not path.is_symlink()), None)
+
+
+def _read_table(folder: Path) -> dict[int, tuple[list[str], str]]:
+    """Read the overrides and the folder of each job from the launcher's table, if it exists."""
+    table = folder / TABLE_FILE
+    if not table.exists():
+        return {}
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    try:
+        return {
+            int(row["number"]): (split_overrides(row["overrides"]), row["folder"]) for row in rows
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{table} is not as a sweep writes it ({error!r}). Remove it to report only the jobs "
+            "that have started."
+        ) from error
+
+
 def _read_plan(folder: Path) -> dict[int, list[str]]:
-    """Read the overrides of each job from the launcher's table or from Hydra's plan."""
-    table, plan = folder / TABLE_FILE, folder / "multirun.yaml"
-    if table.exists():
-        with table.open(newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-        try:
-            return {int(row["number"]): split_overrides(row["overrides"]) for row in rows}
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{table} is not as a sweep writes it ({error!r}). Remove it to report only the "
-                "jobs that have started."
-            ) from error
+    """Read the overrides of each job from Hydra's plan, if it exists."""
+    plan = folder / "multirun.yaml"
     if not plan.exists():
         return {}
     try:
