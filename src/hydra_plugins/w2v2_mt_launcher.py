@@ -136,6 +136,8 @@ class SweepLauncher(BaseSubmititLauncher):
     def _submit(self, jobs: "Sequence[PlannedJob]") -> Sequence[Any]:
         import submitit
 
+        from w2v2_mt.app.sweep_runner import without_allocation
+
         try:
             executor = submitit.AutoExecutor(
                 folder=self._job_folder,
@@ -151,7 +153,8 @@ class SweepLauncher(BaseSubmititLauncher):
             for job in jobs
         ]
         try:
-            return executor.map_array(self, *zip(*arguments, strict=True))
+            with without_allocation():
+                return executor.map_array(self, *zip(*arguments, strict=True))
         except RuntimeError as error:  # submitit raises it if sbatch refuses the jobs.
             raise ValueError(
                 f"the jobs cannot be submitted ({str(error).strip().splitlines()[-1]}). Compare "

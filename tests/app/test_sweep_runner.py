@@ -9,7 +9,7 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
 from w2v2_mt.app.submit_folder import result_file, write_result
-from w2v2_mt.app.sweep_runner import PlannedJob, SweepRunner
+from w2v2_mt.app.sweep_runner import PlannedJob, SweepRunner, without_allocation
 
 
 class Submitted:
@@ -153,3 +153,14 @@ def test_a_reason_for_which_jobs_never_start_is_logged_once(tmp_path, caplog, mo
     assert len(told) == 1
     assert "PartitionTimeLimit" in told[0]
     assert "CLUSTER_" in told[0]
+
+
+def test_jobs_are_submitted_without_the_variables_of_an_allocation(monkeypatch):
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "500")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    monkeypatch.setenv("SBATCH_ACCOUNT", "mine")
+    with without_allocation():
+        assert "SLURM_MEM_PER_CPU" not in os.environ
+        assert os.environ["SLURM_CONF"] == "/etc/slurm.conf"
+        assert os.environ["SBATCH_ACCOUNT"] == "mine"
+    assert os.environ["SLURM_MEM_PER_CPU"] == "500"

@@ -1,3 +1,4 @@
+import multiprocessing
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -225,3 +226,16 @@ def test_without_matching_nobody_asks_how_long_speech_is(
     for batch in _speaker_batches(joint, 4):
         assert len(batch) == 6
         assert batch.waveforms.shape[1] == 9_600
+
+
+def test_workers_start_in_the_same_way_whatever_a_launcher_has_set(
+    voxceleb: Callable[..., SpeakerData],
+) -> None:
+    former = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)  # as other launchers do
+    try:
+        loader = voxceleb(num_workers=1).train_dataloader()
+        assert loader.multiprocessing_context.get_start_method() == "fork"
+        assert len(next(iter(loader))) > 0
+    finally:
+        multiprocessing.set_start_method(former, force=True)

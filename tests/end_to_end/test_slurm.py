@@ -68,6 +68,13 @@ def start_sweep(smoke_data_folder, tmp_path) -> Iterator[Callable]:
             "CLUSTER_TIMEOUT_MIN": "20",
             "CLUSTER_ARRAY_PARALLELISM": "2",
         }
+        if launcher == "slurm":  # As in a shell of `salloc`, whose options jobs must not take.
+            environment |= {
+                "SLURM_JOB_ID": "99999",
+                "SLURM_NTASKS": "4",
+                "SLURM_MEM_PER_CPU": "500",
+                "SLURM_CPU_BIND": "quiet,mask_cpu:0x1",
+            }
         arguments = [
             *("-m", f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}"),
             "hydra.launcher.signal_delay_s=60",

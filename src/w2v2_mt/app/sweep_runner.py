@@ -6,8 +6,8 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 _NUM_LOG_LINES = 40
 _NEVER_STARTS = {"BadConstraints", "PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit"}
 """Reasons, in the words of squeue, of jobs that the partition cannot run as they are."""
+
+_OF_CLUSTER = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"}
+"""Variables that lead SLURM's commands to the cluster; the others are those of an allocation."""
 
 
 @dataclass(kw_only=True)
@@ -256,6 +259,24 @@ class SweepRunner:
                 if job.number in absent_before:
                     _fail(job, f"it ended without a result (SLURM: {_read_last_state(job_id)})")
         return absent
+
+
+@contextmanager
+def without_allocation() -> Iterator[None]:
+    """Hide the variables of the allocation in which a sweep is started, such as that of `salloc`.
+
+    sbatch and srun would take its memory, its number of tasks and its binding to cores for options
+    of the new jobs.
+    """
+    allocation = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith("SLURM_") and name not in _OF_CLUSTER
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(allocation)
 
 
 def _fail(job: PlannedJob, message: str) -> None:

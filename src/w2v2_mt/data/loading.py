@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +26,9 @@ from w2v2_mt.decoding.tokenizer import Tokenizer
 
 _NUM_SORTED_TOGETHER = 20_000
 """Evaluation sorts this many utterances by length, of which it holds only the place in a shard."""
+
+_START_METHOD = "fork" if "fork" in get_all_start_methods() else "spawn"
+"""A worker that is forked has imported everything already, and needs no memory for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +208,8 @@ class TaskData(LightningDataModule, ABC):
             stream,
             batch_size=None,
             num_workers=self.loading.num_workers,
+            # Other launchers replace the default, and that of Python 3.14 is another one.
+            multiprocessing_context=_START_METHOD if self.loading.num_workers else None,
             pin_memory=self.loading.pin_memory and torch.cuda.is_available(),
             persistent_workers=self.loading.num_workers > 0,
             # A DataLoader draws a seed when it starts; the network's random state stays untouched.
