@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 
 from w2v2_mt.core.errors import INTERRUPTED
@@ -54,6 +54,7 @@ class SweepLauncher(BaseSubmititLauncher):
         self._job_folder = submitit_folder
         self.array_parallelism = array_parallelism
         self.max_num_timeout = max_num_timeout
+        self._earlier: list[PlannedJob] = []
         parameters = {
             "name": name,
             "timeout_min": timeout_min,
@@ -91,7 +92,7 @@ class SweepLauncher(BaseSubmititLauncher):
     ) -> Sequence[JobReturn]:
         # Here, because every command of Hydra in this environment, also of other programs, imports
         # this module, and these read `.env` and set variables.
-        from w2v2_mt.app.main import forget_sweep
+        from w2v2_mt.app.main import forget_sweep, note_failed_job
         from w2v2_mt.app.submit_folder import new_submit_folder
         from w2v2_mt.app.sweep_runner import SweepRunner, plan_jobs
 
@@ -111,10 +112,12 @@ class SweepLauncher(BaseSubmititLauncher):
             sweep = SweepRunner(
                 folder=folder,
                 jobs=jobs,
+                earlier=self._earlier,
                 submitit_folder=Path(self.submitit_folder).absolute(),
                 in_slurm=self.cluster == "slurm",
             )
-            sweep.check_not_queued()
+            if not self._earlier:
+                sweep.check_not_queued()
             pattern = new_submit_folder(sweep.submitit_folder, sweep_folder=folder)
             self._job_folder = str(pattern)
             has_begun = True
@@ -129,9 +132,13 @@ class SweepLauncher(BaseSubmititLauncher):
                 raise
             print_visible(sweep.describe_interruption(), to_stderr=True)
             sys.exit(INTERRUPTED)
+        self._earlier += jobs
         if any(job.error for job in jobs):
-            sys.exit(1)
-        return [job.result for job in jobs if job.result is not None]
+            note_failed_job()
+        # A sweeper that gets its jobs in several parts starts the next one. One that searches takes
+        # a job without a value for a failure.
+        failed = {"_return_value": None, "status": JobStatus.COMPLETED}
+        return [job.result or JobReturn(overrides=job.overrides, **failed) for job in jobs]
 
     def _submit(self, jobs: "Sequence[PlannedJob]") -> Sequence[Any]:
         import submitit

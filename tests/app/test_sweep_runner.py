@@ -119,6 +119,21 @@ def test_all_errors_are_in_one_file_and_the_next_job_runs(tmp_path):
     assert "#3" not in errors
 
 
+def test_the_parts_of_a_sweep_share_a_table_and_a_file_of_errors(tmp_path):
+    first = [planned(tmp_path, 0)]
+    outcomes = {0: failed(ValueError("no such folder")), 1: completed(0.5), 2: None}
+    sweep_of(tmp_path, first).run(submitter(tmp_path, outcomes, []), num_at_a_time=1)
+    (tmp_path / ".submitit").rmdir()
+    second = [planned(tmp_path, 1), planned(tmp_path, 2)]
+    sweep = sweep_of(tmp_path, second, earlier=first)
+    sweep.run(submitter(tmp_path, outcomes, []), num_at_a_time=1)
+    with (tmp_path / "jobs.tsv").open(newline="") as file:
+        assert [row["job"] for row in csv.DictReader(file, delimiter="\t")] == ["7_0", "7_1", "7_2"]
+    errors = (tmp_path / "errors.txt").read_text()
+    assert "no such folder" in errors
+    assert "it ended without a result" in errors
+
+
 def test_a_sweep_whose_jobs_are_queued_is_refused(tmp_path, monkeypatch):
     sweep = sweep_of(tmp_path, [planned(tmp_path, 0)], in_slurm=True)
     commands = tmp_path / "commands"

@@ -156,18 +156,20 @@ def test_a_sweep_of_two_axes_leaves_four_results_and_is_not_done_twice(start, tm
     assert (tmp_path / "sweep" / "2" / "metrics.json").exists()
 
 
-@pytest.mark.parametrize("where", ["start", "start_here"])
+@pytest.mark.parametrize(("where", "jobs_at_once"), [("start", "1"), ("start_here", "null")])
 def test_a_job_that_fails_does_not_stop_the_others_and_its_error_is_in_one_file(
-    where, request, tmp_path
+    where, jobs_at_once, request, tmp_path
 ):
     folder = tmp_path / "sweep"
     sweep = request.getfixturevalue(where)(
         *(SPEAKER, folder, "+experiment=baseline_speaker_mean", "data=voxceleb1"),
         *("load_network_from_checkpoint=/nowhere.ckpt,null", "+debug=smoke"),
+        f"hydra.sweeper.max_batch_size={jobs_at_once}",
     )
     printed, _ = sweep.communicate()
     assert sweep.returncode == 1
-    assert f"1 of 2 jobs failed (#0); their errors are in {folder}/errors.txt" in printed
+    num_jobs = "1 job" if jobs_at_once == "1" else "2 jobs"
+    assert f"1 of {num_jobs} failed (#0); their errors are in {folder}/errors.txt" in printed
     assert "Traceback" not in printed
     errors = (folder / "errors.txt").read_text()
     assert "ValueError: there is no checkpoint /nowhere.ckpt" in errors

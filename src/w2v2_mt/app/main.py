@@ -51,6 +51,10 @@ _started: list[tuple[Path, DictConfig]] = []
 """Folder and settings of the sweep of this process, after Hydra has started it."""
 
 
+_failed: list[bool] = []
+"""Not empty if a job of the sweep of this process has failed."""
+
+
 class NoteSweep(Callback):
     """A Hydra callback that stores the folder and the settings of a sweep when it starts."""
 
@@ -107,6 +111,11 @@ def _check_hydra_files(folder: Path, config: DictConfig, *, is_in_sweep: bool = 
 def forget_sweep() -> None:
     """Forget a sweep that is refused, because it may be running elsewhere."""
     _started.clear()
+
+
+def note_failed_job() -> None:
+    """Let this command exit with 1 at its end, although its other jobs go well."""
+    _failed.append(True)
 
 
 def report_sweep() -> None:
@@ -205,6 +214,8 @@ def _launch(config_name: str, run: Callable[..., float | None]) -> None:
             report_sweep()
         raise
     report_sweep()
+    if _failed:
+        sys.exit(1)
 
 
 def run_job(config: DictConfig, run: Callable[..., float | None]) -> float | None:

@@ -132,12 +132,14 @@ def plan_jobs(
 class SweepRunner:
     """The jobs of a sweep, of which some may be finished, and the submitted SLURM or local jobs.
 
-    It writes `jobs.tsv` (one row per job, with its log) and `errors.txt`, looks for results every
-    `poll_sec` seconds, and into the queue of SLURM every `queue_sec` seconds.
+    `earlier` are the jobs of a sweep in several parts that have ended before. The runner writes
+    `jobs.tsv` (one row per job, with its log) and `errors.txt`, looks for results every `poll_sec`
+    seconds, and into the queue of SLURM every `queue_sec` seconds.
     """
 
     folder: Path
     jobs: Sequence[PlannedJob]
+    earlier: Sequence[PlannedJob] = ()
     submitit_folder: Path  # Of logs and pickled jobs; `%j` is the id of a job.
     in_slurm: bool
     poll_sec: float = 1
@@ -166,8 +168,9 @@ class SweepRunner:
         """
         check_no_link(self.submitit_folder.parent)
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / ERRORS_FILE).unlink(missing_ok=True)
-        log.info(f"sweep: {self.folder}")
+        if not self.earlier:
+            (self.folder / ERRORS_FILE).unlink(missing_ok=True)
+            log.info(f"sweep: {self.folder}")
         for job in self.jobs:
             log.info(f"#{job.number}{' (finished before)' if job.result else ''}: {job.settings}")
         looked_at, absent = time.monotonic(), set[int]()
@@ -190,7 +193,8 @@ class SweepRunner:
         failed = [job for job in self.jobs if job.error]
         if failed:
             path = self.folder / ERRORS_FILE
-            replace_text(path, "\n".join(job.error for job in failed))
+            errors = [job.error for job in (*self.earlier, *self.jobs) if job.error]
+            replace_text(path, "\n".join(errors))
             numbers = ", ".join(f"#{job.number}" for job in failed)
             of_all = f"{len(failed)} of {count(len(self.jobs), 'job')} failed"
             log.info(f"{of_all} ({numbers}); their errors are in {path}")
@@ -210,7 +214,7 @@ class SweepRunner:
         with atomic_replacement(table) as part, part.open("w", newline="") as file:
             writer = csv.writer(file, delimiter="\t", lineterminator="\n")
             writer.writerow(["number", "job", "folder", "log", "overrides"])
-            for job in self.jobs:
+            for job in (*self.earlier, *self.jobs):
                 job_id, output = "finished before" if job.has_ended else "waiting", ""
                 if job.submitted is not None:
                     job_id, output = job.submitted.job_id, str(job.task_paths[0].stdout)
