@@ -20,6 +20,7 @@ from w2v2_mt.training.launcher import Processes
 
 if TYPE_CHECKING:
     from w2v2_mt.app.sweep_runner import PlannedJob
+    from w2v2_mt.runs.folder_lock import Holder
 
 
 class SweepLauncher(BaseSubmititLauncher):
@@ -55,6 +56,7 @@ class SweepLauncher(BaseSubmititLauncher):
         self.array_parallelism = array_parallelism
         self.max_num_timeout = max_num_timeout
         self._earlier: list[PlannedJob] = []
+        self._launcher: Holder | None = None
         parameters = {
             "name": name,
             "timeout_min": timeout_min,
@@ -80,10 +82,12 @@ class SweepLauncher(BaseSubmititLauncher):
         """Run a job in its own process and write its result as JSON, which runs no code."""
         import submitit
 
-        from w2v2_mt.app.submit_folder import result_file, write_result
+        from w2v2_mt.app.submit_folder import end_with, result_file, write_result
         from w2v2_mt.core.lasting_output import outlive_output
 
         outlive_output()
+        if self._launcher is not None:
+            end_with(self._launcher)
         returned = super().__call__(*arguments)
         write_result(result_file(submitit.JobEnvironment().paths), returned)
 
@@ -137,14 +141,20 @@ class SweepLauncher(BaseSubmititLauncher):
             note_failed_job()
         # A sweeper that gets its jobs in several parts starts the next one. One that searches takes
         # a job without a value for a failure.
-        failed = {"_return_value": None, "status": JobStatus.COMPLETED}
-        return [job.result or JobReturn(overrides=job.overrides, **failed) for job in jobs]
+        return [
+            job.result
+            or JobReturn(overrides=job.overrides, _return_value=None, status=JobStatus.COMPLETED)
+            for job in jobs
+        ]
 
     def _submit(self, jobs: "Sequence[PlannedJob]") -> Sequence[Any]:
         import submitit
 
         from w2v2_mt.app.sweep_runner import without_allocation
+        from w2v2_mt.runs.folder_lock import Holder
 
+        if self.cluster == "local":  # SLURM looks after its jobs itself.
+            self._launcher = Holder.of_this_process()
         try:
             executor = submitit.AutoExecutor(
                 folder=self._job_folder,

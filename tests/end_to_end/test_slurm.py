@@ -227,6 +227,21 @@ def test_a_job_that_is_cancelled_saves_its_state(start, tmp_path):
     assert "#0 failed: it ended without a result (SLURM: CANCELLED)" in printed
 
 
+def test_a_job_on_this_machine_saves_and_ends_when_its_launcher_is_killed(start_here, tmp_path):
+    folder = tmp_path / "sweep"
+    sweep = start_here(
+        *(SPEAKER, folder, "+experiment=baseline_speaker_mean", "data=voxceleb1", "+debug=smoke"),
+        *("trainer.max_steps=5000", "trainer.step_limit=null", "trainer.val_check_interval=5000"),
+        *("network.num_frozen_steps=1", "speaker.dataloader.train_batch_size=8"),
+    )
+    rows, lock = folder / "0" / "metrics.csv", folder / "0" / ".lock"
+    wait_for(lambda: rows.exists() and len(rows.read_text().splitlines()) > 1, "a few steps")
+    sweep.kill()
+    wait_for(lambda: not lock.exists(), "the end of the job")
+    (step,) = re.findall(r"stopped after step (\d+)", output_of(folder))
+    assert read_checkpoint(folder / "0" / "checkpoints" / "last.ckpt")["global_step"] == int(step)
+
+
 def test_a_job_whose_time_is_over_resumes_until_it_is_done(start, tmp_path):
     folder = tmp_path / "sweep"
     num_steps = 400  # More than a job can do in the minute that is the least of SLURM.

@@ -8,7 +8,10 @@ of jobs are JSON, so that a sweep unpickles nothing.
 import json
 import os
 import secrets
+import signal
 import stat
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,9 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from w2v2_mt.core.atomic_output import atomic_replacement
+from w2v2_mt.runs.folder_lock import Holder
 
+_SECONDS_BETWEEN_LOOKS = 1
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -73,6 +78,20 @@ def check_is_private(folder: Path) -> None:
                 f"{parent} can be written by every user, who could replace {folder} in it. Run "
                 f"`chmod o-w {parent}`, or choose another folder (hydra.sweep.dir)."
             )
+
+
+def end_with(launcher: Holder) -> None:
+    """Stop this job, as Ctrl-C does, when the process that launched it on this machine has ended.
+
+    A launcher that is killed, or whose terminal is closed, would leave its job training.
+    """
+
+    def watch() -> None:
+        while not launcher.is_gone(launcher, age_sec=0):
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def result_file(paths: Any) -> Path:
