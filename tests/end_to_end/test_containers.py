@@ -42,3 +42,21 @@ def test_a_user_without_name_and_home_trains_and_gets_a_report(
     assert not list(tmp_path.glob("home-*"))
     reported = as_unknown_user("scripts/report_run.py", str(tmp_path / "run"))
     assert reported.returncode == 0, reported.stderr
+
+
+def test_workers_without_shared_memory_end_the_run_with_the_remedy(smoke_data_folder, tmp_path):
+    mount = 'mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"'
+    private = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh")
+    if subprocess.run([*private, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this system allows no private mounts")
+    command = [
+        *private, sys.executable, str(PROJECT_FOLDER / "run_speaker.py"),
+        "+experiment=baseline_speaker_mean", "data=voxceleb1", "+debug=smoke", "num_workers=1",
+        f"hydra.run.dir={tmp_path / 'run'}", f"log_folder={tmp_path}",
+        f"data_folder={smoke_data_folder}",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUM_GPUS": "0"}
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert finished.stderr.startswith("ValueError: there is no room for a batch of ")
+    assert "--shm-size=8g" in finished.stderr

@@ -56,6 +56,10 @@ class WaveformBatch:
         """Return the batch with every tensor copied to page-locked memory."""
         return self._map(Tensor.pin_memory)
 
+    def share_memory(self: SomeBatch) -> SomeBatch:
+        """Return the batch with every tensor in shared memory; a RuntimeError says it is full."""
+        return self._map(Tensor.share_memory_)
+
     def _map(self: SomeBatch, change: Callable[[Tensor], Tensor]) -> SomeBatch:
         tensors = {name: each for name, each in vars(self).items() if isinstance(each, Tensor)}
         changed: dict[str, Any] = {name: change(tensor) for name, tensor in tensors.items()}
