@@ -10,7 +10,7 @@ def sweep(tmp_path):
     """The folder of a sweep that this process has begun."""
     folder = tmp_path / "sweep"
     make_sweep(folder)
-    hydra = {"sweep": {"dir": str(folder)}, "output_subdir": ".hydra"}
+    hydra = {"sweep": {"dir": str(folder), "subdir": "0"}, "output_subdir": ".hydra"}
     config = OmegaConf.create({"hydra": hydra, "use_wandb": False})
     NoteSweep().on_multirun_start(config, config_name="train_speech")
     yield folder

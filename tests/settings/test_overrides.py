@@ -29,6 +29,11 @@ from w2v2_mt.settings.validation import check_settings
         (["~a"], [["~a"]]),
         (["optim/algo=glob(*)"], [["optim/algo=adam"], ["optim/algo=sgd"]]),
         (["callbacks=glob(mt_*,exclude=*stopping)"], [["callbacks=mt_default"]]),
+        (["a=tag(log,interval(0,1))", "b=1,2"], [["b=1"], ["b=2"]]),
+        (
+            ["hydra/sweeper=optuna", "a=range(100)", "b=range(99)", "c=5"],
+            [[f"a={number}", f"b={number % 99}", "c=5"] for number in range(100)],
+        ),
     ],
 )
 def test_a_command_line_is_expanded_to_its_jobs(overrides: Sequence[str], jobs):

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -206,8 +206,11 @@ def _launch(config_name: str, run: Callable[..., float | None]) -> None:
         with visible_tracebacks():
             try:
                 run_command()
-            except CompactHydraException as error:  # Its words are for the user.
+            except HydraException as error:  # Its words are for the user.
                 sys.exit(visible(f"{error}\n{error.__cause__ or ''}".rstrip()))
+            except ValueError as error:
+                # That of a job is printed already; Hydra raises others for flags.
+                sys.exit(1 if _failed else visible(f"{type(error).__name__}: {error}"))
     except SystemExit as end:
         # A command that was stopped by a signal must end soon.
         if not isinstance(end.code, int) or end.code < INTERRUPTED:
@@ -296,6 +299,7 @@ def _end(error: ValueError) -> NoReturn:
     sentence = from_worker[1] if from_worker else error
     print_visible(f"{type(error).__name__}: {sentence}", to_stderr=True)
     if HydraConfig.get().mode == RunMode.MULTIRUN:
+        note_failed_job()
         raise error  # The launcher records that this job failed, and may start the next one.
     sys.exit(1)
 

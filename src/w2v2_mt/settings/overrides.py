@@ -132,7 +132,9 @@ def is_hydras(override: Override) -> bool:
 def expand_jobs(overrides: Sequence[str], loader: ConfigLoader) -> Iterator[list[str]]:
     """Yield the overrides of each job of a command; a value such as `1,2` makes two jobs.
 
-    As in Hydra, the last override of a key counts in a sweep.
+    As in Hydra, the last override of a key counts in a sweep. A sampling sweeper (`hydra/sweeper=`)
+    tries few of the combinations: here each value is in one job at least, and values that it draws,
+    such as of `interval(0,1)`, are in none.
 
     Raises:
         ConfigError: There are more jobs than any cluster runs, such as of `range(1,1000000000)`.
@@ -142,11 +144,17 @@ def expand_jobs(overrides: Sequence[str], loader: ConfigLoader) -> Iterator[list
         parsed = [*{override.get_key_element(): override for override in parsed}.values()]
     choices = []
     for override in parsed:
+        if override.is_interval_sweep():
+            continue
         lines: Iterable[str] = [str(override.input_line)]
         if override.is_sweep_override():
             values = override.sweep_string_iterator()
             lines = (f"{override.get_key_element()}={value}" for value in values)
         choices.append(list(itertools.islice(lines, _MAX_NUM_JOBS + 1)))
+    if any(each.startswith("hydra/sweeper=") for each in overrides):
+        for number in range(max(map(len, choices), default=1)):
+            yield [values[number % len(values)] for values in choices]
+        return
     if math.prod(map(len, choices)) > _MAX_NUM_JOBS:
         raise ConfigError(f"A sweep must have at most {_MAX_NUM_JOBS} jobs. Give fewer values.")
     for combination in itertools.product(*choices):

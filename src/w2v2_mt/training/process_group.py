@@ -34,13 +34,13 @@ class TimelyDDPStrategy(DDPStrategy):
         assert environment is not None
         place = f"{environment.main_address}:{environment.main_port}"
         processes = f"{self.num_nodes * self.num_processes} processes"
-        log.info(f"waiting for all {processes} at {place}")
         problem = (
             f"the {processes} of this run have not found each other at {place} within "
             f"{self.rendezvous_timeout_sec:g} s. Check that all were started and that MASTER_ADDR "
             "and MASTER_PORT can be reached, or set trainer.rendezvous_timeout_sec."
         )
         with _end_after(self.rendezvous_timeout_sec, problem):
+            log.info(f"waiting for all {processes} at {place}")
             super().setup_distributed()
 
 
