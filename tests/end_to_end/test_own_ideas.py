@@ -78,10 +78,12 @@ def test_ideas_outside_of_the_repository_train_and_are_trusted_by_name_afterward
         lab_folder,
         SCRIPTS["train_mt_speaker_speech"],
         "-m",
-        *small_overrides("train_mt_speaker_speech"),
-        f"network.wav2vec_huggingface_id={lab_folder / 'architecture'}",
-        f"hydra.sweep.dir={tmp_path / 'sweep'}",
-        *OWN_IDEAS,
+        *small_overrides(
+            "train_mt_speaker_speech",
+            f"network.wav2vec_huggingface_id={lab_folder / 'architecture'}",
+            f"hydra.sweep.dir={tmp_path / 'sweep'}",
+            *OWN_IDEAS,
+        ),
     )
     assert sweep.returncode == 0, sweep.stdout + sweep.stderr
     for number in ("0", "1"):

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import secrets
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -171,7 +172,8 @@ def start_wandb(
             log.warning(f"The run continues without wandb ({_first_line(error)}).")
             return None
     if run.offline:
-        log.info(f"wandb is offline; send the run with: wandb sync {folder}/wandb/offline-run-*")
+        runs = f"{shlex.quote(str(folder))}/wandb/offline-run-*"
+        log.info(f"wandb is offline; send the run with: wandb sync {runs}")
     elif run.url:
         log.info(f"wandb: {run.url}")
     return run

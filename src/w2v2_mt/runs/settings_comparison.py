@@ -14,7 +14,7 @@ _FOLDERS = ("data_folder", "temp_folder", "log_folder")
 _NAMES_AND_FOLDERS = (
     *_FOLDERS,
     *"project_name experiment_name tag trust data*.prepared_by".split(),
-    "trainer.progress_interval_sec",
+    *"trainer.progress_interval_sec trainer.rendezvous_timeout_sec".split(),
 )
 _MAY_CHANGE_ON_RESUME = (
     *_NAMES_AND_FOLDERS,
