@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
+from omegaconf import OmegaConf
 
+from w2v2_mt.core.arguments import check_arguments
 from w2v2_mt.core.errors import INTERRUPTED
 from w2v2_mt.core.terminal import print_visible
 from w2v2_mt.training.launcher import Processes
@@ -105,6 +107,13 @@ class SweepLauncher(BaseSubmititLauncher):
         folder = Path(str(self.config.hydra.sweep.dir)).absolute()
         has_begun = False
         try:
+            given: Any = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
+            check_arguments(
+                type(self),
+                {name: value for name, value in given.items() if name != "_target_"},
+                owner="hydra.launcher",
+            )
+            self._executor()
             jobs = plan_jobs(
                 self.config,
                 self.hydra_context.config_loader,
@@ -147,14 +156,10 @@ class SweepLauncher(BaseSubmititLauncher):
             for job in jobs
         ]
 
-    def _submit(self, jobs: "Sequence[PlannedJob]") -> Sequence[Any]:
+    def _executor(self) -> Any:
+        """Return what submits jobs with the settings of this launcher."""
         import submitit
 
-        from w2v2_mt.app.sweep_runner import without_allocation
-        from w2v2_mt.runs.folder_lock import Holder
-
-        if self.cluster == "local":  # SLURM looks after its jobs itself.
-            self._launcher = Holder.of_this_process()
         try:
             executor = submitit.AutoExecutor(
                 folder=self._job_folder,
@@ -163,12 +168,28 @@ class SweepLauncher(BaseSubmititLauncher):
             )
         except RuntimeError as error:
             raise ValueError(f"{error}. See hydra/launcher=local.") from error
-        executor.update_parameters(**self.parameters)
+        try:
+            executor.update_parameters(**self.parameters)
+        except NameError as error:
+            unknown = str(error).partition(" for ")[0].lower()
+            raise ValueError(
+                f"hydra.launcher must hold settings of the launcher only ({unknown}). Give other "
+                "options of sbatch as hydra.launcher.additional_parameters."
+            ) from error
+        return executor
+
+    def _submit(self, jobs: "Sequence[PlannedJob]") -> Sequence[Any]:
+        from w2v2_mt.app.sweep_runner import without_allocation
+        from w2v2_mt.runs.folder_lock import Holder
+
+        if self.cluster == "local":  # SLURM looks after its jobs itself.
+            self._launcher = Holder.of_this_process()
         state = Singleton.get_state()
         arguments = [
             (job.overrides, "hydra.sweep.dir", job.number, f"job_id_for_{job.number}", state)
             for job in jobs
         ]
+        executor = self._executor()
         try:
             with without_allocation():
                 return executor.map_array(self, *zip(*arguments, strict=True))

@@ -16,6 +16,10 @@ def exit_code_of(error: BaseException) -> int:
     [
         (ValueError("seed (-1) must be positive."), "seed (-1) must be positive."),
         (OSError(errno.ENOSPC, "No space left", "a.tar"), "the disk is full ([Errno 28] No space"),
+        (
+            OSError(errno.EMFILE, "Too many", "a.tar"),
+            "may not open more files ([Errno 24] Too many",
+        ),
         (OSError(errno.EROFS, "Read-only", "a.tar"), "a.tar is on a read-only disk (Read-only)."),
         (PermissionError(errno.EACCES, "Denied", "a.tar"), "access to a.tar is denied (Denied)."),
         (

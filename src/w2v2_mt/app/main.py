@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from w2v2_mt.core.arguments import ConfigError
 from w2v2_mt.core.atomic_output import check_no_link, replace_text
-from w2v2_mt.core.errors import INTERRUPTED, OutputExistsError
+from w2v2_mt.core.errors import INTERRUPTED, OutputExistsError, describe
 from w2v2_mt.core.lasting_output import outlive_output
 from w2v2_mt.core.registry import trusting
 from w2v2_mt.core.terminal import print_visible, visible, visible_tracebacks
@@ -211,6 +211,9 @@ def _launch(config_name: str, run: Callable[..., float | None]) -> None:
             except ValueError as error:
                 # That of a job is printed already; Hydra raises others for flags.
                 sys.exit(1 if _failed else visible(f"{type(error).__name__}: {error}"))
+            except OSError as error:
+                # A job has written its traceback; Hydra raises others for the folder of the run.
+                sys.exit(visible(f"{type(error).__name__}: {describe(error)}"))
     except SystemExit as end:
         # A command that was stopped by a signal must end soon.
         if not isinstance(end.code, int) or end.code < INTERRUPTED:

@@ -41,6 +41,42 @@ def name_in_errors(path: Path) -> Iterator[None]:
         raise
 
 
+def describe(error: BaseException) -> str:
+    """Return the sentence for bad input or a failed read or write, with the file and the remedy."""
+    match error:
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return (
+                f"the disk is full ({error}). Free some space and run the same command again, "
+                "which resumes from here."
+            )
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return (
+                f"this process may not open more files ({error}). Raise the limit with "
+                "`ulimit -n 65536`, and run the same command again."
+            )
+        case PermissionError():
+            return (
+                f"access to {error.filename} is denied ({error.strerror}). Change its permissions "
+                "or choose another folder (DATA_FOLDER for data)."
+            )
+        case OSError(errno=errno.EROFS):
+            return (
+                f"{error.filename} is on a read-only disk ({error.strerror}). Choose another "
+                "folder (DATA_FOLDER for data)."
+            )
+        case OSError(errno=int(), strerror=reason):
+            return (
+                f"{error.filename or 'a file'} cannot be read or written ({reason}). Check the "
+                "path, the disk and the network, and run the same command again."
+            )
+        case ValueError() | OSError():
+            return str(error)
+    return (
+        f"a compressed file is corrupt or truncated ({error or 'it ends early'}). Get the files of "
+        "this command again."
+    )
+
+
 @contextmanager
 def exit_with_sentence(
     *, after_interrupt: str = "The same command resumes from here."
@@ -59,33 +95,5 @@ def exit_with_sentence(
         print_visible(f"Stopped. {after_interrupt}", to_stderr=True)
         raise SystemExit(INTERRUPTED) from error
     except (ValueError, OSError, *ARCHIVE_ERRORS) as error:
-        match error:
-            case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-                sentence = (
-                    f"the disk is full ({error}). Free some space and run the same command again, "
-                    "which resumes from here."
-                )
-            case PermissionError():
-                sentence = (
-                    f"access to {error.filename} is denied ({error.strerror}). Change its "
-                    "permissions or choose another folder (DATA_FOLDER for data)."
-                )
-            case OSError(errno=errno.EROFS):
-                sentence = (
-                    f"{error.filename} is on a read-only disk ({error.strerror}). Choose another "
-                    "folder (DATA_FOLDER for data)."
-                )
-            case OSError(errno=int(), strerror=reason):
-                sentence = (
-                    f"{error.filename or 'a file'} cannot be read or written ({reason}). Check the "
-                    "path, the disk and the network, and run the same command again."
-                )
-            case ValueError() | OSError():
-                sentence = str(error)
-            case _:
-                sentence = (
-                    f"a compressed file is corrupt or truncated ({error or 'it ends early'}). Get "
-                    "the files of this command again."
-                )
-        print_visible(f"Error: {sentence}", to_stderr=True)
+        print_visible(f"Error: {describe(error)}", to_stderr=True)
         raise SystemExit(1) from error
