@@ -44,6 +44,16 @@ def test_a_folder_without_shards_says_what_to_run(tmp_path: Path, folder: str) -
         find_shards(tmp_path / folder, producer="x.sh")
 
 
+def test_a_folder_that_may_not_be_read_is_not_called_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    (tmp_path / "shards").mkdir(mode=0o000)
+    monkeypatch.chdir(tmp_path)
+    request.getfixturevalue("ordinary_user")
+    with pytest.raises(PermissionError, match="shards"):
+        find_shards(Path("shards"), producer="x.sh")
+
+
 def test_samples_come_in_order_with_bytes_metadata_and_shard(
     shard: Path, utterances: list[Utterance]
 ) -> None:

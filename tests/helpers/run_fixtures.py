@@ -1,6 +1,6 @@
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +137,14 @@ def train(small_config: Callable[..., dict[str, Any]], tmp_path: Path) -> Callab
         return tmp_path / "run" / "checkpoints" / "best.ckpt"
 
     return trained
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[None]:
+    """The superuser may write and read everything, so here he is somebody else."""
+    nobody, is_superuser = 65534, os.geteuid() == 0
+    if is_superuser:
+        os.seteuid(nobody)
+    yield
+    if is_superuser:
+        os.seteuid(0)

@@ -3,7 +3,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -305,17 +304,6 @@ def test_an_archive_without_words_is_reported_even_if_all_may_be_rejected(
     error = error_of(tmp_path, capsys, "--max_rejected", "1")
     assert "12 of 12 files are rejected so far, no utterance is left" in error
     assert "there is no transcription for it" in error
-
-
-@pytest.fixture
-def ordinary_user() -> Iterator[None]:
-    """The superuser may write and read everything, so here he is somebody else."""
-    nobody, is_superuser = 65534, os.geteuid() == 0
-    if is_superuser:
-        os.seteuid(nobody)
-    yield
-    if is_superuser:
-        os.seteuid(0)
 
 
 @pytest.mark.parametrize("denied", ["librispeech/dev-clean.tar.gz", "librispeech_shards"])

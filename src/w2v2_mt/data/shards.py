@@ -4,6 +4,7 @@ A sample is two neighboring members, `<key>.wav` (or `.flac`) and `<key>.json`; 
 slashes. Other members are skipped, so nothing in a shard is ever unpickled.
 """
 
+import fnmatch
 import json
 import os
 import tarfile
@@ -24,10 +25,13 @@ _END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
 def find_shards(folder: Path, *, producer: str) -> list[Path]:
     """Return the shards of a folder by name; if there are none, raise a ValueError.
 
+    A folder that may not be read is a PermissionError.
+
     Args:
         producer: The command that writes the shards, for the message.
     """
-    shards = sorted(folder.glob(SHARD_PATTERN))
+    names = os.listdir(folder) if folder.is_dir() else []
+    shards = [folder / name for name in sorted(fnmatch.filter(names, SHARD_PATTERN))]
     if not shards:
         raise ValueError(
             f"{folder} must hold shards ({SHARD_PATTERN}). Run {producer} or set DATA_FOLDER."
