@@ -2,7 +2,10 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tests.conftest import ALL_RATES
+from tests.golden.runs import replace_settings
 from tests.helpers.documented_commands import PROJECT_FOLDER, Command
 from tests.helpers.shard_files import write_librispeech_shards, write_voxceleb_shards
+from tests.helpers.slurm_cluster import PARTITION, answer, running_cluster, what_is_missing
 from tests.helpers.warm_commands import WarmCommand
 
 NUM_SMOKE_STEPS = 2
@@ -111,3 +116,78 @@ def _check_records(folder: Path, overrides: list[str]) -> None:
     assert _meant(told) == _meant(typed)
     assert json.loads((folder / "environment.json").read_text())["seed"] == settings["seed"]
     assert "<h2>Result</h2>" in (folder / "report" / "index.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    problem = what_is_missing()
+    if problem is not None:
+        pytest.skip(problem)
+    with running_cluster(tmp_path_factory.mktemp("slurm")):
+        yield
+
+
+@pytest.fixture
+def start(start_sweep, cluster) -> Iterator[Callable]:
+    """Starts a sweep on SLURM, and does not wait for it."""
+    yield partial(start_sweep, "slurm")
+    answer("scancel", f"--partition={PARTITION}")
+
+
+@pytest.fixture
+def start_here(start_sweep) -> Callable:
+    """Starts a sweep on this machine, and does not wait for it."""
+    return partial(start_sweep, "submitit_local")
+
+
+@pytest.fixture
+def start_sweep(smoke_data_folder, tmp_path) -> Iterator[Callable]:
+    """Starts a sweep from another folder than the project's, and does not wait for it."""
+    started: list[subprocess.Popen] = []
+
+    def start_sweep(launcher: str, script: str, folder: Path, *overrides: str) -> subprocess.Popen:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir(exist_ok=True)
+        environment = {
+            **os.environ,
+            "DATA_FOLDER": str(smoke_data_folder),
+            "LOG_FOLDER": str(tmp_path / "logs"),
+            "TEMP_FOLDER": str(tmp_path / "temp"),
+            "NUM_GPUS": "0",
+            "OMP_NUM_THREADS": "1",
+            # Nodes of a real cluster find each other by their names; these are both this machine.
+            "MASTER_ADDR": "127.0.0.1",
+            "CLUSTER_PARTITION": PARTITION,
+            "CLUSTER_ACCOUNT": "",
+            "CLUSTER_CPUS_PER_TASK": "1",
+            "CLUSTER_MEM_GB": "2",
+            "CLUSTER_TIMEOUT_MIN": "20",
+            "CLUSTER_ARRAY_PARALLELISM": "2",
+        }
+        if launcher == "slurm":  # As in a shell of `salloc`, whose options jobs must not take.
+            environment |= {
+                "SLURM_JOB_ID": "99999",
+                "SLURM_NTASKS": "4",
+                "SLURM_MEM_PER_CPU": "500",
+                "SLURM_CPU_BIND": "quiet,mask_cpu:0x1",
+            }
+        arguments = [
+            *("-m", f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}"),
+            *replace_settings(["hydra.launcher.signal_delay_s=60"], overrides),
+        ]
+        process = subprocess.Popen(
+            [sys.executable, str(PROJECT_FOLDER / script), *arguments],
+            env=environment,
+            cwd=elsewhere,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start_sweep
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()

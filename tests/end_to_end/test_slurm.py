@@ -2,107 +2,18 @@
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.documented_commands import PROJECT_FOLDER
-from tests.helpers.slurm_cluster import PARTITION, answer, running_cluster, what_is_missing
+from tests.helpers.slurm_cluster import answer, wait_for
 from w2v2_mt.training.callbacks.last_checkpoint import latest_checkpoint
 from w2v2_mt.training.checkpoints import read_checkpoint
 
 MT = "run_mt_speech_speaker.py"
 SPEAKER = "run_speaker.py"
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    problem = what_is_missing()
-    if problem is not None:
-        pytest.skip(problem)
-    with running_cluster(tmp_path_factory.mktemp("slurm")):
-        yield
-
-
-@pytest.fixture
-def start(start_sweep, cluster) -> Iterator[Callable]:
-    """Starts a sweep on SLURM, and does not wait for it."""
-    yield partial(start_sweep, "slurm")
-    answer("scancel", f"--partition={PARTITION}")
-
-
-@pytest.fixture
-def start_here(start_sweep) -> Callable:
-    """Starts a sweep on this machine, and does not wait for it."""
-    return partial(start_sweep, "submitit_local")
-
-
-@pytest.fixture
-def start_sweep(smoke_data_folder, tmp_path) -> Iterator[Callable]:
-    """Starts a sweep from another folder than the project's, and does not wait for it."""
-    started: list[subprocess.Popen] = []
-
-    def start_sweep(launcher: str, script: str, folder: Path, *overrides: str) -> subprocess.Popen:
-        elsewhere = tmp_path / "elsewhere"
-        elsewhere.mkdir(exist_ok=True)
-        environment = {
-            **os.environ,
-            "DATA_FOLDER": str(smoke_data_folder),
-            "LOG_FOLDER": str(tmp_path / "logs"),
-            "TEMP_FOLDER": str(tmp_path / "temp"),
-            "NUM_GPUS": "0",
-            "OMP_NUM_THREADS": "1",
-            # Nodes of a real cluster find each other by their names; these are both this machine.
-            "MASTER_ADDR": "127.0.0.1",
-            "CLUSTER_PARTITION": PARTITION,
-            "CLUSTER_ACCOUNT": "",
-            "CLUSTER_CPUS_PER_TASK": "1",
-            "CLUSTER_MEM_GB": "2",
-            "CLUSTER_TIMEOUT_MIN": "20",
-            "CLUSTER_ARRAY_PARALLELISM": "2",
-        }
-        if launcher == "slurm":  # As in a shell of `salloc`, whose options jobs must not take.
-            environment |= {
-                "SLURM_JOB_ID": "99999",
-                "SLURM_NTASKS": "4",
-                "SLURM_MEM_PER_CPU": "500",
-                "SLURM_CPU_BIND": "quiet,mask_cpu:0x1",
-            }
-        arguments = [
-            *("-m", f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}"),
-            "hydra.launcher.signal_delay_s=60",
-            *overrides,
-        ]
-        process = subprocess.Popen(
-            [sys.executable, str(PROJECT_FOLDER / script), *arguments],
-            env=environment,
-            cwd=elsewhere,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start_sweep
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def wait_for(is_true: Callable[[], object], what: str, limit_sec: float = 600) -> None:
-    deadline = time.monotonic() + limit_sec
-    while not is_true():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.2)
 
 
 def output_of(folder: Path) -> str:

@@ -40,6 +40,13 @@ def what_is_missing() -> str | None:
     return None
 
 
+def wait_for(is_true: Callable[[], object], what: str, limit_sec: float = 600) -> None:
+    deadline = time.monotonic() + limit_sec
+    while not is_true():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.2)
+
+
 class Cluster:
     """munged, slurmctld and one slurmd for each node; their files lie in a folder of their own.
 

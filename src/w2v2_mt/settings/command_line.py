@@ -110,7 +110,8 @@ class _Checker:
 
     def wrong_options(self) -> Iterator[str]:
         parsed = parse_overrides(self.command.overrides, self.loader)
-        yield from repeated_keys(parsed)
+        for key in filter(self.options, repeated_keys(parsed)):
+            yield f"{key} must be given once in a command. Remove all but one of them."
         for override in parsed:
             key, is_sweep = override.key_or_group, override.is_sweep_override()
             if is_sweep and not self.command.is_sweep:
@@ -141,6 +142,8 @@ class _Checker:
     def unused(self, jobs: Sequence[Config]) -> Iterator[str]:
         """Yield a sentence for each setting of the command that has no effect in any job."""
         parsed = parse_overrides(self.command.overrides, self.loader)
+        for key in repeated_keys(parsed):
+            yield f"{key} is given more than once, and only its last value counts."
         keys = [each.key_or_group for each in parsed if not each.is_delete()]
         unused, *others = [unused_settings(keys, config) for config in jobs]
         for key, sentence in unused.items():

@@ -99,7 +99,7 @@ def unquoted(overrides: Sequence[str]) -> Iterator[str]:
 
 
 def repeated_keys(overrides: Sequence[Override]) -> Iterator[str]:
-    """Yield a sentence for each key that a command sets twice, since only the last would count.
+    """Yield each key that a command sets more than once, of which only the last value counts.
 
     A key may be removed with `~` and then added, and a mapping changed at one of its other keys.
     """
@@ -111,7 +111,7 @@ def repeated_keys(overrides: Sequence[Override]) -> Iterator[str]:
             counts.update({key, *(item for item, value in items if value is not None)})
     for key, number in counts.items():
         if number > 1:
-            yield f"{key} must be given once in a command. Remove all but one of them."
+            yield key
 
 
 def quote(override: str) -> str:
