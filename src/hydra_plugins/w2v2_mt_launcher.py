@@ -98,8 +98,8 @@ class SweepLauncher(BaseSubmititLauncher):
     ) -> Sequence[JobReturn]:
         # Here, because every command of Hydra in this environment, also of other programs, imports
         # this module, and these read `.env` and set variables.
-        from w2v2_mt.app.main import forget_sweep, note_failed_job
         from w2v2_mt.app.submit_folder import new_submit_folder
+        from w2v2_mt.app.sweep_callback import forget_sweep, note_failed_job
         from w2v2_mt.app.sweep_runner import SweepRunner, plan_jobs
 
         assert self.config is not None
@@ -179,7 +179,7 @@ class SweepLauncher(BaseSubmititLauncher):
         return executor
 
     def _submit(self, jobs: "Sequence[PlannedJob]") -> Sequence[Any]:
-        from w2v2_mt.app.sweep_runner import without_allocation
+        from w2v2_mt.app.slurm_commands import without_allocation
         from w2v2_mt.runs.folder_lock import Holder
 
         if self.cluster == "local":  # SLURM looks after its jobs itself.

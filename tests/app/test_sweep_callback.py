@@ -2,7 +2,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.helpers.sweep_folders import make_sweep
-from w2v2_mt.app.main import NoteSweep, forget_sweep, report_sweep
+from w2v2_mt.app.sweep_callback import NoteSweep, forget_sweep, report_sweep
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
+from w2v2_mt.app.slurm_commands import without_allocation
 from w2v2_mt.app.submit_folder import result_file, write_result
-from w2v2_mt.app.sweep_runner import PlannedJob, SweepRunner, without_allocation
+from w2v2_mt.app.sweep_runner import PlannedJob, SweepRunner
 
 
 class Submitted:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from tests.helpers.warm_commands import WarmCommand
 from w2v2_mt.app.loggers import open_loggers, start_wandb
-from w2v2_mt.app.main import NoteSweep
+from w2v2_mt.app.sweep_callback import NoteSweep
 from w2v2_mt.core.atomic_output import make_folder, replace_text
 from w2v2_mt.report.run_report import write_report
 from w2v2_mt.report.sweep_report import write_sweep_report

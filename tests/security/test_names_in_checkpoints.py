@@ -34,7 +34,7 @@ def nodes(traps: Traps) -> dict[str, dict[str, Any]]:
             "folder": str(traps.folder), "metrics": {},
         },
         "a function of this package that starts programs": {
-            "_target_": "w2v2_mt.app.sweep_runner._ask", "command": traps.command,
+            "_target_": "w2v2_mt.app.slurm_commands._ask", "command": traps.command,
         },
         "a module inside of a module": {
             "_target_": "w2v2_mt.app.sweep_runner.subprocess.getoutput", "cmd": traps.command,

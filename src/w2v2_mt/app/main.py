@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from w2v2_mt.app.sweep_callback import LOCKS, has_failed_job, note_failed_job, report_sweep
 from w2v2_mt.core.arguments import ConfigError
-from w2v2_mt.core.atomic_output import check_no_link, replace_text
+from w2v2_mt.core.atomic_output import replace_text
 from w2v2_mt.core.errors import INTERRUPTED, OutputExistsError, describe
 from w2v2_mt.core.lasting_output import outlive_output
 from w2v2_mt.core.registry import trusting
@@ -32,7 +32,7 @@ from w2v2_mt.settings.command_line import CONFIG_FOLDER, CommandLine, check_comm
 from w2v2_mt.settings.instantiation import Config
 from w2v2_mt.settings.overrides import free_set_names
 from w2v2_mt.settings.validation import check_settings, find_trusted
-from w2v2_mt.training.launcher import Launcher, Processes, find_launcher, settle_rank
+from w2v2_mt.training.launcher import Launcher, count_processes, find_launcher, settle_rank
 from w2v2_mt.training.process_launch import run_in_processes
 
 _WORKER_ERROR = re.compile(r"Caught \w+ in DataLoader worker.*\n[\w.]+: (.*\S)", flags=re.DOTALL)
@@ -43,117 +43,6 @@ _RERUN = "--experimental-rerun"
 
 _Checked = tuple[Config, Launcher]
 """Settings that have been checked, and the launcher of their processes."""
-
-_locks = ExitStack()
-"""The locks of this process on folders that Hydra writes to before it starts a run."""
-
-_started: list[tuple[Path, DictConfig]] = []
-"""Folder and settings of the sweep of this process, after Hydra has started it."""
-
-
-_failed: list[bool] = []
-"""Not empty if a job of the sweep of this process has failed."""
-
-
-class NoteSweep(Callback):
-    """A Hydra callback that stores the folder and the settings of a sweep when it starts."""
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        HydraConfig.instance().set_config(config)  # The name of the folder may depend on it.
-        folder = Path(str(config.hydra.run.dir))
-        _hold(folder)
-        _check_hydra_files(folder, config)
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        folder = Path(str(config.hydra.sweep.dir)).absolute()
-        # Hydra would make it with the umask, often writable by a group, which a launch refuses.
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _hold(folder)
-        _check_hydra_files(folder, config)
-        sweep: Any = OmegaConf.to_container(config.hydra.sweep)
-        for depth in range(1, len(Path(sweep["subdir"]).parts) + 1):
-            for path in filter(Path.is_dir, folder.glob("/".join("*" * depth))):
-                _check_hydra_files(path, config, is_in_sweep=True)
-        _started.append((folder, config))
-
-
-def _hold(folder: Path) -> None:
-    """Lock a folder until this command ends; exit if another process uses it."""
-    if any(os.environ.get(name, "0") != "0" for name in ("RANK", "SLURM_PROCID")):
-        return  # Perhaps not the first process of the run; `run_job` knows.
-    try:
-        _locks.enter_context(locked(folder))
-    except OutputExistsError as error:
-        sys.exit(visible(f"{type(error).__name__}: {error}"))
-    except OSError:
-        return  # Hydra fails with it too, and ignores errors of a callback.
-
-
-def _check_hydra_files(folder: Path, config: DictConfig, *, is_in_sweep: bool = False) -> None:
-    """Exit if the folder of Hydra's own files is a link; links at the names of these are removed.
-
-    In the folder of a sweep, that of a job must not be a link either.
-
-    Hydra opens its files before the run starts, follows links, and ignores errors of a callback.
-    """
-    own = folder / str(config.hydra.output_subdir)
-    try:
-        for path in [folder, own] if is_in_sweep else [own]:
-            check_no_link(path)
-    except ValueError as error:
-        sys.exit(visible(f"{type(error).__name__}: {error}"))
-    names = ("config.yaml", "hydra.yaml", "overrides.yaml")
-    for path in (folder / "multirun.yaml", *(own / name for name in names)):
-        if path.is_symlink():
-            path.unlink()
-
-
-def forget_sweep() -> None:
-    """Forget a sweep that is refused, because it may be running elsewhere."""
-    _started.clear()
-
-
-def note_failed_job() -> None:
-    """Let this command exit with 1 at its end, although its other jobs go well."""
-    _failed.append(True)
-
-
-def report_sweep() -> None:
-    """Report the sweep that this process started, if any; some of its jobs may have failed.
-
-    A sweep whose jobs are neither in numbered folders nor in the table of a launcher has no report.
-    Of several processes that torchrun launched, the first one writes it.
-    """
-    if not _started:
-        return
-    from w2v2_mt.runs.sweep_folder import TABLE_FILE
-
-    folder, config = _started.pop()
-    has_jobs = any(path.name.isdecimal() or path.name == TABLE_FILE for path in folder.glob("*"))
-    if not has_jobs or os.environ.get("RANK", "0") != "0":
-        return
-
-    from w2v2_mt.app.loggers import WandbLogger, start_wandb
-    from w2v2_mt.report.sweep_report import print_sweep_report, write_sweep_report
-
-    try:
-        report = write_sweep_report(folder)
-        print_sweep_report(report)
-        if config.use_wandb:
-            run = start_wandb(
-                folder,
-                project=config.project_name,
-                name=folder.name,
-                tags=config.tag,
-                group=folder.name,
-                job_type="sweep",
-                config={},
-            )
-            logger = WandbLogger(run)
-            logger.log_report(report)
-            logger.finish(0)
-    except (ValueError, OSError) as error:
-        print_visible(f"The report of the sweep is not complete: {error}", to_stderr=True)
 
 
 def run_trusting(**arguments: Any) -> float | None:
@@ -183,7 +72,7 @@ def launch(config_name: str, run: Callable[..., float | None] = run_trusting) ->
             )
     sys.argv[1:] = free_set_names(arguments, CommandLine.parse(arguments).config_folders)
     try:
-        with _locks:
+        with LOCKS:
             _launch(config_name, run)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -210,7 +99,7 @@ def _launch(config_name: str, run: Callable[..., float | None]) -> None:
                 sys.exit(visible(f"{error}\n{error.__cause__ or ''}".rstrip()))
             except ValueError as error:
                 # That of a job is printed already; Hydra raises others for flags.
-                sys.exit(1 if _failed else visible(f"{type(error).__name__}: {error}"))
+                sys.exit(1 if has_failed_job() else visible(f"{type(error).__name__}: {error}"))
             except OSError as error:
                 # A job has written its traceback; Hydra raises others for the folder of the run.
                 sys.exit(visible(f"{type(error).__name__}: {describe(error)}"))
@@ -220,7 +109,7 @@ def _launch(config_name: str, run: Callable[..., float | None]) -> None:
             report_sweep()
         raise
     report_sweep()
-    if _failed:
+    if has_failed_job():
         sys.exit(1)
 
 
@@ -305,14 +194,6 @@ def _end(error: ValueError) -> NoReturn:
         note_failed_job()
         raise error  # The launcher records that this job failed, and may start the next one.
     sys.exit(1)
-
-
-def count_processes(config: dict[str, Any]) -> Processes:
-    """Return the processes of a run with these settings."""
-    trainer = config["trainer"]
-    return Processes(
-        gpus=trainer["gpus"], devices=trainer["devices"], num_nodes=trainer["num_nodes"]
-    )
 
 
 def _write_trace(path: Path) -> None:

@@ -2,12 +2,9 @@
 
 import csv
 import logging
-import os
-import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from w2v2_mt.app.main import count_processes
+from w2v2_mt.app.slurm_commands import read_last_state, read_queue
 from w2v2_mt.app.submit_folder import job_id_of, read_results, result_file
 from w2v2_mt.core.atomic_output import atomic_replacement, check_no_link, replace_text
 from w2v2_mt.core.units import count
@@ -25,16 +22,13 @@ from w2v2_mt.runs.folder_decision import Action, Command, decide, read_contents
 from w2v2_mt.runs.run_folder import ERROR_FILE
 from w2v2_mt.runs.sweep_folder import ERRORS_FILE, TABLE_FILE
 from w2v2_mt.settings.validation import check_settings
-from w2v2_mt.training.launcher import Processes
+from w2v2_mt.training.launcher import Processes, count_processes
 
 log = logging.getLogger(__name__)
 
 _NUM_LOG_LINES = 40
 _NEVER_STARTS = {"BadConstraints", "PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit"}
 """Reasons, in the words of squeue, of jobs that the partition cannot run as they are."""
-
-_OF_CLUSTER = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"}
-"""Variables that lead SLURM's commands to the cluster; the others are those of an allocation."""
 
 
 @dataclass(kw_only=True)
@@ -261,26 +255,8 @@ class SweepRunner:
             if job_id not in queue and not job.has_written_result:
                 absent.add(job.number)
                 if job.number in absent_before:
-                    _fail(job, f"it ended without a result (SLURM: {_read_last_state(job_id)})")
+                    _fail(job, f"it ended without a result (SLURM: {read_last_state(job_id)})")
         return absent
-
-
-@contextmanager
-def without_allocation() -> Iterator[None]:
-    """Hide the variables of the allocation in which a sweep is started, such as that of `salloc`.
-
-    sbatch and srun would take its memory, its number of tasks and its binding to cores for options
-    of the new jobs.
-    """
-    allocation = {
-        name: os.environ.pop(name)
-        for name in list(os.environ)
-        if name.startswith("SLURM_") and name not in _OF_CLUSTER
-    }
-    try:
-        yield
-    finally:
-        os.environ.update(allocation)
 
 
 def _fail(job: PlannedJob, message: str) -> None:
@@ -296,21 +272,3 @@ def _fail(job: PlannedJob, message: str) -> None:
                 lines = path.read_text(errors="replace").splitlines()[-_NUM_LOG_LINES:]
                 parts.append("\n".join([f"-- the end of {path}", *lines]))
     job.error = "\n".join(parts) + "\n"
-
-
-def read_queue() -> dict[str, str]:
-    """Map the id of each job of this user, also of each in an array, to why it is pending."""
-    answer = _ask("squeue", "-h", "-r", "-u", str(os.getuid()), "-o", "%i %r")
-    lines = [line.split(maxsplit=1) for line in answer.splitlines() if line.strip()]
-    return {job_id: " ".join(reason) for job_id, *reason in lines}
-
-
-def _read_last_state(job_id: str) -> str:
-    with suppress(OSError, subprocess.SubprocessError):
-        if found := re.search(r"JobState=(\w+)", _ask("scontrol", "show", "job", job_id)):
-            return found[1]
-    return "unknown"
-
-
-def _ask(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout

@@ -7,6 +7,7 @@ nothing to do with the run. They are believed only as a whole set that agrees wi
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 Launcher = Enum("Launcher", ["RUN", "TORCHRUN", "SRUN"])
 """The launcher of the processes: the run itself, torchrun or another program like it, or srun."""
@@ -46,6 +47,14 @@ class Processes:
     def __str__(self) -> str:
         kind = f"gpus={self.gpus}" if self.gpus else f"trainer.devices={self.num_of_node}"
         return f"{kind} trainer.num_nodes={self.num_nodes}"
+
+
+def count_processes(config: Mapping[str, Any]) -> Processes:
+    """Return the processes of a run with these settings."""
+    trainer = config["trainer"]
+    return Processes(
+        gpus=trainer["gpus"], devices=trainer["devices"], num_nodes=trainer["num_nodes"]
+    )
 
 
 def find_launcher(processes: Processes, environment: Mapping[str, str]) -> Launcher:
