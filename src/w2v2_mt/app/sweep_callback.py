@@ -1,4 +1,4 @@
-"""What a process notes when Hydra starts a run or a sweep: its folder, locks and failed jobs."""
+"""The folder, the locks and the failed jobs of the run or sweep that Hydra starts here."""
 
 import os
 import sys
