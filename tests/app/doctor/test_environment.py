@@ -40,6 +40,20 @@ def test_little_shared_memory_is_a_note(tmp_path, find):
     assert find(tmp_path / "none")["shared memory"].state is State.NOTE
 
 
+def test_a_user_without_a_name_and_few_open_files_are_notes(find, monkeypatch):
+    def unknown(number):
+        raise KeyError(number)
+
+    assert find()["user and home"].state is State.OK
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    found = find()["user and home"]
+    assert found.state is State.NOTE
+    assert "has no name" in found.found
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 4096))
+    found = find()["open files"]
+    assert (found.state, found.found) == (State.NOTE, "at most 256")
+
+
 def test_curl_is_searched_on_the_path(programs_on_path, tmp_path, find):
     programs_on_path(curl="true")
     assert find()["curl"].state is State.OK

@@ -1,7 +1,9 @@
 """Check Python, programs, folders, accounts and the cache of pretrained weights."""
 
 import os
+import pwd
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ _PYTHONS = ((3, 10), (3, 13))
 _INSTALL = "./scripts/setup_dependencies.sh"
 _HUB_ID = re.compile(r"^\s*\w*huggingface_id:\s*([\w.-]+/[\w.-]+)\s*(?:#.*)?$", re.MULTILINE)
 _MIN_GB_OF_DISK = 10
+_MIN_NUM_OPEN_FILES = 1024
 _MIN_GB_OF_SHARED_MEMORY = 1
 _FOLDERS = {
     "DATA_FOLDER": "archives and shards",
@@ -104,6 +107,19 @@ def check_setup(
         found += "; in a container, --shm-size=8g raises it, or set num_workers=0"
     # DataLoader workers pass batches through it.
     yield Finding("shared memory", state, found, "num_workers above 0")
+
+    state, found = State.OK, str(Path.home())
+    try:
+        found = f"{pwd.getpwuid(os.getuid()).pw_name}, {found}"
+    except KeyError:  # `ensure_user_and_home` has given it both.
+        state, found = State.NOTE, f"user id {os.getuid()} has no name; {found} is its home here"
+    yield Finding("user and home", state, found, "caches of torch, wandb and matplotlib")
+
+    num_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    state = State.OK if num_files >= _MIN_NUM_OPEN_FILES else State.NOTE
+    found = f"at most {num_files}"
+    fix = [f"ulimit -n {_MIN_NUM_OPEN_FILES}"]
+    yield Finding("open files", state, found, "DataLoader workers, one shard of each set", fix)
 
     path = shutil.which("curl")
     state, found = (State.OK, path) if path else (State.MISSING, "not on PATH")
