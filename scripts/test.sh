@@ -9,8 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export OMP_NUM_THREADS=1
 if [ $# -eq 0 ]; then
     # Three processes on two cores, since the tests of SLURM wait most of their time. A file stays
-    # in one process, since its tests share fixtures; files start in alphabetical order, since the
-    # long ones of end_to_end would otherwise come last.
+    # in one process, since its tests share fixtures. tests/conftest.py lets the long files start
+    # first.
     set -- -n 3 --dist loadfile --no-loadscope-reorder
 fi
 if [ -n "${COVERAGE:-}" ]; then

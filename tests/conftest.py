@@ -37,6 +37,13 @@ INTEGRATION_FILES = {
     "models/test_device_waits.py",
 }
 """Files of tests that train networks, start processes or draw whole reports."""
+LONG_FILES = {
+    "end_to_end/test_run_mt_speech_speaker.py",
+    "end_to_end/test_slurm.py",
+    "end_to_end/test_sweep_storm.py",
+    "tasks/test_combinations.py",
+}
+"""Files whose tests take minutes."""
 INTEGRATION_FIXTURES = {"ffmpeg", "run_command", "shared_folder", "start_command", "train"}
 """Fixtures that start commands, train networks or read real speech."""
 
@@ -59,7 +66,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test as unit or integration by its folder, file, fixtures and marker slow."""
+    """Mark each test as unit or integration by its folder, file, fixtures and marker slow.
+
+    Long files come first, so that no process works on one alone at the end.
+    """
+    items.sort(key=lambda item: item.path.relative_to(TESTS_FOLDER).as_posix() not in LONG_FILES)
     for item in items:
         path = item.path.relative_to(TESTS_FOLDER)
         fixtures = INTEGRATION_FIXTURES.intersection(getattr(item, "fixturenames", ()))
