@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from w2v2_mt.core import units
+from w2v2_mt.core.batches import WaveformBatch
 from w2v2_mt.core.padding import Count, frames_from_samples
-from w2v2_mt.core.units import SAMPLE_RATE_HZ
 from w2v2_mt.models.shapes import Frames, Lengths, Waveforms
 from w2v2_mt.models.upstream_kinds import UpstreamKind
 
@@ -51,7 +52,7 @@ class Backbone(nn.Module):
     def too_short_for_a_frame(self) -> str:
         """Return the end of a sentence on a waveform without a frame, with the least length."""
         shortest = next(length for length in count() if self.num_frames(length) > 0)
-        duration = f"{1000 * shortest / SAMPLE_RATE_HZ:.0f} ms"
+        duration = f"{1000 * shortest / units.SAMPLE_RATE_HZ:.0f} ms"
         return f"too few for one frame; give at least {shortest} samples ({duration})"
 
     def train(self, mode: bool = True) -> "Backbone":
@@ -66,6 +67,18 @@ class Backbone(nn.Module):
         return frames_from_samples(
             num_samples, kernel_sizes=self.kernel_sizes, strides=self.strides
         )
+
+    def check_lengths(self, batch: WaveformBatch) -> None:
+        """Raise a ValueError if an utterance has no frame; on a GPU, lengths are not read."""
+        if batch.num_samples.device.type != "cpu":
+            return
+        for key, num_samples in zip(batch.keys, batch.num_samples.tolist(), strict=True):
+            if self.num_frames(num_samples) == 0:
+                raise ValueError(
+                    f"Utterance {key} of the set {batch.set_name} has "
+                    f"{units.count(num_samples, 'sample')}, {self.too_short_for_a_frame}. Remove "
+                    "it from the data."
+                )
 
     def forward(self, waveforms: Waveforms, num_samples: Lengths) -> tuple[Frames, Lengths]:
         """Return projected frames, arbitrary values as padding, and the number of valid ones.

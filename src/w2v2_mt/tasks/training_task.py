@@ -7,7 +7,6 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from w2v2_mt.core.batches import WaveformBatch
-from w2v2_mt.core.units import count
 from w2v2_mt.losses.multi_task import MultiTaskLoss, MultiTaskLossResult
 from w2v2_mt.losses.task_gradients import GradientGeometry
 from w2v2_mt.losses.weighting import EqualWeighting
@@ -80,23 +79,11 @@ class TrainingTask(pl.LightningModule):
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Check lengths while they are on the CPU: reading them later would stall the step."""
         for each in batch.values() if isinstance(batch, Mapping) else [batch]:
-            self._check_lengths(each)
+            self.network.trunk.backbone.check_lengths(each)
         return batch
 
-    def _check_lengths(self, batch: WaveformBatch) -> None:
-        if batch.num_samples.device.type != "cpu":
-            return
-        backbone = self.network.trunk.backbone
-        for key, num_samples in zip(batch.keys, batch.num_samples.tolist(), strict=True):
-            if backbone.num_frames(num_samples) == 0:
-                raise ValueError(
-                    f"Utterance {key} of the set {batch.set_name} has "
-                    f"{count(num_samples, 'sample')}, {backbone.too_short_for_a_frame}. "
-                    "Remove it from the data."
-                )
-
     def _answer(self, batch: WaveformBatch) -> Any:
-        self._check_lengths(batch)
+        self.network.trunk.backbone.check_lengths(batch)
         task = batch.task
         return self.network.answer(batch.waveforms, batch.num_samples, tasks=[task])[task]
 
