@@ -40,7 +40,6 @@ INTEGRATION_FILES = {
 LONG_FILES = {
     "end_to_end/test_run_mt_speech_speaker.py",
     "end_to_end/test_slurm.py",
-    "end_to_end/test_sweep_storm.py",
     "tasks/test_combinations.py",
 }
 """Files whose tests take minutes."""
