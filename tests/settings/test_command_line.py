@@ -1,3 +1,4 @@
+import os
 import re
 import shlex
 
@@ -302,3 +303,13 @@ def test_a_folder_of_ones_own_yaml_may_be_given_in_both_ways(tmp_path):
 def test_a_pair_of_losses_may_be_chosen_for_two_parts():
     overrides = ["optim/loss@optim.loss.ctc_loss=ctc", "optim/loss@optim.loss.speaker_loss=ctc"]
     assert list(repeated_keys(parse_overrides(overrides))) == []
+
+
+def test_variables_that_hydra_sets_for_a_job_count_in_its_check(monkeypatch, tmp_path):
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match="must have an account"):
+        check("train_speech", "use_wandb=true")
+    check("train_speech", "use_wandb=true", "+hydra.job.env_set.WANDB_MODE=offline")
+    assert "WANDB_MODE" not in os.environ

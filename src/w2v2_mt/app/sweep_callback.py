@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import env_override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -79,6 +80,11 @@ def _check_hydra_files(folder: Path, config: DictConfig, *, is_in_sweep: bool = 
             path.unlink()
 
 
+def job_variables(config: DictConfig) -> dict[str, str]:
+    """Return the environment variables that the settings of Hydra give to a job."""
+    return {str(name): str(value) for name, value in config.hydra.job.env_set.items()}
+
+
 def forget_sweep() -> None:
     """Forget a sweep that is refused, because it may be running elsewhere."""
     _started.clear()
@@ -115,7 +121,9 @@ def report_sweep() -> None:
     try:
         report = write_sweep_report(folder)
         print_sweep_report(report)
-        if config.use_wandb:
+        if not config.use_wandb:
+            return
+        with env_override(job_variables(config)):
             run = start_wandb(
                 folder,
                 project=config.project_name,

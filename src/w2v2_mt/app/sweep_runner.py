@@ -11,11 +11,12 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra.core.utils import JobReturn, JobStatus, env_override, filter_overrides
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from w2v2_mt.app.slurm_commands import read_last_state, read_queue
 from w2v2_mt.app.submit_folder import job_id_of, read_results, result_file
+from w2v2_mt.app.sweep_callback import job_variables
 from w2v2_mt.core.atomic_output import atomic_replacement, check_no_link, replace_text
 from w2v2_mt.core.units import count
 from w2v2_mt.runs.folder_decision import Action, Command, decide, read_contents
@@ -99,7 +100,8 @@ def plan_jobs(
             folder = sweep_folder / str(composed.hydra.sweep.subdir)
             check_no_link(folder)
             keys = [str(key) for key in composed if key != "hydra"]
-            settings = check_settings(OmegaConf.masked_copy(composed, keys))
+            with env_override(job_variables(composed)):
+                settings = check_settings(OmegaConf.masked_copy(composed, keys))
             if count_processes(settings) != processes:
                 raise ValueError(
                     f"a job of this sweep runs on {count_processes(settings)}, but the sweep asks "

@@ -16,6 +16,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import env_override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -39,7 +40,7 @@ CONFIG_FOLDER = PROJECT_FOLDER / "config"
 _QUESTIONS = "--cfg -c, --info -i, --package -p, --config-name -cn, --config-path -cp".split(", ")
 """Options of Hydra with a value, for which a command is not checked in advance."""
 
-
+_VARIABLES = "hydra.job.env_set."
 _OF_SWEEPS = re.compile(r"hydra[./](launcher|sweeper|sweep)\b")
 
 
@@ -87,10 +88,11 @@ def check_command(config_name: str, command: CommandLine) -> None:
             raise_problems(unquoted(command.overrides))
             raise_problems(checker.wrong_options())
             expanded = expand_jobs(command.overrides, checker.loader)
-            jobs = [checker.compose(overrides) for overrides in expanded]
-            for config in jobs:
-                check_keys(config)
-            settings = [check_settings(config) for config in jobs]
+            with env_override(checker.variables()):
+                jobs = [checker.compose(overrides) for overrides in expanded]
+                for config in jobs:
+                    check_keys(config)
+                settings = [check_settings(config) for config in jobs]
             for sentence in checker.unused(settings):
                 print(f"Note: {sentence}", file=sys.stderr)
         except HydraException as error:
@@ -138,6 +140,15 @@ class _Checker:
                 f"{override.input_line} has no effect without -m. Add -m to the command, which "
                 "also submits a single job."
             )
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables that the command sets for its jobs."""
+        parsed = parse_overrides(self.command.overrides, self.loader)
+        return {
+            override.key_or_group.removeprefix(_VARIABLES): str(override.value())
+            for override in parsed
+            if override.key_or_group.startswith(_VARIABLES) and not override.is_sweep_override()
+        }
 
     def unused(self, jobs: Sequence[Config]) -> Iterator[str]:
         """Yield a sentence for each setting of the command that has no effect in any job."""
