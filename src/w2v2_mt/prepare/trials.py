@@ -10,7 +10,8 @@ from pathlib import Path
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.core.units import count
 from w2v2_mt.data.trials import keys_of_trials, read_trials
-from w2v2_mt.prepare.voxceleb_utterances import META_PRODUCER, Sex, UtteranceName, parse_key
+from w2v2_mt.prepare.recordings import Sex
+from w2v2_mt.prepare.voxceleb_utterances import META_PRODUCER, UtteranceName, parse_key
 
 
 def make_trials(
