@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, S
 from dataclasses import dataclass
 from itertools import accumulate, groupby, takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.core.units import count
@@ -14,36 +15,52 @@ from w2v2_mt.prepare.recordings import Sex
 from w2v2_mt.prepare.voxceleb_utterances import META_PRODUCER, UtteranceName, parse_key
 
 
+class SpokenUtterance(NamedTuple):
+    """An utterance that a trial may name; its session is one of its speaker, "" if unknown."""
+
+    speaker: str
+    session: str
+    key: str
+
+
 def make_trials(
-    names: Collection[UtteranceName], *, sexes: Mapping[str, Sex], num_trials: int, seed: int
+    utterances: Collection[SpokenUtterance],
+    *,
+    sexes: Mapping[str, Sex],
+    num_trials: int,
+    seed: int,
+    set_name: str,
+    remedy: str,
 ) -> list[Trial]:
     """Draw `num_trials` different pairs, or as many as exist, half of them of the same speaker.
 
-    A pair of the same speaker comes from two videos where the speaker has two; speakers with one
-    video add pairs only if there are too few others. Raises ValueError
-    where no pair of one kind exists.
+    A pair of the same speaker comes from two sessions where the speaker has two; speakers with one
+    session add pairs only if there are too few others. Two speakers of a pair have the same sex;
+    those whose sex is unknown form pairs with each other. Raises ValueError with the name of the
+    set and the remedy where no pair of one kind exists.
     """
-    ordered = sorted(names, key=lambda name: (sexes[name.speaker_id], name))
+    ordered = sorted(utterances, key=lambda each: (sexes.get(each.speaker, ""), each))
     # Per utterance, the later utterances that form target or non-target trials with it.
     positives: list[range] = []
-    of_one_video: list[range] = []
+    of_one_session: list[range] = []
     negatives: list[range] = []
-    for sex in _runs(ordered, range(len(ordered)), key=lambda name: sexes[name.speaker_id]):
-        for speaker in _runs(ordered, sex, key=lambda name: name.speaker_id):
+    for sex in _runs(ordered, range(len(ordered)), key=lambda each: sexes.get(each.speaker, "")):
+        for speaker in _runs(ordered, sex, key=lambda each: each.speaker):
             negatives += [range(speaker.stop, sex.stop)] * len(speaker)
-            videos = _runs(ordered, speaker, key=lambda name: name.video_id)
-            positives += [range(video.stop, speaker.stop) for video in videos for _ in video]
-            stop = speaker.stop if len(videos) == 1 else 0
-            of_one_video += [range(index + 1, stop) for index in speaker]
+            sessions = _runs(ordered, speaker, key=lambda each: each.session)
+            positives += [
+                range(session.stop, speaker.stop) for session in sessions for _ in session
+            ]
+            stop = speaker.stop if len(sessions) == 1 else 0
+            of_one_session += [range(index + 1, stop) for index in speaker]
     if sum(map(len, positives)) < num_trials // 2:
-        positives = [two or one for two, one in zip(positives, of_one_video, strict=True)]
+        positives = [two or one for two, one in zip(positives, of_one_session, strict=True)]
     num_each = min(num_trials // 2, sum(map(len, positives)), sum(map(len, negatives)))
     if num_each == 0:
-        num_speakers = len({name.speaker_id for name in ordered})
+        num_speakers = len({each.speaker for each in ordered})
         raise ValueError(
-            f"the validation set ({count(num_speakers, 'speaker')}) has no two utterances of one "
-            "speaker, or no two speakers of the same sex, so it has no trials; raise "
-            "--val_fraction or use more speakers."
+            f"the {set_name} ({count(num_speakers, 'speaker')}) has no two utterances of one "
+            f"speaker, or no two speakers of the same sex, so it has no trials; {remedy}."
         )
     rng = random.Random(f"{seed} trials")
     trials: list[Trial] = []
@@ -65,10 +82,10 @@ def write_trials(path: Path, trials: Iterable[Trial]) -> None:
 
 
 def _runs(
-    names: Sequence[UtteranceName], within: range, *, key: Callable[[UtteranceName], str]
+    utterances: Sequence[SpokenUtterance], within: range, *, key: Callable[[SpokenUtterance], str]
 ) -> list[range]:
-    """Return the runs of indices whose names have the same key."""
-    runs = [list(run) for _, run in groupby(within, key=lambda index: key(names[index]))]
+    """Return the runs of indices whose utterances have the same key."""
+    runs = [list(run) for _, run in groupby(within, key=lambda index: key(utterances[index]))]
     return [range(run[0], run[-1] + 1) for run in runs]
 
 

@@ -19,9 +19,16 @@ from w2v2_mt.prepare.shard_sets import SetWriter, ShardSet, check_readable, plac
 from w2v2_mt.prepare.shard_writer import ShardReport, Utterance
 from w2v2_mt.prepare.splits import Split, check_no_leakage, split_utterances
 from w2v2_mt.prepare.statistics import write_statistics
-from w2v2_mt.prepare.trials import TrialList, make_trials, read_trial_list, write_trials
+from w2v2_mt.prepare.trials import (
+    SpokenUtterance,
+    TrialList,
+    make_trials,
+    read_trial_list,
+    write_trials,
+)
 from w2v2_mt.prepare.voxceleb_utterances import (
     META_PRODUCER,
+    Sex,
     StoredNames,
     UtteranceName,
     parse_key,
@@ -152,9 +159,7 @@ def _write_corpus(corpus: Corpus, work: Path, options: VoxCelebOptions) -> list[
     for test in tests.values():
         test.check_complete(stored.members.keys(), "no archive holds", "get the complete archives")
     split = split_utterances(names, sexes=sexes, options=options)
-    draw_trials = partial(
-        make_trials, sexes=sexes, num_trials=options.num_val_trials, seed=options.seed
-    )
+    draw_trials = partial(_draw_trials, sexes=sexes, options=options)
     draw_trials(split.val)  # An error here comes before any audio is read.
     check_no_leakage(
         split,
@@ -182,6 +187,19 @@ def _write_corpus(corpus: Corpus, work: Path, options: VoxCelebOptions) -> list[
         sets["test" if len(tests) == 1 else f"test ({name})"] = work / name / "test"
     write_statistics(folder / "statistics.html", title=corpus.title, sets=sets)
     return written
+
+
+def _draw_trials(
+    names: Iterable[UtteranceName], *, sexes: Mapping[str, Sex], options: VoxCelebOptions
+) -> list[Trial]:
+    return make_trials(
+        [SpokenUtterance(name.speaker_id, name.video_id, name.key) for name in names],
+        sexes=sexes,
+        num_trials=options.num_val_trials,
+        seed=options.seed,
+        set_name="validation set",
+        remedy="raise --val_fraction or use more speakers",
+    )
 
 
 @dataclass(frozen=True)
