@@ -8,16 +8,19 @@ Downloads train-clean-100, train-clean-360, train-other-500, dev-clean, dev-othe
 test-other, or the subsets that are named, to \$DATA_FOLDER/librispeech. A download that was stopped
 resumes. An archive that exists, even one copied by hand, is only checked.
 
+train-clean-5 (332 MB) and dev-clean-2 (126 MB), Mini LibriSpeech, are downloaded only if named.
+
 --accept_unknown_md5 keeps an archive that is there already and is not the published one.
 
-LIBRISPEECH_URL names a mirror (default: https://www.openslr.org/resources/12)."
+LIBRISPEECH_URL names a mirror (default: https://www.openslr.org/resources/12). Where it ends in /12,
+Mini LibriSpeech is in /31 there."
 
-accept_unknown_md5=false
+accept_unknown_sum=false
 subsets=()
 for argument in "$@"; do
     case "$argument" in
         -h | --help) echo "$usage" && exit 0 ;;
-        --accept_unknown_md5) accept_unknown_md5=true ;;
+        --accept_unknown_md5) accept_unknown_sum=true ;;
         *) subsets+=("$argument") ;;
     esac
 done
@@ -26,47 +29,22 @@ if [ ${#subsets[@]} -eq 0 ]; then
     subsets+=(dev-clean dev-other test-clean test-other)
 fi
 
-. "$(dirname "${BASH_SOURCE[0]}")/download.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/archives.sh"
 sums="$(dirname "${BASH_SOURCE[0]}")/librispeech.md5"
+sum_kind=md5
 url="${LIBRISPEECH_URL:-https://www.openslr.org/resources/12}"
-
-published_md5() { # NAME
-    awk -v name="$1" '$2 == name { print $1 }' "$sums"
-}
-
-md5_problem() { # FILE NAME: prints nothing if FILE is what is published under NAME
-    local found expected
-    found="$(md5sum <"$1")" || return 1
-    found="${found%% *}"
-    expected="$(published_md5 "$2")"
-    [ "$found" = "$expected" ] || echo "$1 has the md5 sum $found, the published $2 $expected"
-}
-
-check_file() { # PART FILE
-    local problem
-    problem="$(md5_problem "$1" "$(basename "$2")")"
-    [ -z "$problem" ] || fail "$problem; remove it and run this again."
-}
+url="${url%/}"
 
 for subset in "${subsets[@]}"; do
-    [ -n "$(published_md5 "$subset.tar.gz")" ] ||
+    [ -n "$(published_sum "$subset.tar.gz")" ] ||
         fail "'$subset' is not a subset of LibriSpeech. --help lists them."
 done
-command -v md5sum >/dev/null || fail "md5sum is not installed; install it (GNU coreutils)."
+check_sum_command
 
 for subset in "${subsets[@]}"; do
-    file="$DATA_FOLDER/librispeech/$subset.tar.gz"
-    if ! [ -f "$file" ]; then
-        download "${url%/}/$subset.tar.gz" "$file"
-        continue
-    fi
-    problem="$(md5_problem "$file" "$subset.tar.gz")"
-    if [ -z "$problem" ]; then
-        echo "Exists: $file"
-    elif [ "$accept_unknown_md5" = true ]; then
-        echo "Kept: $problem."
-    else
-        fail "$problem; move it away and run this again," \
-            "or pass --accept_unknown_md5 to keep it."
-    fi
+    case "$subset" in
+        train-clean-5 | dev-clean-2) folder="${url/%\/12//31}" ;;
+        *) folder="$url" ;;
+    esac
+    get_archive "$folder/$subset.tar.gz" "$DATA_FOLDER/librispeech/$subset.tar.gz"
 done

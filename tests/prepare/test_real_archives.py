@@ -16,6 +16,7 @@ import soundfile
 from w2v2_mt.app.commands import main
 from w2v2_mt.data.shards import find_shards, read_shard
 from w2v2_mt.data.trials import keys_of_trials, read_trials
+from w2v2_mt.prepare.librispeech_trials import read_reader_sexes
 from w2v2_mt.prepare.options import SUBSETS
 
 
@@ -73,6 +74,34 @@ def test_librispeech_audio_is_bit_exact(data_folder: Path) -> None:
         for member in flacs:
             key = Path(member.name).stem.replace("-", "/")
             np.testing.assert_array_equal(pcm(audio[key]), pcm(archive.extractfile(member).read()))
+
+
+def test_librispeech_has_trials_of_one_sex_across_chapters(data_folder: Path) -> None:
+    # Of 8 readers and 40 utterances, or 6 and at least 30; each reader of a set has two chapters.
+    for subset, num_readers in (("dev_clean", 8), ("dev_other", 6), ("test_other", 6)):
+        folder = data_folder / "librispeech_shards" / subset
+        trials = read_trials(folder / f"{subset}_trials.txt", producer="x")
+        assert keys_of_trials(trials) <= set(audio_of(folder))
+        sexes = read_reader_sexes(
+            data_folder / "librispeech" / f"{subset.replace('_', '-')}.tar.gz"
+        )
+        targets = 0
+        for trial in trials:
+            left, right = (key.split("/")[0] for key in (trial.left_key, trial.right_key))
+            assert (left == right) == trial.same_speaker
+            assert sexes[left] == sexes[right]
+            targets += trial.same_speaker
+        assert targets == len(trials) / 2 >= 5 * num_readers
+
+
+def test_librispeech_training_sets_name_their_speakers(
+    data_folder: Path, manifest: dict[str, dict[str, float]]
+) -> None:
+    for subset in ("train-clean-100", "train-clean-360", "train-other-500"):
+        folder = data_folder / "librispeech_shards" / subset.replace("-", "_")
+        speakers = json.loads((folder / "meta.json").read_text())["speakers"]
+        assert len(speakers) == manifest[f"librispeech/{subset}.tar.gz"]["speakers"]
+        assert speakers == sorted({key.split("/")[0] for key in audio_of(folder)})
 
 
 def test_voxceleb_is_complete_and_bit_exact(

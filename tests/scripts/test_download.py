@@ -76,7 +76,7 @@ def scripts(tmp_path):
     (folder / "data").mkdir()
     shutil.copy(PROJECT / "scripts" / "data" / "environment.sh", folder / "data")
     sums = folder / "download" / "librispeech.md5"
-    others = [line for line in sums.read_text().splitlines() if "dev-clean" not in line]
+    others = [line for line in sums.read_text().splitlines() if " dev-clean.tar.gz" not in line]
     ours = f"{hashlib.md5(ARCHIVE).hexdigest()}  dev-clean.tar.gz"
     sums.write_text("\n".join([ours, *others]) + "\n")
     return folder / "download"
@@ -101,6 +101,7 @@ def run(
             "DATA_FOLDER": str(data_folder),
             "LIBRISPEECH_URL": url,
             "VOXCELEB_META_URL": url,
+            "SPEECH_COMMANDS_URL": url,
             **environment,
         },
         capture_output=True,
@@ -109,6 +110,14 @@ def run(
     assert finished.returncode in (0, 1), finished.stderr
     assert len(finished.stderr.splitlines()) == finished.returncode, finished.stderr
     return finished.returncode, finished.stderr.strip()
+
+
+def expect_ours(sums: Path) -> list[str]:
+    """Let a file of sums expect our archive under each of its names, which are returned."""
+    names = [line.split()[1] for line in sums.read_text().splitlines()]
+    ours = hashlib.new(sums.suffix.removeprefix("."), ARCHIVE).hexdigest()
+    sums.write_text("".join(f"{ours}  {name}\n" for name in names))
+    return names
 
 
 def librispeech(scripts: Path, folder: Path, *arguments: str, **options: str) -> tuple[int, str]:
@@ -233,13 +242,52 @@ def test_an_unknown_subset_stops_before_anything_is_downloaded(scripts, server, 
 
 
 def test_without_a_name_all_seven_archives_are_wanted(scripts, server, tmp_path):
-    sums = scripts / "librispeech.md5"
-    names = [line.split()[1] for line in sums.read_text().splitlines()]
-    sums.write_text("".join(f"{hashlib.md5(ARCHIVE).hexdigest()}  {name}\n" for name in names))
+    names = expect_ours(scripts / "librispeech.md5")
     server.files = {f"/{name}": ARCHIVE for name in names}
     assert run(scripts / "download_librispeech.sh", tmp_path, url=server.url) == (0, "")
-    assert {path.name for path in (tmp_path / "librispeech").iterdir()} == set(names)
-    assert len(names) == len(server.requests) == 7
+    wanted = {name for name in names if name not in ("dev-clean-2.tar.gz", "train-clean-5.tar.gz")}
+    assert {path.name for path in (tmp_path / "librispeech").iterdir()} == wanted
+    assert len(wanted) == len(server.requests) == 7
+
+
+def test_mini_librispeech_is_in_its_own_folder_of_a_server(scripts, server, tmp_path):
+    expect_ours(scripts / "librispeech.md5")
+    paths = [
+        f"/resources/{path}.tar.gz"
+        for path in ("31/train-clean-5", "31/dev-clean-2", "12/dev-clean")
+    ]
+    server.files = dict.fromkeys(paths, ARCHIVE)
+    subsets = ("train-clean-5", "dev-clean-2", "dev-clean")
+    url = f"{server.url}/resources/12/"
+    assert librispeech(scripts, tmp_path, *subsets, url=url) == (0, "")
+    assert [path for path, _ in server.requests] == paths
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [([], "speech_commands_v0.02.tar.gz"), (["--mini"], "mini_speech_commands.zip")],
+)
+def test_speech_commands_is_downloaded_checked_and_resumed(
+    scripts, server, tmp_path, arguments, name
+):
+    script, archive = scripts / "download_speech_commands.sh", tmp_path / "speech_commands" / name
+    expect_ours(scripts / "speech_commands.sha256")
+    server.files[f"/{name}"] = ARCHIVE
+    server.breaks_off_after = 30_000
+    assert "The same command resumes" in run(script, tmp_path, *arguments, url=server.url)[1]
+    server.breaks_off_after = len(ARCHIVE)
+    assert run(script, tmp_path, *arguments, url=server.url) == (0, "")
+    assert archive.read_bytes() == ARCHIVE
+    assert run(script, tmp_path, *arguments, url=server.url) == (0, "")
+    assert server.requests == [(f"/{name}", None), (f"/{name}", "bytes=30000-")]
+    archive.write_bytes(b"a part of it")
+    code, error = run(script, tmp_path, *arguments, url=server.url)
+    assert code == 1
+    assert f"has the sha256 sum {hashlib.sha256(b'a part of it').hexdigest()}, the pub" in error
+    assert error.endswith("run this again, or pass --accept_unknown_sha256 to keep it.")
+    arguments = [*arguments, "--accept_unknown_sha256"]
+    assert run(script, tmp_path, *arguments, url=server.url) == (0, "")
+    assert archive.read_bytes() == b"a part of it"
 
 
 def test_meta_files_are_downloaded_and_those_brought_by_hand_kept(scripts, server, tmp_path):

@@ -11,8 +11,9 @@ from rich.progress import Progress
 from w2v2_mt.audio.file_names import AUDIO_SUFFIXES
 from w2v2_mt.prepare.archives import archive_metadata, no_audio_error
 from w2v2_mt.prepare.buckets import Buckets
+from w2v2_mt.prepare.librispeech_trials import trials_path, write_reader_trials
 from w2v2_mt.prepare.librispeech_utterances import join_utterances, key_of
-from w2v2_mt.prepare.options import SUBSETS, LibriSpeechOptions, Options
+from w2v2_mt.prepare.options import MINI_SUBSETS, SUBSETS, LibriSpeechOptions, Options
 from w2v2_mt.prepare.progress import BYTES_PER_MB, print_passed_over, print_summary, stage_bars
 from w2v2_mt.prepare.rejections import REJECTED_FILE, RejectionAccount, write_rejections
 from w2v2_mt.prepare.shard_sets import SetWriter, ShardSet, check_readable, place, write_metadata
@@ -26,9 +27,10 @@ def prepare_librispeech(options: LibriSpeechOptions) -> None:
     start = time.monotonic()
     archive_folder = options.data_folder / "librispeech"
     shard_folder = options.data_folder / "librispeech_shards"
-    folders = {subset: shard_folder / subset.replace("-", "_") for subset in SUBSETS}
+    subsets = (*SUBSETS, *MINI_SUBSETS)
+    folders = {subset: shard_folder / subset.replace("-", "_") for subset in subsets}
     named = options.named_subsets
-    archives = {subset: archive_folder / f"{subset}.tar.gz" for subset in named or SUBSETS}
+    archives = {subset: archive_folder / f"{subset}.tar.gz" for subset in named or subsets}
     found = [subset for subset in archives if archives[subset].is_file()]
     download = "run scripts/download/download_librispeech.sh or"
     if not found:
@@ -37,6 +39,8 @@ def prepare_librispeech(options: LibriSpeechOptions) -> None:
             f"{archive_folder} holds none of the archives {names}; {download} set DATA_FOLDER."
         )
     missing = [each for each in archives if each not in found and not folders[each].is_dir()]
+    if not named:  # The small subsets are parts of the others.
+        missing = [each for each in missing if each in SUBSETS]
     if missing and named:
         raise ValueError(
             f"{archive_folder} does not hold {missing[0]}.tar.gz; {download} leave it out of "
@@ -73,6 +77,7 @@ def _prepare_subset(
 ) -> ShardSet | None:
     """Write the shards of an archive to `folder`; return None if they exist already."""
     name, subset = folder.name, archive.name.removesuffix(".tar.gz")
+    is_training = name.startswith("train")
 
     def fill(work: Path) -> ShardSet:
         buckets = Buckets(work / "buckets")
@@ -113,14 +118,22 @@ def _prepare_subset(
         kept = set(shards.keys)
         texts = (each.labels["transcription"] for each in spoken if each.key in kept)
         counts = Counter(chain.from_iterable(texts))
-        metadata = {"letter_counts": dict(sorted(counts.items()))}
+        metadata: dict[str, object] = {"letter_counts": dict(sorted(counts.items()))}
+        if is_training:
+            metadata["speakers"] = sorted({key.split("/")[0] for key in kept})
         write_metadata(work / name, shards, options=options, further_metadata=metadata)
+        if not is_training:
+            write_reader_trials(work / name, archive, seed=options.seed)
         return shards
 
-    return produce(
+    written = produce(
         [folder],
         work=folder.with_name(f".{name}.partial"),
         record={"archives": archive_metadata([archive]), **options.metadata()},
         overwrite=options.overwrite,
         fill=fill,
     )
+    if written is None and not is_training and not trials_path(folder).exists():
+        # The set was written by a version without trials.
+        write_reader_trials(folder, archive, seed=options.seed)
+    return written

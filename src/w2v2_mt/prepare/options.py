@@ -19,6 +19,9 @@ SUBSETS = (
     "test-clean",
     "test-other",
 )
+MINI_SUBSETS = ("train-clean-5", "dev-clean-2")
+"""The subsets of Mini LibriSpeech, parts of train-clean-100 and dev-clean."""
+
 NUM_CORES = len(os.sched_getaffinity(0))
 """CPU cores that this process may use."""
 
@@ -62,8 +65,8 @@ class Options:
 
 def check_subset(name: str) -> str:
     """Return the name of a subset; raise BadParameter for any other name."""
-    if name not in SUBSETS:
-        raise BadParameter(f"{name!r} is not one of {', '.join(SUBSETS)}.")
+    if name not in (*SUBSETS, *MINI_SUBSETS):
+        raise BadParameter(f"{name!r} is not one of {', '.join((*SUBSETS, *MINI_SUBSETS))}.")
     return name
 
 
@@ -77,7 +80,7 @@ class LibriSpeechOptions(Options):
             metavar="SUBSET...",
             parser=check_subset,
             help="Prepare these, all of which must exist (default: those that exist of "
-            f"{', '.join(SUBSETS)}).",
+            f"{', '.join((*SUBSETS, *MINI_SUBSETS))}).",
         ),
     ] = None
     more_subsets: Annotated[

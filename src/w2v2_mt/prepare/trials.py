@@ -8,6 +8,7 @@ from itertools import accumulate, groupby, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from w2v2_mt.core.atomic_output import replace_text
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.core.units import count
 from w2v2_mt.data.trials import keys_of_trials, read_trials
@@ -78,7 +79,7 @@ def make_trials(
 def write_trials(path: Path, trials: Iterable[Trial]) -> None:
     """Write a line `1 key key` (same speaker) or `0 key key` for each trial."""
     lines = [f"{trial.same_speaker:d} {trial.left_key} {trial.right_key}\n" for trial in trials]
-    path.write_text("".join(lines), encoding="utf-8")
+    replace_text(path, "".join(lines))
 
 
 def _runs(

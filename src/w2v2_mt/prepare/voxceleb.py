@@ -14,6 +14,7 @@ from w2v2_mt.core.units import count
 from w2v2_mt.prepare.archives import archive_metadata
 from w2v2_mt.prepare.options import VoxCeleb2Options, VoxCelebOptions
 from w2v2_mt.prepare.progress import print_passed_over, print_summary, stage_bars
+from w2v2_mt.prepare.recordings import Sex
 from w2v2_mt.prepare.rejections import REJECTED_FILE, RejectionAccount, write_rejections
 from w2v2_mt.prepare.shard_sets import SetWriter, ShardSet, check_readable, place, write_metadata
 from w2v2_mt.prepare.shard_writer import ShardReport, Utterance
@@ -28,7 +29,6 @@ from w2v2_mt.prepare.trials import (
 )
 from w2v2_mt.prepare.voxceleb_utterances import (
     META_PRODUCER,
-    Sex,
     StoredNames,
     UtteranceName,
     parse_key,
