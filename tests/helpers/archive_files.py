@@ -70,6 +70,36 @@ def librispeech_members(
     return members
 
 
+def speech_commands_members(
+    sets: Mapping[str, Sequence[str]],
+    *,
+    words: Sequence[str] = ("yes", "no"),
+    num_per_word: int = 2,
+    prefix: str = "./",
+    with_lists: bool = True,
+) -> list[tuple[str, bytes]]:
+    """The members of an archive, from set (train, val or test) -> speakers."""
+    paths = {
+        name: [
+            f"{word}/{speaker}_nohash_{number}.wav"
+            for word in words
+            for speaker in speakers
+            for number in range(num_per_word)
+        ]
+        for name, speakers in sets.items()
+    }
+    members = [(f"{prefix}README.md", b"not audio")]
+    if with_lists:
+        for file, name in (("validation_list.txt", "val"), ("testing_list.txt", "test")):
+            lines = "".join(f"{path}\n" for path in paths.get(name, ()))
+            members.append((f"{prefix}{file}", lines.encode()))
+        hum = encoded_audio(noise(99, num_samples=3200))
+        members.append((f"{prefix}_background_noise_/hum.wav", hum))
+    every = sorted(path for of_set in paths.values() for path in of_set)
+    members += [(f"{prefix}{path}", encoded_audio(noise(n))) for n, path in enumerate(every)]
+    return members
+
+
 def write_voxceleb(
     data_folder: Path,
     *,

@@ -24,7 +24,7 @@ BUCKETS = tuple(f"bucket_{number:03d}" for number in range(NUM_BUCKETS))
 
 @dataclass(frozen=True)
 class Buckets:
-    """A folder of buckets with the audio and the transcripts of one archive."""
+    """A folder of buckets with the audio and the texts of one archive."""
 
     folder: Path
 
@@ -35,12 +35,14 @@ class Buckets:
         place_of: Callable[[str], int],
         on_position: Callable[[int], object],
         limit: int | None,
+        text_suffixes: tuple[str, ...] = (TRANSCRIPT_SUFFIX,),
     ) -> None:
         """Copy the files of an archive into the buckets, unless an earlier call has done so.
 
         A call that was stopped is repeated, since the archive must be read from its beginning. The
-        reading ends before the first folder that is not needed for `limit` audio files. Raises
-        ValueError for an archive that is corrupt or unsafe.
+        reading ends before the first folder that is not needed for `limit` audio files. Files that
+        end in `text_suffixes` are kept as text. Raises ValueError for an archive that is corrupt or
+        unsafe.
         """
         if self._index_path.exists():
             return
@@ -54,7 +56,7 @@ class Buckets:
             }
             members = tar_gz_members(
                 archive,
-                suffixes=(*AUDIO_SUFFIXES, TRANSCRIPT_SUFFIX),
+                suffixes=(*AUDIO_SUFFIXES, *text_suffixes),
                 on_position=on_position,
                 on_passed_over=passed_over.append,
             )
@@ -65,7 +67,7 @@ class Buckets:
                 last_folder = folder
                 if isinstance(content, Refused):
                     files.append({"name": name, "refused": content.reason})
-                elif name.lower().endswith(TRANSCRIPT_SUFFIX):
+                elif name.lower().endswith(text_suffixes):
                     files.append({"name": name, "text": content.decode("utf-8", errors="replace")})
                 else:
                     bucket = BUCKETS[place_of(name) * NUM_BUCKETS >> 8 * PLACE_BYTES]
