@@ -8,6 +8,12 @@ MAX_TEXT_BYTES = 256 << 20
 
 MAX_JSON_BYTES = 16 << 20
 
+MAX_LINE_BYTES = 4 << 20
+"""The longest line of a manifest, such as a cut with the words of an hour."""
+
+MAX_MANIFEST_BYTES = 8 << 30
+"""The largest manifest, after it is decompressed; it is read line by line."""
+
 
 def size_in_mib(num_bytes: int) -> str:
     """Return a size for messages."""
