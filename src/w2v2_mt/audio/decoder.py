@@ -6,10 +6,13 @@ decides, not its name. Samples are decoded in blocks, so that a long file takes 
 a short one.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from io import BufferedReader, BytesIO
 from itertools import chain
+from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +29,7 @@ from w2v2_mt.audio.completeness import (
 from w2v2_mt.audio.flac import count_flac_samples, is_flac
 from w2v2_mt.audio.pyav_files import NamelessFile, mpeg_frame_bytes, num_mp3_frames
 from w2v2_mt.audio.stream import AudioStream, DecodingError, Samples, reason_of
+from w2v2_mt.core.units import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
     from av import AudioFrame
@@ -68,8 +72,13 @@ FFmpeg guesses the durations of other formats from the size of the file.
 
 
 @contextmanager
-def open_audio(source: Path | bytes, *, name: str) -> Iterator[AudioStream]:
+def open_audio(source: Path | bytes, *, name: str, start_sec: float = 0.0) -> Iterator[AudioStream]:
     """Open an audio file, or the content of one; `name` is its name in messages.
+
+    Args:
+        start_sec: The samples before this time are not needed. A file of soundfile is read from
+            the last sample before it that is also a sample at 16 kHz; any other file is decoded
+            from its beginning, since FFmpeg cannot seek in all formats to the sample.
 
     Raises:
         ValueError: The file is not audio, truncated, or has too low a sample rate.
@@ -78,13 +87,16 @@ def open_audio(source: Path | bytes, *, name: str) -> Iterator[AudioStream]:
         try:
             file: BinaryFile = BytesIO(source) if isinstance(source, bytes) else source.open("rb")
             stack.enter_context(file)
-            check_complete(file, name=name)
-            num_flac_samples = count_flac_samples(file, name=name) if is_flac(file) else 0
+            if isinstance(source, Path):
+                status = os.stat(source)
+                num_flac_samples = _check_file(source, status.st_size, status.st_mtime_ns)
+            else:
+                num_flac_samples = _check(file, name)
             open_stream = _open_soundfile if _is_for_soundfile(file) else _open_pyav
             file.seek(0)
         except OSError as error:
             raise ValueError(f"{name} cannot be read ({reason_of(error)}).") from error
-        stream = stack.enter_context(open_stream(file, name, num_flac_samples))
+        stream = stack.enter_context(open_stream(file, name, num_flac_samples, start_sec))
         if not MIN_SAMPLE_RATE_HZ <= stream.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
             raise ValueError(
                 f"{name} has a sample rate of {stream.sample_rate_hz} Hz, which must be "
@@ -97,6 +109,19 @@ def open_audio(source: Path | bytes, *, name: str) -> Iterator[AudioStream]:
                 "read. Get another file."
             )
         yield stream
+
+
+@lru_cache(maxsize=64)
+def _check_file(path: Path, num_bytes: int, mtime_ns: int) -> int:
+    """Check a file once, since thousands of segments may be read of it."""
+    with path.open("rb") as file:
+        return _check(file, str(path))
+
+
+def _check(file: BinaryFile, name: str) -> int:
+    """Raise ValueError for a truncated file; return the number of samples of a FLAC file, or 0."""
+    check_complete(file, name=name)
+    return count_flac_samples(file, name=name) if is_flac(file) else 0
 
 
 def _cannot_be_decoded(name: str, error: Exception) -> ValueError:
@@ -132,7 +157,9 @@ class _ForwardSoundFile(soundfile.SoundFile):
 
 
 @contextmanager
-def _open_soundfile(file: BinaryFile, name: str, num_flac_samples: int) -> Iterator[AudioStream]:
+def _open_soundfile(
+    file: BinaryFile, name: str, num_flac_samples: int, start_sec: float
+) -> Iterator[AudioStream]:
     try:
         # libsndfile reads a file on disk itself, which is faster than through Python.
         sound = _ForwardSoundFile(file.name if isinstance(file, BufferedReader) else file)
@@ -142,10 +169,17 @@ def _open_soundfile(file: BinaryFile, name: str, num_flac_samples: int) -> Itera
         num_samples = sound.frames if sound.frames < UNKNOWN_NUM_SAMPLES else None
         num_samples = num_samples or num_flac_samples or None
         block_samples = _block_samples(sound.samplerate, sound.channels)
+        period = sound.samplerate // gcd(sound.samplerate, SAMPLE_RATE_HZ)
+        first_sample = min(
+            int(start_sec * sound.samplerate) // period * period, num_samples or 0
+        )
 
         def blocks() -> Iterator[Samples]:
-            num_left = num_samples or UNKNOWN_NUM_SAMPLES  # not further: a tag may follow
+            # not further: a tag may follow
+            num_left = (num_samples or UNKNOWN_NUM_SAMPLES) - first_sample
             try:
+                if first_sample > 0:
+                    sound.seek(first_sample)
                 while size := min(block_samples, num_left):
                     block = sound.read(size, dtype="float32", always_2d=True)
                     if len(block) == 0:
@@ -162,11 +196,15 @@ def _open_soundfile(file: BinaryFile, name: str, num_flac_samples: int) -> Itera
             num_samples=num_samples,
             min_num_samples=num_samples or 0,
             blocks=blocks(),
+            first_sample=first_sample,
+            can_seek=num_samples is not None,
         )
 
 
 @contextmanager
-def _open_pyav(file: BinaryFile, name: str, num_flac_samples: int) -> Iterator[AudioStream]:
+def _open_pyav(
+    file: BinaryFile, name: str, num_flac_samples: int, start_sec: float
+) -> Iterator[AudioStream]:
     import av  # wav and flac files, as in shards, do not need it
 
     try:

@@ -29,6 +29,8 @@ class AudioStream:
         min_num_samples: Samples per channel that the header promises; the file is truncated if
             fewer can be decoded.
         blocks: The samples at the rate of the file; full scale is 1.
+        first_sample: The position in the file of the first sample of `blocks`.
+        can_seek: A later start is reached without decoding what is before it.
     """
 
     name: str
@@ -37,6 +39,8 @@ class AudioStream:
     num_samples: int | None
     min_num_samples: int
     blocks: Iterator[Samples]
+    first_sample: int = 0
+    can_seek: bool = False
 
     def mono_blocks(self) -> Iterator[Mono]:
         """Yield the mean of the channels, at the rate of the file.
@@ -44,7 +48,7 @@ class AudioStream:
         Raises:
             ValueError: The file is corrupt, truncated or empty, or holds values that are not sound.
         """
-        num_samples = 0
+        num_samples = self.first_sample
         try:
             for block in self.blocks:
                 num_samples += len(block)
