@@ -170,9 +170,7 @@ def _open_soundfile(
         num_samples = num_samples or num_flac_samples or None
         block_samples = _block_samples(sound.samplerate, sound.channels)
         period = sound.samplerate // gcd(sound.samplerate, SAMPLE_RATE_HZ)
-        first_sample = min(
-            int(start_sec * sound.samplerate) // period * period, num_samples or 0
-        )
+        first_sample = min(int(start_sec * sound.samplerate) // period * period, num_samples or 0)
 
         def blocks() -> Iterator[Samples]:
             # not further: a tag may follow

@@ -37,6 +37,13 @@ SPEAKER_ENTRIES = ("speaker_id", "reader_id")
 """Entries of the metadata that name the speaker: of speaker recognition and of LibriSpeech."""
 
 
+def labelled_speaker(metadata: Mapping[str, Any]) -> str | None:
+    """Return the speaker whom the metadata of an utterance names, without needless white space."""
+    named = (metadata.get(name) for name in SPEAKER_ENTRIES)
+    speaker = next((each for each in named if each not in (None, "")), None)
+    return None if speaker is None else " ".join(str(speaker).split())
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncodedSample:
     """An utterance as it is stored in a shard.
@@ -69,9 +76,7 @@ class EncodedSample:
     @property
     def speaker(self) -> str:
         """Return the speaker whom the metadata names; without one, that of the key."""
-        named = (self.metadata.get(name) for name in SPEAKER_ENTRIES)
-        speaker = next((each for each in named if each not in (None, "")), speaker_of(self.key))
-        return " ".join(str(speaker).split())
+        return labelled_speaker(self.metadata) or " ".join(speaker_of(self.key).split())
 
     def entry(self, name: str) -> Any:
         """Return an entry of the metadata; a missing one is a ValueError."""

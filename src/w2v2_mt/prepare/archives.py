@@ -8,6 +8,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from w2v2_mt.audio.file_names import is_hidden
 from w2v2_mt.core.errors import ARCHIVE_ERRORS, name_in_errors
 from w2v2_mt.core.limits import MAX_AUDIO_BYTES, size_in_mib
 from w2v2_mt.core.tar_headers import BoundedTarInfo
+from w2v2_mt.prepare.audio import decode
+from w2v2_mt.prepare.audio_sources import AudioSource, DecodedAudio, OpenFiles
 
 ZIP_HEADER = struct.Struct("<4s22xHH")
 """Local header of a zip member: its mark, and the lengths of its name and its extra field."""
@@ -38,8 +41,26 @@ class Refused:
     reason: str
 
 
+class StoredFile(AudioSource):
+    """A file within a container, such as an archive; `name` is what it is called there."""
+
+    __slots__ = ()
+    container: Path
+    name: str
+
+    @abstractmethod
+    def read(self, stream: BinaryIO) -> bytes:
+        """Return the content, from the opened container; raise ValueError if it is corrupt."""
+
+    def decode(self, files: OpenFiles, *, source: str) -> DecodedAudio:
+        """Return the audio of the file; raise ValueError if it cannot be used."""
+        with name_in_errors(self.container):
+            content = self.read(files.open(self.container))
+        return DecodedAudio(*decode(content, source=source), len(content))
+
+
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(StoredFile):
     """A stretch of bytes of a file."""
 
     container: Path
@@ -57,7 +78,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class ZipMember:
+class ZipMember(StoredFile):
     """A member of a zip archive, stored as it is or deflated; `offset` is that of its header.
 
     Reading by offset spares each process the directory of the archive, which takes gigabytes for
@@ -94,11 +115,6 @@ class ZipMember:
         if zlib.crc32(content) != self.crc:
             raise ValueError("the zip member is corrupt: its checksum is wrong")
         return content
-
-
-StoredFile = Piece | ZipMember
-"""`read` gives the content, from the opened container, or raises ValueError if it is corrupt;
-`name` is what the file is called in the container."""
 
 
 def archive_metadata(archives: Sequence[Path]) -> list[dict[str, object]]:

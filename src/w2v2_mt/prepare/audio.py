@@ -79,10 +79,12 @@ def decode_segment(
                     f"the segment is longer than {MAX_UTTERANCE_SEC} s, the most that an "
                     "utterance may have. Split it."
                 )
-    if start >= position or (end is not None and position < end - END_TOLERANCE_SEC * SAMPLE_RATE_HZ):
+    tolerance = samples_from_seconds(END_TOLERANCE_SEC)
+    if start >= position or (end is not None and position < end - tolerance):
+        to_end = "to its end" if end_sec is None else f"to {end_sec:g} s"
         raise ValueError(
-            f"the segment is from {start_sec:g} s to {'its end' if end_sec is None else f'{end_sec:g} s'}, but the "
-            f"file ends at {seconds_from_samples(position):.2f} s. Correct the times."
+            f"the segment is from {start_sec:g} s {to_end}, but the file ends at "
+            f"{seconds_from_samples(position):.2f} s. Correct the times."
         )
     return round_to_16_bit(np.concatenate(blocks)), is_converted(audio)
 

@@ -41,6 +41,11 @@ class Recording:
     sex: Sex | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_segment(self) -> bool:
+        """Return True if the utterance is a part of its file."""
+        return self.start_sec is not None or self.end_sec is not None
+
 
 def recording_key(
     path: str, *, start_sec: float | None = None, end_sec: float | None = None

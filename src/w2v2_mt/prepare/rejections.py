@@ -28,12 +28,13 @@ def write_rejections(path: Path, rejections: Iterable[Rejection]) -> None:
 class RejectionAccount:
     """The rejected files of a corpus, which must not exceed a share of all `num_files`.
 
-    A list that gets too long is left in `folder`.
+    A list that gets too long is left in `folder`. `remedy` is what to do about bad files.
     """
 
     num_files: int
     max_share: float
     folder: Path
+    remedy: str = "get better archives"
     rejections: list[Rejection] = field(default_factory=list)
 
     def add(self, rejections: Iterable[Rejection]) -> None:
@@ -52,5 +53,5 @@ class RejectionAccount:
         raise ValueError(
             f"{len(self.rejections)} of {count(self.num_files, 'file')} are rejected so far, "
             f"{complaint}, the first being {self.rejections[0].file} "
-            f"({self.rejections[0].reason}); {path} lists them, so get better archives{remedy}."
+            f"({self.rejections[0].reason}); {path} lists them, so {self.remedy}{remedy}."
         )

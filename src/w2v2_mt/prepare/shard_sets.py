@@ -44,18 +44,24 @@ class ShardSet:
     def metadata(self) -> dict[str, Any]:
         """Return the metadata of the set for `meta.json`."""
         num_frames = sum(sum(report.num_frames.values()) for report in self.reports)
+        speakers = set[str]().union(*(report.speakers.values() for report in self.reports))
         return {
             "name": self.name,
             "num_utterances": len(self.keys),
             "num_frames": num_frames,
             "hours": round(seconds_from_samples(num_frames) / 3600, 4),
-            "num_speakers": len({key.split("/")[0] for key in self.keys}),
+            "num_speakers": len(speakers),
             "num_shards": len(self.reports),
             "num_rejected": len(self.left_out) + sum(len(each.rejections) for each in self.reports),
             "num_converted": sum(report.num_converted for report in self.reports),
             "sampling_rate": SAMPLE_RATE_HZ,
-            "keys_sha256": hashlib.sha256("\n".join(sorted(self.keys)).encode()).hexdigest(),
+            "keys_sha256": digest_of_keys(self.keys),
         }
+
+
+def digest_of_keys(keys: Iterable[str]) -> str:
+    """Return the checksum of the keys of a set, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
 
 
 def place(key: str, *, seed: int) -> int:
@@ -149,7 +155,7 @@ def write_metadata(
         file.write("key\tspeaker\tnum_samples\n")
         for report in shards.reports:
             for key, num_frames in report.num_frames.items():
-                file.write(f"{key}\t{key.split('/')[0]}\t{num_frames}\n")
+                file.write(f"{key}\t{report.speakers.get(key, '')}\t{num_frames}\n")
 
 
 def check_readable(folder: Path) -> None:
@@ -158,11 +164,16 @@ def check_readable(folder: Path) -> None:
 
     meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
     shards = sorted(folder.glob(SHARD_PATTERN))
-    num_utterances = sum(1 for shard in shards for _ in read_shard(shard))
-    if (len(shards), num_utterances) != (meta["num_shards"], meta["num_utterances"]):
-        raise ValueError(
-            f"{folder} has {count(len(shards), 'shard')} with "
-            f"{count(num_utterances, 'utterance')}, not "
-            f"{meta['num_shards']} with {meta['num_utterances']}; pass --overwrite to make them "
-            "again. The archives are kept."
+    keys = [sample.key for shard in shards for sample in read_shard(shard)]
+    if (len(shards), len(keys)) != (meta["num_shards"], meta["num_utterances"]):
+        problem = (
+            f"has {count(len(shards), 'shard')} with {count(len(keys), 'utterance')}, not "
+            f"{meta['num_shards']} with {meta['num_utterances']}"
         )
+    elif digest_of_keys(keys) != meta["keys_sha256"]:
+        problem = "has other utterances than its meta.json counts (keys_sha256)"
+    else:
+        return
+    raise ValueError(
+        f"{folder} {problem}; pass --overwrite to make them again. The archives are kept."
+    )

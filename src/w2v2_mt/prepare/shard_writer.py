@@ -9,16 +9,15 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from w2v2_mt.core.atomic_output import atomic_replacement, replace_text
-from w2v2_mt.core.errors import name_in_errors
+from w2v2_mt.core.samples import labelled_speaker
 from w2v2_mt.core.units import MIN_UTTERANCE_SAMPLES, SAMPLE_RATE_HZ, count
-from w2v2_mt.prepare.archives import StoredFile
-from w2v2_mt.prepare.audio import decode, encode
+from w2v2_mt.prepare.audio import encode
+from w2v2_mt.prepare.audio_sources import AudioSource, OpenFiles
 from w2v2_mt.prepare.options import AudioFormat
 from w2v2_mt.prepare.rejections import Rejection
 from w2v2_mt.prepare.work_folder import at_work
@@ -33,7 +32,7 @@ class Utterance:
 
     key: str
     source: str
-    audio: StoredFile
+    audio: AudioSource
     labels: Mapping[str, Any]
 
 
@@ -51,11 +50,18 @@ class ShardTask:
 
 @dataclass
 class ShardReport:
-    """The written utterances of one shard, with their lengths, and the rejected ones, in order."""
+    """The written utterances of one shard, and the rejected ones, in order.
+
+    Args:
+        shard: The name of the file.
+        num_frames: The number of samples of each utterance, by its key.
+        speakers: The speaker of each utterance that has one.
+    """
 
     shard: str
     num_frames: dict[str, int] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
+    speakers: dict[str, str] = field(default_factory=dict)
     num_converted: int = 0
     num_bytes_read: int = 0
 
@@ -90,18 +96,14 @@ def write_shard(task: ShardTask) -> ShardReport:
 
 def _members(task: ShardTask, report: ShardReport) -> Iterator[tuple[str, bytes]]:
     """Yield the files of the shard in order, and fill the report."""
-    with ExitStack() as stack:
-        streams: dict[Path, BinaryIO] = {}
+    with OpenFiles() as files:
         for utterance in task.utterances:
-            container = utterance.audio.container
-            if container not in streams:
-                streams[container] = stack.enter_context(open(container, "rb"))
             try:
-                with name_in_errors(container):
-                    content = utterance.audio.read(streams[container])
-                report.num_bytes_read += len(content)
-                samples, was_converted = decode(content, source=utterance.source)
-                if was_converted and task.is_strict:
+                samples, is_converted, num_bytes = utterance.audio.decode(
+                    files, source=utterance.source
+                )
+                report.num_bytes_read += num_bytes
+                if is_converted and task.is_strict:
                     raise ValueError("it is not 16 kHz mono, which --strict demands.")
                 if len(samples) < MIN_UTTERANCE_SAMPLES:
                     raise ValueError(
@@ -120,4 +122,6 @@ def _members(task: ShardTask, report: ShardReport) -> Iterator[tuple[str, bytes]
             yield f"{utterance.key}.{task.audio_format}", encode(samples, task.audio_format)
             yield f"{utterance.key}.json", json.dumps(metadata).encode()
             report.num_frames[utterance.key] = len(samples)
-            report.num_converted += was_converted
+            report.num_converted += is_converted
+            if (speaker := labelled_speaker(utterance.labels)) is not None:
+                report.speakers[utterance.key] = speaker

@@ -38,17 +38,18 @@ def _describe(name: str, folder: Path) -> dict[str, object]:
         for line in file:
             _, speaker_id, num_frames = line.split("\t")
             durations_sec.append(seconds_from_samples(int(num_frames)))
-            num_utterances[speaker_id] += 1
+            if speaker_id:
+                num_utterances[speaker_id] += 1
     durations, counts = np.array(durations_sec), np.array([*num_utterances.values()])
     extremes = (durations.min(), np.median(durations), durations.max())
     hours = f"{durations.sum() / 3600:.2f}"
+    histograms = [_histogram(durations, "duration in seconds", "number of utterances")]
+    if num_utterances:
+        histograms.append(_histogram(counts, "utterances per speaker", "number of speakers"))
     return {
         "name": name,
         "cells": [name, len(durations), len(counts), hours, *(f"{sec:.2f} s" for sec in extremes)],
-        "histograms": [
-            _histogram(durations, "duration in seconds", "number of utterances"),
-            _histogram(counts, "utterances per speaker", "number of speakers"),
-        ],
+        "histograms": histograms,
     }
 
 
