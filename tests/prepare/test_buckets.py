@@ -90,8 +90,9 @@ def test_reading_ends_when_it_is_enough(tmp_path: Path) -> None:
 def test_only_buckets_that_come_before_are_removed(tmp_path: Path) -> None:
     buckets = Buckets(tmp_path / "buckets")
     fill(buckets, write_tar_gz(tmp_path / "archive.tar.gz", MEMBERS))
-    audio = dict(buckets.files())["folder5/51.flac"]
-    buckets.remove_before(audio)
+    buckets.remove_before(place_of("folder5/51.flac"))
     left = sorted(path.name for path in (tmp_path / "buckets").glob("bucket_*"))
     assert left == [f"bucket_{number:03d}" for number in range(65, NUM_BUCKETS)]
+    audio = dict(buckets.files())["folder5/51.flac"]
+    assert isinstance(audio, Piece)
     assert audio.container.name == "bucket_065"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from w2v2_mt.audio.file_names import AUDIO_SUFFIXES
 from w2v2_mt.core.atomic_output import replace_text
-from w2v2_mt.prepare.archives import Piece, Refused, StoredFile, tar_gz_members
+from w2v2_mt.prepare.archives import Piece, Refused, tar_gz_members
 from w2v2_mt.prepare.shard_sets import PLACE_BYTES
 
 TRANSCRIPT_SUFFIX = ".trans.txt"
@@ -70,7 +70,7 @@ class Buckets:
                 elif name.lower().endswith(text_suffixes):
                     files.append({"name": name, "text": content.decode("utf-8", errors="replace")})
                 else:
-                    bucket = BUCKETS[place_of(name) * NUM_BUCKETS >> 8 * PLACE_BYTES]
+                    bucket = BUCKETS[_bucket_number(place_of(name))]
                     stream = streams[bucket]
                     piece = {"bucket": bucket, "offset": stream.tell(), "num_bytes": len(content)}
                     files.append({"name": name, **piece})
@@ -98,8 +98,11 @@ class Buckets:
         """Return the names of the files that do not count as audio or transcripts."""
         return json.loads(self._index_path.read_text(encoding="utf-8"))["passed_over"]
 
-    def remove_before(self, audio: StoredFile) -> None:
-        """Remove the buckets whose utterances all come before this one."""
-        for bucket in BUCKETS:
-            if bucket < audio.container.name:
-                (self.folder / bucket).unlink(missing_ok=True)
+    def remove_before(self, place: int) -> None:
+        """Remove the buckets whose utterances all come before this place."""
+        for bucket in BUCKETS[: _bucket_number(place)]:
+            (self.folder / bucket).unlink(missing_ok=True)
+
+
+def _bucket_number(place: int) -> int:
+    return place * NUM_BUCKETS >> 8 * PLACE_BYTES

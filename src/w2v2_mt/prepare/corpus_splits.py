@@ -88,7 +88,8 @@ def split_recordings(recordings: Sequence[Recording], rules: SplitRules) -> list
     pool = random.Random(f"{rules.seed} corpus split").sample(pool, len(pool))
     max_places = sum(len(groups[name].places) for name in pool) // 2
     max_num_groups = max(NUM_COMPARED_SPEAKERS, len(pool) // len(SETS))
-    for name, fraction in (("val", rules.val_fraction), ("test", rules.test_fraction)):
+    fractions: dict[SplitName, float] = {"val": rules.val_fraction, "test": rules.test_fraction}
+    for name, fraction in fractions.items():
         if name not in sets.values():
             offered = {
                 each: groups[each]

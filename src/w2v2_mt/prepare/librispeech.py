@@ -102,7 +102,7 @@ def _prepare_subset(
 
         def remove_read_buckets(num_written: int) -> None:
             if num_written < len(spoken):
-                buckets.remove_before(spoken[num_written].audio)
+                buckets.remove_before(place(spoken[num_written].key, seed=options.seed))
 
         writer = SetWriter(work, options, workers, account, bars)
         shards = writer.write(

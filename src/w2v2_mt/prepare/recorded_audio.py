@@ -51,7 +51,7 @@ class RecordedFile(AudioSource):
 
 @dataclass(frozen=True, kw_only=True)
 class CopyReport:
-    """What became of a file of several segments: read in place, copied, or not usable."""
+    """The outcome for a file of several segments: read in place, copied, or not usable."""
 
     is_copied: bool = False
     is_converted: bool = False
@@ -73,7 +73,7 @@ class Copy:
 
     @property
     def report(self) -> CopyReport:
-        """Return what became of the file."""
+        """Return the outcome for the file, once it was made."""
         return CopyReport(**json.loads(self.report_file.read_text(encoding="utf-8")))
 
     def make(self) -> None:
