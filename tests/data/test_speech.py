@@ -11,7 +11,10 @@ import torch
 from tests.helpers.shard_files import Utterance, write_librispeech_shards, write_shard
 from w2v2_mt.core.batches import SpeechBatch
 from w2v2_mt.data.speech import SpeechData
+from w2v2_mt.decoding.subwords import SubwordTokenizer
 from w2v2_mt.decoding.tokenizer import LetterTokenizer
+from w2v2_mt.decoding.vocabulary import write_vocabulary
+from w2v2_mt.prepare.subwords import count_words, learn_subwords
 
 Make = Callable[..., SpeechData]
 
@@ -72,6 +75,18 @@ def test_tokens_are_counted_in_all_training_sets(librispeech: Make) -> None:
     assert (sum(statistics.counts), len(statistics.counts)) == (len(text), 32)
     assert statistics.num_samples == 1280 * len(text)
     assert statistics.blank_index == 0
+
+
+def test_subwords_are_counted_in_the_transcriptions(librispeech: Make, tmp_path: Path) -> None:
+    batches = _epoch(librispeech(train_max_num_samples=10**7, max_queue_size=24), 24)
+    texts = [text for batch in batches for text in batch.transcriptions]
+    symbols = learn_subwords(count_words(texts), num_tokens=40)
+    write_vocabulary(tmp_path / "bpe_vocabulary.json", symbols)
+    tokenizer = SubwordTokenizer(vocabulary_path=str(tmp_path / "bpe_vocabulary.json"))
+    statistics = librispeech(tokenizer=tokenizer).token_statistics
+    tokens = [index for text in texts for index in tokenizer.encode(text).tolist()]
+    assert statistics.counts == [tokens.count(index) for index in range(40)]
+    assert statistics.num_samples == 1280 * len("".join(texts))
 
 
 def test_lengths_are_those_of_the_training_utterances(librispeech: Make) -> None:

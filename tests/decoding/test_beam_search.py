@@ -9,6 +9,7 @@ import torch
 
 from tests.helpers.language_models import bigram_model, write_arpa
 from w2v2_mt.decoding.beam_search import BeamSearch, BeamSearchSettings
+from w2v2_mt.decoding.subwords import SubwordTokenizer
 from w2v2_mt.decoding.tokenizer import LetterTokenizer
 from w2v2_mt.metrics.word_error_rate import word_error_rate
 
@@ -59,9 +60,13 @@ def language_score(words):
     return total * math.log(10)
 
 
-def exhaustive_best(log_probabilities, *, is_weighed):
+LETTERS = {0: "", 2: " ", 3: "A", 4: "B"}
+SUBWORDS = {0: "", 2: " A", 3: "A", 4: "B", 5: " AB", 6: " "}
+"""Several sequences of these spell the same text."""
+
+
+def exhaustive_best(log_probabilities, *, is_weighed, symbols=LETTERS):
     """The best text over all label sequences, one label for each frame."""
-    symbols = {0: "", 2: " ", 3: "A", 4: "B"}
     chances: defaultdict[str, float] = defaultdict(float)
     for labels in itertools.product(symbols, repeat=len(log_probabilities)):
         chance = math.exp(
@@ -92,6 +97,28 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(few_letters, tmp_path, w
         assert text == expected
         found.add(text)
     assert len(found) >= 10  # not always the same easy one
+
+
+@pytest.mark.parametrize("with_model", [False, True])
+def test_a_wide_beam_of_subwords_finds_what_exhaustive_search_finds(tmp_path, with_model):
+    path = tmp_path / "vocabulary.json"
+    symbols = ["<pad>", "<unk>", "▁A", "A", "B", "▁AB", "▁"]
+    path.write_text(json.dumps({symbol: index for index, symbol in enumerate(symbols)}))
+    tokenizer = SubwordTokenizer(vocabulary_path=str(path))
+    model = write_arpa(tmp_path / "lm.arpa", NGRAMS) if with_model else None
+    beam = search(tokenizer, model, width=1000)
+    generator = torch.Generator().manual_seed(0)
+    found = set()
+    for number in range(60):
+        logits = 2 * torch.randn(1 + number % 5, 7, generator=generator)
+        log_probabilities = logits.log_softmax(dim=-1)
+        text = beam.decode(log_probabilities)
+        expected = exhaustive_best(
+            log_probabilities.tolist(), is_weighed=with_model, symbols=SUBWORDS
+        )
+        assert text == expected
+        found.add(text)
+    assert len(found) >= 10
 
 
 def test_alignments_of_a_text_count_together(few_letters):

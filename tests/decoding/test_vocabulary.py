@@ -3,8 +3,9 @@ import re
 
 import pytest
 
+from w2v2_mt.decoding.subwords import SubwordTokenizer
 from w2v2_mt.decoding.tokenizer import LetterTokenizer
-from w2v2_mt.decoding.vocabulary import read_vocabulary
+from w2v2_mt.decoding.vocabulary import letter_vocabulary, read_vocabulary, write_vocabulary
 
 GOOD = {"<pad>": 0, "|": 1, "A": 2, "<unk>": 3}
 
@@ -61,3 +62,26 @@ def test_another_file_is_refused_with_its_name(tmp_path, content, problem):
         LetterTokenizer(vocabulary_path=path)
     assert path in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_vocabulary_of_the_other_kind_is_named(tmp_path):
+    subwords = {"<pad>": 0, "<unk>": 1, "\u2581A": 2, "\u2581": 3, "A": 4}
+    path = save(tmp_path / "bpe_vocabulary.json", subwords)
+    with pytest.raises(
+        ValueError, match=r"must have the symbol '\|'.* or set speech/tokenizer=bpe"
+    ):
+        LetterTokenizer(vocabulary_path=path)
+    path = save(tmp_path / "vocabulary.json", GOOD)
+    with pytest.raises(ValueError, match="the symbol '\u2581'.* or set speech/tokenizer=default"):
+        SubwordTokenizer(vocabulary_path=path)
+
+
+def test_a_large_vocabulary_of_chinese_characters_is_read(tmp_path):
+    characters = [chr(0x4E00 + index) for index in range(6_000)]
+    write_vocabulary(tmp_path / "vocabulary.json", letter_vocabulary(characters))
+    tokenizer = LetterTokenizer(vocabulary_path=str(tmp_path / "vocabulary.json"))
+    assert tokenizer.num_tokens == 6_003
+    assert tokenizer.decode(tokenizer.encode("\u4e00\u4e01 \u4e02")) == "\u4e00\u4e01 \u4e02"
+    with pytest.raises(ValueError, match="and 5941 more") as error:
+        tokenizer.encode("A")
+    assert len(str(error.value)) < 500

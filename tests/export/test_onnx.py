@@ -170,6 +170,7 @@ def test_what_a_reader_must_know_is_in_the_file(train, tmp_path):
         "normaliser_eps": 1e-3,
         "letters": trained.tokenizer.symbols,
         "blank_index": trained.tokenizer.symbols.index("<pad>"),
+        "special_symbols": ["<pad>", "<s>", "</s>", "<unk>"],
         "word_boundary": "|",
         "same_speaker_from": trained.metrics["val_eer_threshold"],
     }

@@ -73,7 +73,20 @@ class SpeechData(TaskData):
 
     @cached_property
     def token_statistics(self) -> TokenStatistics:
-        """The statistics of all training sets, from their meta.json."""
+        """The statistics of all training sets.
+
+        Letters are counted in their meta.json, other tokens in the transcriptions of the shards.
+        """
+        count_tokens = self._count_letters if self.tokenizer.has_letters else self._count_in_shards
+        counts, num_samples = count_tokens()
+        return TokenStatistics(
+            counts=[counts[index] for index in range(self.tokenizer.num_tokens)],
+            blank_index=self.tokenizer.blank_index,
+            num_samples=num_samples,
+        )
+
+    def _count_letters(self) -> tuple[Counter[int], int]:
+        """Return the count of each token, and the number of audio samples."""
         num_samples = 0
         counts: Counter[int] = Counter()
         for folder in self.corpus.train_sets:
@@ -83,11 +96,17 @@ class SpeechData(TaskData):
             for character, count in meta["letter_counts"].items():
                 for token in self.tokenizer.encode(character).tolist():
                     counts[token] += count
-        return TokenStatistics(
-            counts=[counts[index] for index in range(self.tokenizer.num_tokens)],
-            blank_index=self.tokenizer.blank_index,
-            num_samples=num_samples,
-        )
+        return counts, num_samples
+
+    def _count_in_shards(self) -> tuple[Counter[int], int]:
+        """Return what `_count_letters` does, from the transcriptions."""
+        num_samples = 0
+        counts: Counter[int] = Counter()
+        for shard in self.shards(*self.corpus.train_sets):
+            for sample in read_shard(shard, with_audio=False):
+                num_samples += sample_length(sample)
+                counts.update(self.tokenizer.encode(sample.entry("transcription")).tolist())
+        return counts, num_samples
 
     def training_folders(self) -> list[str]:
         return self.corpus.train_sets

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from w2v2_mt.core.registry import Registry
-from w2v2_mt.decoding.vocabulary import BLANK, WORD_BOUNDARY, read_vocabulary
+from w2v2_mt.decoding.vocabulary import BLANK, WORD_BOUNDARY, describe_letters, read_vocabulary
 
 __all__ = ["BLANK", "TOKENIZERS", "WORD_BOUNDARY", "LetterTokenizer", "TimedWord", "Tokenizer"]
 
@@ -36,6 +37,12 @@ class Tokenizer(ABC):
         blank_index: The index of the blank of CTC.
     """
 
+    boundary: ClassVar[str] = WORD_BOUNDARY
+    """The part of a symbol that is written for a space."""
+
+    has_letters: ClassVar[bool] = True
+    """The tokens of a transcription are those of its letters, one by one."""
+
     def __init__(
         self, *, symbols: Sequence[str], text_of_token: dict[int, str], blank_index: int
     ) -> None:
@@ -47,6 +54,11 @@ class Tokenizer(ABC):
     def num_tokens(self) -> int:
         """The size of the vocabulary."""
         return len(self.symbols)
+
+    @property
+    def special_symbols(self) -> list[str]:
+        """The symbols that add nothing to a text, such as the blank."""
+        return [each for i, each in enumerate(self.symbols) if i not in self.text_of_token]
 
     @abstractmethod
     def encode(self, transcription: str) -> Int[Tensor, " tokens"]:
@@ -122,9 +134,10 @@ class LetterTokenizer(Tokenizer):
         try:
             indices = [self._index_of_letter[letter] for letter in transcription]
         except KeyError as error:
+            letters = describe_letters(self._index_of_letter)
             raise ValueError(
                 f"The letter {error.args[0]!r} of the transcription {transcription!r} must be in "
-                f"the vocabulary {''.join(self._index_of_letter)!r}. Correct the transcription or "
-                "set speech.tokenizer.vocabulary_path."
+                f"the vocabulary {letters}. Correct the transcription or set "
+                "speech.tokenizer.vocabulary_path."
             ) from None
         return torch.tensor(indices, dtype=torch.int64)

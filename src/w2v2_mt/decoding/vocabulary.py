@@ -1,28 +1,61 @@
-"""Read the vocabulary of a tokenizer of letters from a JSON file."""
+"""Make, write and read the vocabulary of a tokenizer, a JSON file."""
 
 import json
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from w2v2_mt.core.atomic_output import replace_text
 from w2v2_mt.core.limits import MAX_JSON_BYTES
 from w2v2_mt.core.text_files import read_text
 
 BLANK = "<pad>"
+UNKNOWN = "<unk>"
 WORD_BOUNDARY = "|"
+PIECE_BOUNDARY = "\u2581"
+"""The beginning of a word in a vocabulary of subwords, as of sentencepiece."""
 _OTHER_BLANK = "[PAD]"
 """The blank of many vocabularies of transformers."""
 _SPECIAL = re.compile(r"<.+>|\[.+\]")
 _MAX_NUM_NAMED = 5
+_MAX_NUM_LETTERS_NAMED = 60
 
 
-def read_vocabulary(path: Path) -> dict[str, int]:
+def letter_vocabulary(letters: Iterable[str]) -> list[str]:
+    """Return the symbols of a vocabulary of letters: special ones, then the letters by code point.
+
+    Args:
+        letters: The characters of all transcripts, with or without the space.
+
+    Raises:
+        ValueError: The boundary of words is one of the letters.
+    """
+    others = set(letters) - {" "}
+    if WORD_BOUNDARY in others:
+        raise ValueError(
+            f"A transcript must not have the character {WORD_BOUNDARY!r}, the boundary of words in "
+            "a vocabulary. Replace it in the transcripts."
+        )
+    return [BLANK, UNKNOWN, WORD_BOUNDARY, *sorted(others)]
+
+
+def write_vocabulary(path: Path, symbols: Sequence[str]) -> None:
+    """Write symbols in the order of their indices, as `read_vocabulary` reads them."""
+    index_of = {symbol: index for index, symbol in enumerate(symbols)}
+    replace_text(path, json.dumps(index_of, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_vocabulary(path: Path, *, boundary: str = WORD_BOUNDARY) -> dict[str, int]:
     """Return the index of each symbol: letters, "|" for a space, and special tokens.
 
     The blank of CTC is "<pad>", or else "[PAD]", which is renamed. Other special tokens are in
     brackets of one of these two kinds. A byte-order mark is skipped.
+
+    Args:
+        path: A JSON file {symbol: index}.
+        boundary: "|" for a vocabulary of letters; with "▁", a symbol may be longer than one letter.
 
     Raises:
         ValueError: The file is not such a vocabulary, or an index does not occur exactly once.
@@ -49,8 +82,15 @@ def read_vocabulary(path: Path) -> dict[str, int]:
     _check_indices(path, content)
     if BLANK not in content and _OTHER_BLANK in content:
         content = {BLANK if name == _OTHER_BLANK else name: i for name, i in content.items()}
-    _check_symbols(path, content)
+    _check_symbols(path, content, boundary)
     return content
+
+
+def describe_letters(letters: Iterable[str]) -> str:
+    """Return the letters of a vocabulary for messages, the first of them if there are many."""
+    text = "".join(letters)
+    rest = len(text) - _MAX_NUM_LETTERS_NAMED
+    return f"{text[:_MAX_NUM_LETTERS_NAMED]!r}" + (f" and {rest} more" if rest > 0 else "")
 
 
 def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -77,20 +117,24 @@ def _check_indices(path: Path, index_of: dict[str, int]) -> None:
         )
 
 
-def _check_symbols(path: Path, symbols: Collection[str]) -> None:
-    for required in (BLANK, WORD_BOUNDARY):
+def _check_symbols(path: Path, symbols: Collection[str], boundary: str) -> None:
+    for required in (BLANK, boundary):
         if required not in symbols:
-            instead = (
-                " in place of the space" if required == WORD_BOUNDARY and " " in symbols else ""
-            )
+            instead = " in place of the space" if required == boundary and " " in symbols else ""
+            other = {WORD_BOUNDARY: PIECE_BOUNDARY, PIECE_BOUNDARY: WORD_BOUNDARY}.get(required)
+            if other in symbols:
+                option = "bpe" if other == PIECE_BOUNDARY else "default"
+                instead = f", or set speech/tokenizer={option} for this vocabulary"
             raise ValueError(
                 f"Vocabulary {path} must have the symbol {required!r}. Add it{instead}."
             )
-    if spaces := [symbol for symbol in symbols if not symbol.strip()]:
+    if spaces := [symbol for symbol in symbols if "".join(symbol.split()) != symbol or not symbol]:
         raise ValueError(
-            f"Vocabulary {path} must not have the symbol {spaces[0]!r}, as {WORD_BOUNDARY!r} is "
+            f"Vocabulary {path} must not have the symbol {spaces[0]!r}, as {boundary!r} is "
             "the boundary of words. Remove it and number the symbols again."
         )
+    if boundary == PIECE_BOUNDARY:
+        return
     long = [symbol for symbol in symbols if len(symbol) > 1 and not _SPECIAL.fullmatch(symbol)]
     if long:
         raise ValueError(

@@ -6,12 +6,23 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Processor
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import Metaspace
+from transformers import (
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Processor,
+)
 from transformers.utils import logging as transformers_logging
 
 from w2v2_mt.core.atomic_output import atomic_output, check_is_new
 from w2v2_mt.core.units import SAMPLE_RATE_HZ
-from w2v2_mt.decoding.tokenizer import BLANK, WORD_BOUNDARY, Tokenizer
+from w2v2_mt.decoding.tokenizer import Tokenizer
+from w2v2_mt.decoding.vocabulary import BLANK, UNKNOWN, WORD_BOUNDARY
 from w2v2_mt.export.huggingface_models import (
     ctc_model,
     encoder_model,
@@ -71,11 +82,7 @@ def _write(trained: TrainedNetwork, folder: Path, *, tasks: Sequence[str]) -> No
         names = ("pad_token_id", "bos_token_id", "eos_token_id")
         token_ids = {name: getattr(theirs, name) for name in names}
         model = ctc_model(trunk, trained.network.heads["speech"], token_ids)
-        special_symbols = [
-            symbol
-            for index, symbol in enumerate(tokenizer.symbols)
-            if index not in tokenizer.text_of_token and symbol != BLANK
-        ]
+        special_symbols = [symbol for symbol in tokenizer.special_symbols if symbol != BLANK]
     else:
         extractor.save_pretrained(folder)
         model, special_symbols = encoder_model(trunk, task=tasks[0]), []
@@ -93,19 +100,48 @@ def _write(trained: TrainedNetwork, folder: Path, *, tasks: Sequence[str]) -> No
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _convert_tokenizer(tokenizer: Tokenizer, folder: Path) -> Wav2Vec2CTCTokenizer:
+def _convert_tokenizer(tokenizer: Tokenizer, folder: Path) -> PreTrainedTokenizerBase:
+    """Return a tokenizer of transformers that decodes CTC; its symbols are in `vocab.json`."""
     symbols = tokenizer.symbols
+    index_of = {symbol: index for index, symbol in enumerate(symbols)}
     vocabulary = folder / "vocab.json"
-    vocabulary.write_text(json.dumps({symbol: index for index, symbol in enumerate(symbols)}))
+    vocabulary.write_text(json.dumps(index_of))
+    unknown = UNKNOWN if UNKNOWN in symbols else BLANK
+    if not tokenizer.has_letters:
+        return PreTrainedTokenizerFast(
+            tokenizer_object=_subword_backend(index_of, tokenizer.boundary, unknown),
+            pad_token=BLANK,
+            unk_token=unknown,
+            clean_up_tokenization_spaces=False,
+        )
     return Wav2Vec2CTCTokenizer(
         str(vocabulary),
         pad_token=BLANK,
-        unk_token="<unk>" if "<unk>" in symbols else BLANK,
+        unk_token=unknown,
         word_delimiter_token=WORD_BOUNDARY,
         clean_up_tokenization_spaces=False,
         bos_token="<s>" if "<s>" in symbols else None,
         eos_token="</s>" if "</s>" in symbols else None,
     )
+
+
+def _subword_backend(index_of: dict[str, int], boundary: str, unknown: str) -> Backend:
+    """Return a tokenizer by byte pair encoding, whose merges are in the order of the pieces."""
+    merges = [
+        (piece[:place], piece[place:])
+        for piece in index_of
+        for place in range(1, len(piece))
+        if piece[:place] in index_of and piece[place:] in index_of
+    ]
+    backend = Backend(BPE(vocab=index_of, merges=merges, unk_token=unknown))
+    backend.pre_tokenizer = Metaspace(replacement=boundary, prepend_scheme="always")
+    backend.decoder = decoders.Sequence(
+        [
+            decoders.CTC(pad_token=BLANK, word_delimiter_token=boundary, cleanup=False),
+            decoders.Metaspace(replacement=boundary, prepend_scheme="always"),
+        ]
+    )
+    return backend
 
 
 def _write_speaker_head(trained: TrainedNetwork, folder: Path) -> None:

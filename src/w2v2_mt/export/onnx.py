@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from w2v2_mt.core.atomic_output import atomic_output, check_is_new
 from w2v2_mt.core.padding import pad_sequences, padding_mask
 from w2v2_mt.core.units import SAMPLE_RATE_HZ
-from w2v2_mt.decoding.tokenizer import WORD_BOUNDARY
 from w2v2_mt.inference.trained_network import TrainedNetwork, load_trained
 from w2v2_mt.models.networks import TaskNetwork
 
@@ -144,7 +143,8 @@ def _metadata(trained: TrainedNetwork) -> dict[str, str]:
         metadata |= {
             "letters": trained.tokenizer.symbols,
             "blank_index": trained.tokenizer.blank_index,
-            "word_boundary": WORD_BOUNDARY,
+            "special_symbols": trained.tokenizer.special_symbols,
+            "word_boundary": trained.tokenizer.boundary,
         }
     threshold = trained.metrics.get("val_eer_threshold")
     if threshold is not None:

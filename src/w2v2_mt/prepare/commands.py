@@ -111,3 +111,34 @@ def inspect(
     from w2v2_mt.prepare.inspect_shards import inspect_shards
 
     inspect_shards(folder, export=export, num_utterances=num_utterances)
+
+
+@prepare.command("subwords", no_args_is_help=True)
+@exit_with_sentence()
+def subwords(
+    folders: Annotated[
+        list[Path],
+        Argument(metavar="FOLDER...", help="Training shards, such as .../train_clean_100."),
+    ],
+    output: Annotated[Path, Option(metavar="NEW_FILE", help="The vocabulary, a JSON file.")],
+    num_tokens: Annotated[
+        int, Option("--num_tokens", help="Size of the vocabulary, characters included.")
+    ] = 1000,
+    letters_from: Annotated[
+        list[Path],
+        Option(
+            "--letters_from",
+            metavar="FOLDER",
+            help="Shards whose characters the vocabulary must have too, such as those of a test "
+            "(may be repeated).",
+        ),
+    ] = [],  # noqa: B006
+) -> None:
+    """Learn a vocabulary of subwords from transcripts.
+
+    Byte pair encoding by sentencepiece; train with speech/tokenizer=bpe. The same transcripts make
+    the same bytes.
+    """
+    from w2v2_mt.prepare.subwords import prepare_subwords
+
+    prepare_subwords(folders, letters_from=letters_from, output=output, num_tokens=num_tokens)
