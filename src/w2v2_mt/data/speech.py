@@ -29,11 +29,14 @@ class SpeechCorpus(Corpus):
     Args:
         val_sets: A folder for each name of a validation set in metrics (`val_wer_<name>`).
         test_sets: A folder for each name of a test set in metrics.
+        vocabulary: The file of the tokens of its transcripts, relative to `shards_folder`. None:
+            the vocabulary of this project.
     """
 
     train_sets: list[str]
     val_sets: dict[str, str]
     test_sets: dict[str, str]
+    vocabulary: str | None = None
 
     def __post_init__(self) -> None:
         if not self.val_sets:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from typer import Argument, Option, Typer
 
 from w2v2_mt.core.errors import exit_with_sentence
+from w2v2_mt.prepare.corpus_options import ManifestOptions
 from w2v2_mt.prepare.options import LibriSpeechOptions, Options, VoxCeleb2Options, VoxCelebOptions
 
 Run = TypeVar("Run", bound=Callable[[Any], None])
@@ -74,6 +75,19 @@ def voxceleb2(options: VoxCeleb2Options) -> None:
     from w2v2_mt.prepare.voxceleb import prepare_voxceleb2
 
     prepare_voxceleb2(options)
+
+
+@corpus_command("manifest", ManifestOptions)
+def manifest(options: ManifestOptions) -> None:
+    """Write the shards of your own recordings, and all that training on them needs.
+
+    FILE is a CSV, TSV or JSONL table of recordings, a NeMo manifest, lhotse cuts, or a folder of
+    Kaldi or of HuggingFace's audiofolder. The recordings become shards for training, validation and
+    test, with trials, a vocabulary and data configs, in <data_folder>/<name>_shards.
+    """
+    from w2v2_mt.prepare.manifest_corpus import prepare_manifest
+
+    prepare_manifest(options)
 
 
 @prepare.command("convert-voxceleb2", no_args_is_help=True)

@@ -8,12 +8,12 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import get_args
 
 from w2v2_mt.core.units import count
+from w2v2_mt.prepare.corpus_options import SplitBy
 from w2v2_mt.prepare.recordings import Recording, Sex, SplitName
 
-SplitBy = Literal["speaker", "session", "file"]
 SETS: tuple[SplitName, ...] = get_args(SplitName)
 NUM_COMPARED_SPEAKERS = 2
 """The speakers of an evaluation set, at least, who have two utterances or more, for its trials."""

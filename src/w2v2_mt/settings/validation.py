@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -73,17 +74,28 @@ def _name_experiment() -> str:
     return experiment_name(None)
 
 
+def _speech_corpus(root: DictConfig) -> DictConfig:
+    return root.data.get("speech") or root.data
+
+
 def _find_dev_set(*, _root_: DictConfig) -> str:
     """Return the name of the speech validation set that callbacks monitor."""
-    corpus = _root_.data.get("speech") or _root_.data
-    sets = corpus.get("val_sets") or {}
+    sets = _speech_corpus(_root_).get("val_sets") or {}
     return preferred_set([name for name in sets if sets[name] is not None])
+
+
+def _find_vocabulary(*, _root_: DictConfig) -> str | None:
+    """Return the path of the vocabulary of the speech corpus, if it has one of its own."""
+    corpus = _speech_corpus(_root_)
+    name = corpus.get("vocabulary")
+    return None if name is None else str(Path(corpus.shards_folder, name))
 
 
 # The yaml files refer to these variables and to these resolvers.
 load_environment()
 OmegaConf.register_new_resolver("experiment_name", _name_experiment, replace=True)
 OmegaConf.register_new_resolver("dev_set", _find_dev_set, replace=True)
+OmegaConf.register_new_resolver("vocabulary", _find_vocabulary, replace=True)
 
 
 def check_settings(config: DictConfig) -> Config:

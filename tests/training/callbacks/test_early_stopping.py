@@ -66,6 +66,14 @@ def test_a_loss_that_is_not_a_number_ends_training_at_once():
     assert stops_after(stopper(), FALLING, FALLING, losses) == 2
 
 
+def test_a_validation_without_training_speakers_has_no_loss_to_diverge():
+    trainer = trainer_with({"val_wer_other": 0.5, "val_eer": 0.5})
+    callback = stopper()
+    callback.on_validation_end(trainer, pl.LightningModule())
+    assert not trainer.should_stop
+    assert callback.has_been_below == {"val_loss_speaker": False}
+
+
 def test_a_test_run_does_not_count_as_a_validation():
     callback = stopper(patience=1)
     trainer = trainer_with({}, fn=TrainerFn.VALIDATING)

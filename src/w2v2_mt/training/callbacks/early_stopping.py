@@ -17,7 +17,8 @@ class StopWhenAllStalled(pl.Callback):
     Args:
         monitors: Metrics to minimize, which stall after `patience` validations without a new best.
         losses: Losses that diverge when they exceed `divergence_threshold` after they were below.
-            (The margin puts a speaker loss above the threshold at first.)
+            (The margin puts a speaker loss above the threshold at first.) A validation without
+            training speakers has no speaker loss, which then does not count.
     """
 
     monitors: list[str]
@@ -47,7 +48,7 @@ class StopWhenAllStalled(pl.Callback):
             self.best[name] = min(metrics[name], self.best[name])
         if all(stalled >= self.patience for stalled in self.num_stalled.values()):
             trainer.should_stop = True
-        for name in self.losses:
+        for name in [name for name in self.losses if name in metrics]:
             is_below = metrics[name] <= self.divergence_threshold
             self.has_been_below[name] |= is_below
             if math.isnan(metrics[name]) or (self.has_been_below[name] and not is_below):
