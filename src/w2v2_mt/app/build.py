@@ -6,7 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from w2v2_mt.data.joint import JointData
+from w2v2_mt.data.joint import JointData, Mixture, tasks_by_folder
 from w2v2_mt.data.loading import TaskData
 from w2v2_mt.inference.trained_network import TrainedNetwork
 from w2v2_mt.losses.multi_task import MultiTaskLossSettings
@@ -33,6 +33,7 @@ class RunParts:
     """
 
     data: dict[str, TaskData]
+    mixture: Mixture = field(default_factory=Mixture)
     objectives: dict[str, ObjectiveSettings]
     network: TrunkSettings
     optimizer: OptimizerSettings
@@ -44,7 +45,8 @@ class RunParts:
     untested_tasks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Raise a ValueError if the network has other heads than the run has objectives."""
+        """Raise a ValueError if the parts do not fit together."""
+        self.mixture.find_weights(list(tasks_by_folder(self.data)))
         if set(self.network.tasks) != {*self.objectives, *self.untested_tasks}:
             raise ValueError(
                 f"network ({type(self.network).__name__}) must have heads for "
@@ -87,7 +89,7 @@ def build_job(config: Config, *, trained: TrainedNetwork | None = None) -> Job:
         untested = [task for task in trained.tasks if task not in assembly["data"]]
         assembly = {**assembly, "untested_tasks": untested}
     parts = instantiate(assembly, RunParts, settings=config, key=ASSEMBLY, objects=known)
-    joint = JointData(**parts.data)
+    joint = JointData(parts.mixture, **parts.data)
     objectives = {
         task: settings.build(parts.data[task]) for task, settings in parts.objectives.items()
     }

@@ -1,6 +1,6 @@
 """Batches of utterances: padded tensors together with their lengths."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from w2v2_mt.core.padding import pad_sequences
-from w2v2_mt.core.samples import SpeakerSample, SpeechSample, speaker_of
+from w2v2_mt.core.samples import JointSample, SpeakerSample, SpeechSample, speaker_of
 
 UNKNOWN_SPEAKER_INDEX = -1
 """Index of a speaker who is not in the training set."""
@@ -35,6 +35,18 @@ class WaveformBatch:
     def speakers(self) -> list[str]:
         """Return the speaker of each utterance."""
         return self.speaker_ids or [speaker_of(key) for key in self.keys]
+
+    def label_rows(self) -> Mapping[str, Int[Tensor, " rows"] | None]:
+        """Return the rows that have a label, by task; None means all of them."""
+        return {self.task: None}
+
+    def part(self, task: str) -> "WaveformBatch":
+        """Return the rows that have a label of a task, as a batch of this task."""
+        return self
+
+    def count_labels(self) -> Mapping[str, int] | None:
+        """Return the number of labels of each task of the run, if the batch may lack some."""
+        return None
 
     @classmethod
     def pad(cls: type[SomeBatch], samples: Sequence[Any], **fields: Any) -> SomeBatch:
@@ -104,3 +116,66 @@ class SpeakerBatch(WaveformBatch):
         indices = [sample.speaker_index for sample in samples]
         known = [UNKNOWN_SPEAKER_INDEX if index is None else index for index in indices]
         return cls.pad(samples, set_name=set_name, speaker_indices=torch.tensor(known))
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointBatch(WaveformBatch):
+    """A batch of utterances that have labels of one task or several.
+
+    Args:
+        parts: For each task that has a label in the batch, the batch of its labels without the
+            waveforms, which `part` adds.
+        rows: The rows of each part; None if it has all of them.
+        num_labelled: The number of labels of each task of the run, 0 included.
+    """
+
+    parts: Mapping[str, WaveformBatch]
+    rows: Mapping[str, Int[Tensor, " rows"] | None]
+    num_labelled: Mapping[str, int]
+
+    @classmethod
+    def collate(
+        cls,
+        samples: Sequence[JointSample],
+        *,
+        set_name: str,
+        collate: Mapping[str, Callable[..., WaveformBatch]],
+    ) -> "JointBatch":
+        """Pad the utterances of a set to one batch.
+
+        Args:
+            collate: The function of each task that makes a batch of its samples.
+        """
+        parts, rows, num_labelled = {}, {}, {}
+        for task, collate_part in collate.items():
+            own = [row for row, sample in enumerate(samples) if task in sample.labelled]
+            num_labelled[task] = len(own)
+            if own:
+                labelled = [samples[row].labelled[task] for row in own]
+                part = collate_part(labelled, set_name=set_name)
+                parts[task] = replace(part, waveforms=part.waveforms.new_zeros(len(own), 0))
+                rows[task] = torch.tensor(own) if len(own) < len(samples) else None
+        return cls.pad(
+            samples, set_name=set_name, parts=parts, rows=rows, num_labelled=num_labelled
+        )
+
+    def label_rows(self) -> Mapping[str, Int[Tensor, " rows"] | None]:
+        """Return the rows that have a label, by task; None means all of them."""
+        return self.rows
+
+    def count_labels(self) -> Mapping[str, int]:
+        """Return the number of labels of each task of the run."""
+        return self.num_labelled
+
+    def part(self, task: str) -> WaveformBatch:
+        """Return the rows that have a label of a task, as a batch of this task."""
+        rows = self.rows[task]
+        waveforms = self.waveforms if rows is None else self.waveforms[rows]
+        return replace(self.parts[task], waveforms=waveforms)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "JointBatch":
+        return replace(
+            super()._map(change),
+            parts={task: part._map(change) for task, part in self.parts.items()},
+            rows={task: None if rows is None else change(rows) for task, rows in self.rows.items()},
+        )

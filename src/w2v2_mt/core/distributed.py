@@ -1,5 +1,7 @@
 """Communication between the processes of a run: every process must call each of these functions."""
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -28,6 +30,21 @@ def sum_over_processes(values: Shaped[Tensor, " *shape"]) -> Shaped[Tensor, " *s
 def mean_over_processes(values: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
     """Average a tensor of the same shape in all processes, without gradient."""
     return sum_over_processes(values) / num_processes()
+
+
+def sum_counts(counts: Sequence[int]) -> list[int]:
+    """Sum numbers of all processes on the CPU, so that no process waits for its GPU."""
+    total = torch.tensor(counts)
+    torch.distributed.all_reduce(total, group=_cpu_group(torch.distributed.group.WORLD))
+    return [int(each) for each in total]
+
+
+@cache
+def _cpu_group(world: Any) -> Any:
+    """Return a group of all processes of `world` that exchanges tensors on the CPU."""
+    if torch.distributed.get_backend(world) == "gloo":
+        return world
+    return torch.distributed.new_group(backend="gloo")
 
 
 def gather_from_processes(item: Item) -> list[Item]:

@@ -52,6 +52,7 @@ class EncodedSample:
         audio: The content of the audio file, or its position in the shard.
         metadata: The JSON next to the audio.
         chunk: The positions of the audio samples that are used. None: all.
+        decoded: The waveform, if it was decoded already.
     """
 
     key: str
@@ -59,6 +60,7 @@ class EncodedSample:
     metadata: dict[str, Any]
     shard: str
     chunk: range | None = None
+    decoded: Float[Tensor, " samples"] | None = None
 
     def audio_file(self) -> bytes:
         """Return the content of the audio file, less if the shard ends early."""
@@ -74,9 +76,14 @@ class EncodedSample:
             return file.read(len(self.audio))
 
     @property
+    def named_speaker(self) -> str | None:
+        """Return the speaker whom the metadata names, if it names one."""
+        return labelled_speaker(self.metadata)
+
+    @property
     def speaker(self) -> str:
         """Return the speaker whom the metadata names; without one, that of the key."""
-        return labelled_speaker(self.metadata) or " ".join(speaker_of(self.key).split())
+        return self.named_speaker or " ".join(speaker_of(self.key).split())
 
     def entry(self, name: str) -> Any:
         """Return an entry of the metadata; a missing one is a ValueError."""
@@ -110,6 +117,16 @@ class SpeakerSample:
     waveform: Float[Tensor, " samples"]
     speaker_id: str
     speaker_index: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointSample:
+    """An utterance, or a chunk of one, and the sample of each task that has a label for it."""
+
+    key: str
+    waveform: Float[Tensor, " samples"]
+    speaker_id: str
+    labelled: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from w2v2_mt.core.stop_signals import hold_stop_signals, leave_stop_signals_to_p
 from w2v2_mt.core.text_files import read_text
 from w2v2_mt.data.batching import similar_length_batches
 from w2v2_mt.data.shards import find_shards
-from w2v2_mt.data.streams import BatchStream, EvaluationStream, TrainingStream
+from w2v2_mt.data.streams import BatchStream, EvaluationStream, TrainingStream, is_any
 from w2v2_mt.data.transforms import NormaliseWaveform, Stage, sample_length
 from w2v2_mt.decoding.tokenizer import Tokenizer
 
@@ -88,6 +88,9 @@ class TaskData(LightningDataModule, ABC):
     collate: ClassVar[Callable[..., Any]]
     """Makes a batch of samples; its argument `set_name` is the name of their set."""
 
+    has_label: ClassVar[Callable[[EncodedSample], bool]] = is_any
+    """Returns True for a sample with a label of the task; others are skipped."""
+
     companions: Mapping[str, "TaskData"] = {}
     """The data of all tasks of a multi-task run, by the name of the task."""
 
@@ -102,6 +105,7 @@ class TaskData(LightningDataModule, ABC):
         self.shards_folder = Path(corpus.shards_folder)
         self.num_batches_done = 0
         self.mixes_sets = True
+        self.weights: Mapping[Path, float] | None = None
 
     @abstractmethod
     def network_sizes(self) -> dict[str, Any]:
@@ -110,6 +114,20 @@ class TaskData(LightningDataModule, ABC):
     @abstractmethod
     def sample_maker(self, *, is_training: bool) -> Callable[[EncodedSample], Any]:
         """Return the function from an encoded sample to a sample that can be collated."""
+
+    def whole_batches(self) -> dict[str, Any] | None:
+        """Return the arguments of `training_loader` for batches of whole utterances.
+
+        None: the task leaves it to another one to make the batches of joint training.
+        """
+        return None
+
+    def chunking(self) -> Callable[..., Iterator[EncodedSample]] | None:
+        """Return the stage that selects chunks for training; None: whole utterances are used.
+
+        Its argument `is_whole` returns True for samples of which no chunk is selected.
+        """
+        return None
 
     def draw_lengths(self) -> list[int]:
         """Return lengths of training utterances that other tasks may match, in audio samples."""
@@ -164,8 +182,12 @@ class TaskData(LightningDataModule, ABC):
         shuffle_buffer_size: int,
         batching: Stage,
         choosing: Sequence[Stage] = (),
+        **changes: Any,
     ) -> DataLoader[Any]:
-        """Return a dataloader of endless training batches; too few shards are a ValueError."""
+        """Return a dataloader of endless training batches; too few shards are a ValueError.
+
+        The `changes` replace arguments of the stream that come from the task.
+        """
         stream = TrainingStream(
             shards=shards,
             shuffle_buffer_size=shuffle_buffer_size,
@@ -174,7 +196,8 @@ class TaskData(LightningDataModule, ABC):
             seed=self.seed,
             num_batches_done=self.num_batches_done,
             mixes_sets=self.mixes_sets,
-            **self._stream_settings("train", is_training=True),
+            weights=self.weights,
+            **self._stream_settings("train", is_training=True) | changes,
         )
         stream.check_num_workers(stream.world_size * max(1, self.loading.num_workers))
         return self._loader(stream)
@@ -197,6 +220,7 @@ class TaskData(LightningDataModule, ABC):
 
     def _stream_settings(self, set_name: str, *, is_training: bool) -> dict[str, Any]:
         return {
+            "has_label": type(self).has_label,
             "make_sample": self.sample_maker(is_training=is_training),
             "collate": partial(type(self).collate, set_name=set_name),
             "rank": 0 if self.trainer is None else self.trainer.global_rank,

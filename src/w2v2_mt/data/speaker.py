@@ -1,8 +1,10 @@
 """Data of speaker recognition: chunks or whole utterances from shards, and lists of trials."""
 
-from collections.abc import Callable, Sequence
+import csv
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -10,10 +12,12 @@ from torch.utils.data import DataLoader
 from w2v2_mt.core.batches import SpeakerBatch
 from w2v2_mt.core.constraints import PositiveFloat, PositiveInt
 from w2v2_mt.core.samples import EncodedSample
+from w2v2_mt.core.text_files import read_text, split_lines
 from w2v2_mt.core.trials import ScoreNormalisation, Trial
 from w2v2_mt.core.units import samples_from_seconds
 from w2v2_mt.data.batching import dynamic_batches, equal_size_batches
 from w2v2_mt.data.loading import Corpus, SpeakerLoading, TaskData
+from w2v2_mt.data.shards import read_shard
 from w2v2_mt.data.transforms import (
     ChunkSelector,
     NormaliseWaveform,
@@ -44,12 +48,13 @@ class SpeakerCorpus(Corpus):
     """The folders of shards and the trial lists of a speaker corpus, relative to `shards_folder`.
 
     Args:
+        train_set: A folder, or several: a name that occurs in more than one is one speaker.
         val_trials: The trial list of the validation set. It is tested too, as "val".
         test_sets: A folder for each name of a test in metrics (`test_eer_<name>`).
         test_trials: The trial list of each of these tests.
     """
 
-    train_set: str
+    train_set: str | list[str]
     val_set: str
     val_trials: str
     test_sets: dict[str, str]
@@ -64,6 +69,17 @@ class SpeakerCorpus(Corpus):
             )
 
 
+def _has_speaker_index(shard: Path) -> bool:
+    """Return True if the utterances of a shard have indices of speakers in their metadata."""
+    sample = next(read_shard(shard, with_audio=False))
+    return "speaker_id_idx" in sample.metadata
+
+
+def names_speaker(sample: EncodedSample) -> bool:
+    """Return True for a sample whose metadata name a speaker."""
+    return sample.named_speaker is not None
+
+
 class SpeakerData(TaskData):
     """Chunks for training and whole utterances for evaluation, as `SpeakerBatch`.
 
@@ -72,6 +88,7 @@ class SpeakerData(TaskData):
     """
 
     collate = SpeakerBatch.collate
+    has_label = names_speaker
     corpus: SpeakerCorpus
     loading: SpeakerLoading
 
@@ -97,22 +114,50 @@ class SpeakerData(TaskData):
         return {"num_speakers": self.num_speakers}
 
     def training_folders(self) -> list[str]:
-        return [self.corpus.train_set]
+        train_set = self.corpus.train_set
+        return [train_set] if isinstance(train_set, str) else train_set
 
     @cached_property
     def num_speakers(self) -> int:
-        """The number of speakers of the training set, from its meta.json.
+        """The number of speakers of the training sets, from their meta.json.
 
         A speaker all of whose utterances were rejected is not counted there, but has an index.
         """
-        meta = self.read_meta(self.corpus.train_set, "num_speakers")
-        return max(int(meta["num_speakers"]), len(self.speakers or ()))
+        folders, names = self.training_folders(), self.speakers or ()
+        if len(folders) > 1:
+            return len(names)
+        return max(int(self.read_meta(folders[0], "num_speakers")["num_speakers"]), len(names))
 
     @cached_property
     def speakers(self) -> list[str] | None:  # type: ignore[override]
-        """The names of these speakers by their index; None if the meta.json has no names."""
-        names = self.read_meta(self.corpus.train_set).get("speakers")
-        return [str(name) for name in names] if isinstance(names, list) else None
+        """The names of these speakers by their index, sorted if there are several sets.
+
+        None if nothing names the speakers of an only set: its utterances have an index then.
+        """
+        folders = self.training_folders()
+        if len(folders) == 1:
+            return self._read_speakers(folders[0])
+        names: set[str] = set()
+        for folder in folders:
+            own = self._read_speakers(folder)
+            if own is None:
+                raise ValueError(
+                    f"{self.shards_folder / folder / 'meta.json'} must have speakers, to join them "
+                    f"with those of other sets. Run {self.corpus.prepared_by} again."
+                )
+            names.update(own)
+        return sorted(names)
+
+    def _read_speakers(self, folder: str) -> list[str] | None:
+        """Return the names of the speakers of a set, of an earlier version from its utterances."""
+        names = self.read_meta(folder).get("speakers")
+        if isinstance(names, list):
+            return [str(name) for name in names]
+        path = self.shards_folder / folder / "utterances.tsv"
+        if not path.is_file() or _has_speaker_index(self.shards(folder)[0]):
+            return None
+        rows = csv.DictReader(split_lines(read_text(path)), delimiter="\t")
+        return sorted({row["speaker"] for row in rows})
 
     @cached_property
     def val_trial_lists(self) -> dict[str, list[Trial]]:
@@ -126,19 +171,38 @@ class SpeakerData(TaskData):
         return tests | self.val_trial_lists
 
     def sample_maker(self, *, is_training: bool) -> Callable[[EncodedSample], Any]:
-        return partial(make_speaker_sample, normaliser=self.normaliser, is_training=is_training)
+        try:
+            names = self.speakers
+        except (ValueError, OSError):
+            if is_training:
+                raise
+            names = None  # A test without training needs no training set.
+        return partial(
+            make_speaker_sample,
+            normaliser=self.normaliser,
+            is_training=is_training,
+            indices=None if names is None else {name: index for index, name in enumerate(names)},
+            has_own_index=len(self.training_folders()) == 1,
+        )
+
+    def chunking(self) -> Callable[..., Iterator[EncodedSample]]:
+        return partial(
+            select_chunks,
+            selector=self.selector_train,
+            shuffle_buffer_size=self.loading.shuffle_queue_size,
+            lengths=self._speech_lengths if self.selector_train.match_speech_lengths else None,
+        )
 
     def train_dataloader(self) -> DataLoader[Any]:
         batch_size, queue_size = self.loading.train_batch_size, self.loading.shuffle_queue_size
         batching: Stage = partial(equal_size_batches, batch_size=batch_size)
-        lengths = None
         if self.selector_train.match_speech_lengths:
-            lengths = self._speech_lengths()
+            longest = max(self._speech_lengths)
             chunk_length = samples_from_seconds(self.selector_train.desired_chunk_length_sec)
-            if max(lengths) > batch_size * chunk_length:
+            if longest > batch_size * chunk_length:
                 raise ValueError(
                     f"train_batch_size x desired_chunk_length_sec ({batch_size * chunk_length} "
-                    f"samples) must be at least the longest utterance of speech ({max(lengths)}). "
+                    f"samples) must be at least the longest utterance of speech ({longest}). "
                     "Raise speaker.dataloader.train_batch_size or set "
                     "speaker.pipeline.selector_train.match_speech_lengths=false."
                 )
@@ -148,16 +212,10 @@ class SpeakerData(TaskData):
                 max_queue_size=queue_size,
                 length=sample_length,
             )
-        choosing = partial(
-            select_chunks,
-            selector=self.selector_train,
-            shuffle_buffer_size=queue_size,
-            lengths=lengths,
-        )
         return self.training_loader(
-            self.shards(self.corpus.train_set),
+            self.shards(*self.training_folders()),
             shuffle_buffer_size=queue_size,
-            choosing=[choosing],
+            choosing=[self.chunking()],
             batching=batching,
         )
 
@@ -185,7 +243,7 @@ class SpeakerData(TaskData):
             loaders.append(load(set_name=beginnings_set(duration_sec), choosing=choosing))
         if self.has_cohort:
             try:
-                shards = self.shards(self.corpus.train_set)
+                shards = self.shards(*self.training_folders())
             except ValueError as error:
                 raise ValueError(
                     f"{error} They are the cohort of the normalized scores; "
@@ -197,6 +255,7 @@ class SpeakerData(TaskData):
             )
         return loaders
 
+    @cached_property
     def _speech_lengths(self) -> Sequence[int]:
         for companion in self.companions.values():
             if lengths := companion.draw_lengths():

@@ -43,6 +43,11 @@ class SpeechCorpus(Corpus):
             raise ValueError("val_sets must name a set. Write for example {other: dev_other}.")
 
 
+def has_transcription(sample: EncodedSample) -> bool:
+    """Return True for a sample with a transcription."""
+    return sample.metadata.get("transcription") is not None
+
+
 class SpeechData(TaskData):
     """Whole utterances with their tokens, as `SpeechBatch`.
 
@@ -50,6 +55,7 @@ class SpeechData(TaskData):
     """
 
     collate = SpeechBatch.collate
+    has_label = has_transcription
     corpus: SpeechCorpus
     loading: SpeechLoading
     tokenizer: Tokenizer
@@ -141,14 +147,17 @@ class SpeechData(TaskData):
     def train_dataloader(self) -> DataLoader[Any]:
         return self.training_loader(
             self.shards(*self.corpus.train_sets),
-            shuffle_buffer_size=self.loading.max_queue_size,
-            batching=partial(
-                dynamic_batches,
-                max_num_samples=self.loading.train_max_num_samples,
-                max_queue_size=self.loading.max_queue_size,
-                length=sample_length,
-            ),
+            **self.whole_batches(),
         )
+
+    def whole_batches(self) -> dict[str, Any]:
+        batching = partial(
+            dynamic_batches,
+            max_num_samples=self.loading.train_max_num_samples,
+            max_queue_size=self.loading.max_queue_size,
+            length=sample_length,
+        )
+        return {"shuffle_buffer_size": self.loading.max_queue_size, "batching": batching}
 
     def val_dataloader(self) -> list[DataLoader[Any]]:
         return self._evaluation_loaders(self.corpus.val_sets)

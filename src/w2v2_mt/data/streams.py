@@ -4,12 +4,10 @@ All DataLoader workers of all processes divide the data among themselves without
 from the seed and their number alone.
 """
 
-import tarfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from heapq import heappop, heappush
-from itertools import count, islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, count, islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,11 +18,17 @@ from w2v2_mt.core import units
 from w2v2_mt.core.batches import WaveformBatch
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.data.batching import shuffle
-from w2v2_mt.data.shards import read_shard, shard_size
+from w2v2_mt.data.set_order import read_at_one_pace, read_by_shares
+from w2v2_mt.data.shards import read_shard
 from w2v2_mt.data.transforms import Stage
 
-_OVERHEAD_BYTES = 4 * tarfile.BLOCKSIZE
-"""The bytes of an utterance in a shard besides its audio: two headers, its json and padding."""
+_NUM_WITHOUT_LABEL = 1_000
+"""A worker that finds no label in this many training utterances would find none later."""
+
+
+def is_any(sample: EncodedSample) -> bool:
+    """Return True."""
+    return True
 
 
 @dataclass(kw_only=True, eq=False)
@@ -34,6 +38,7 @@ class BatchStream(IterableDataset[Any]):
     Args:
         choosing: Stages that select or shorten samples, before any audio is decoded.
         batching: The stage that cuts lists of samples.
+        has_label: Returns True for a sample that is used; others are skipped.
         make_sample: Decodes a sample; it is not random.
         collate: Makes a batch of a list of decoded samples.
         rank: The number of this process.
@@ -43,6 +48,7 @@ class BatchStream(IterableDataset[Any]):
     shards: Sequence[Path]
     choosing: Sequence[Stage] = ()
     batching: Stage
+    has_label: Callable[[EncodedSample], bool] = is_any
     make_sample: Callable[[EncodedSample], Any]
     collate: Callable[[list[Any]], Any]
     rank: int
@@ -76,6 +82,9 @@ class TrainingStream(BatchStream):
     pass a shuffle buffer and the stages of `choosing`. Lists of them cross the borders of epochs,
     so that no utterance is dropped.
 
+    With `weights` there are no epochs: each set is read again and again, permuted in each pass, and
+    the next utterance comes from the set that lags most in its share of the weights.
+
     A resumed stream repeats the random choices of the batches that were consumed, without reading
     or decoding audio, and continues with the next batch.
 
@@ -84,12 +93,17 @@ class TrainingStream(BatchStream):
         num_batches_done: The number of batches that this process consumed before.
         mixes_sets: False reads the shards of all sets in one random order, as version 0.1.0 did,
             so that batches are long runs of one set.
+        weights: The weight of each set, by its folder: its share in the utterances that a worker
+            reads, relative to those of the other sets. None: one epoch after the other.
     """
 
     shuffle_buffer_size: int
     seed: int
     num_batches_done: int
     mixes_sets: bool = True
+    weights: Mapping[Path, float] | None = None
+    _num_without_label: int = field(default=0, init=False)
+    _has_found_label: bool = field(default=False, init=False)
 
     def __iter__(self) -> Iterator[Any]:
         turn, num_turns = _worker()
@@ -104,14 +118,14 @@ class TrainingStream(BatchStream):
             # The audio of a shard that is opened without it is read where it is decoded.
             return read_shard(shard, with_audio=not is_done)
 
-        epochs = (
-            self.epoch_samples(epoch=epoch, worker=worker, num_workers=num_workers, read=read)
-            for epoch in count()
-        )
-        batches = self.batching(
-            (sample for epoch in epochs for sample in epoch),
-            Random(f"{self.seed} reader {worker}"),
-        )
+        place: dict[str, Any] = {"worker": worker, "num_workers": num_workers, "read": read}
+        samples: Iterator[Any]
+        if self.weights is None:
+            epochs = (self.epoch_samples(epoch=epoch, **place) for epoch in count())
+            samples = chain.from_iterable(epochs)
+        else:
+            samples = self.weighted_samples(**place)
+        batches = self.batching(samples, Random(f"{self.seed} reader {worker}"))
         for _ in islice(batches, len(range(turn, self.num_batches_done, num_turns))):
             pass
         is_done = False
@@ -145,11 +159,52 @@ class TrainingStream(BatchStream):
         ]
         own_sets = self._group(permuted[worker::num_workers])
         rng = Random(f"{self.seed} epoch {epoch} reader {worker}")
-        encoded = _read_at_one_pace(own_sets, read)
-        samples = shuffle(encoded, rng, buffer_size=self.shuffle_buffer_size)
+        encoded = self._labelled(read_at_one_pace(own_sets, read))
+        return self._choose(shuffle(encoded, rng, buffer_size=self.shuffle_buffer_size), rng)
+
+    def weighted_samples(
+        self,
+        *,
+        worker: int,
+        num_workers: int,
+        read: Callable[[Path], Iterator[EncodedSample]] = read_shard,
+    ) -> Iterator[Any]:
+        """Yield the samples that one worker selects of endless sets with weights."""
+        assert self.weights is not None
+        sets = self._group(self.shards)
+        weights = [self.weights[shards[0].parent.resolve()] for shards in sets]
+        shares = [weight / sum(weights) for weight in weights]
+
+        def read_passes(number: int) -> Iterator[EncodedSample]:
+            shards = sets[number]
+            for index in count():
+                order = Random(f"{self.seed} set {number} pass {index}")
+                # Another worker begins in each pass, so that all read the same number of shards.
+                turn = (worker + index) % num_workers
+                own = order.sample(shards, len(shards))[turn::num_workers]
+                rng = Random(f"{self.seed} set {number} pass {index} reader {worker}")
+                encoded = self._labelled(sample for shard in own for sample in read(shard))
+                size = max(1, round(shares[number] * self.shuffle_buffer_size))
+                yield from shuffle(encoded, rng, buffer_size=size)
+
+        passes = [read_passes(number) for number in range(len(sets))]
+        rng = Random(f"{self.seed} sets reader {worker}")
+        return self._choose(read_by_shares(passes, shares), rng)
+
+    def _choose(self, samples: Iterator[Any], rng: Random) -> Iterator[Any]:
         for stage in self.choosing:
             samples = stage(samples, rng)
         return samples
+
+    def _labelled(self, samples: Iterable[EncodedSample]) -> Iterator[EncodedSample]:
+        """Yield the samples with a label; if there are none, one without, which is then refused."""
+        for sample in samples:
+            has_label = self.has_label(sample)
+            self._has_found_label |= has_label
+            self._num_without_label += not has_label
+            is_hopeless = self._num_without_label >= _NUM_WITHOUT_LABEL
+            if has_label or (is_hopeless and not self._has_found_label):
+                yield sample
 
     def _group(self, shards: Sequence[Path]) -> list[list[Path]]:
         """Return the shards of each set."""
@@ -189,8 +244,12 @@ class EvaluationStream(BatchStream):
         worker = self.rank * num_local_workers + local_worker
         found: set[str] = set()
         num_of_speaker: Counter[str] = Counter()
+        unlabelled: EncodedSample | None = None
         for sample in (s for shard in self.shards for s in read_shard(shard, with_audio=False)):
             key, speaker = sample.key, sample.speaker
+            if not self.has_label(sample):
+                unlabelled = sample
+                continue
             if key in found or num_of_speaker[speaker] == self.max_num_of_speaker:
                 continue
             if self.only_keys is not None and key not in self.only_keys:
@@ -203,6 +262,8 @@ class EvaluationStream(BatchStream):
                 return
             if self.only_keys is not None and found == self.only_keys:
                 return
+        if not found and unlabelled is not None:
+            yield unlabelled  # Making the sample of a task reports what it lacks.
         if missing := sorted((self.only_keys or frozenset()) - found):
             folders = ", ".join(sorted({str(shard.parent) for shard in self.shards}))
             raise ValueError(
@@ -210,40 +271,6 @@ class EvaluationStream(BatchStream):
                 f"{len(missing)} are missing, first {missing[0]}. Write these shards and lists "
                 "again."
             )
-
-
-def _read_at_one_pace(
-    sets: Sequence[Sequence[Path]], read: Callable[[Path], Iterator[EncodedSample]]
-) -> Iterator[EncodedSample]:
-    """Yield the samples of several sets of shards, always of the set that has progressed least.
-
-    One shard of each set is open at a time.
-    """
-    if len(sets) == 1:
-        yield from (sample for shard in sets[0] for sample in read(shard))
-        return
-    samples = [_read_with_progress(shards, read) for shards in sets]
-    # Ties are resolved in the order of the sets.
-    progress = [(0.0, index) for index in range(len(sets))]
-    while progress:
-        _, index = heappop(progress)
-        for sample, done in islice(samples[index], 1):
-            yield sample
-            heappush(progress, (done, index))
-
-
-def _read_with_progress(
-    shards: Sequence[Path], read: Callable[[Path], Iterator[EncodedSample]]
-) -> Iterator[tuple[EncodedSample, float]]:
-    """Yield the samples of a set, each with the share of the set's bytes up to it."""
-    sizes = [shard_size(shard) for shard in shards]
-    start = 0
-    for shard, size in zip(shards, sizes, strict=True):
-        position = start
-        for sample in read(shard):
-            position = min(position + len(sample.audio) + _OVERHEAD_BYTES, start + size)
-            yield sample, position / sum(sizes)
-        start += size
 
 
 def _worker() -> tuple[int, int]:

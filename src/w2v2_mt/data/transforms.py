@@ -4,7 +4,7 @@ A stage is called as `stage(samples, rng)`, takes an iterator of samples and ret
 `rng` is its only source of randomness.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -89,18 +89,25 @@ def select_chunks(
     selector: ChunkSelector,
     shuffle_buffer_size: int,
     lengths: Sequence[int] | None = None,
+    is_whole: Callable[[EncodedSample], bool] | None = None,
 ) -> Iterator[EncodedSample]:
     """Yield each sample once for each chunk of it that the selector selects.
 
     If it selects several chunks of a file, they are shuffled among those of other files, so that a
     batch mixes speakers. The buffer holds at most `shuffle_buffer_size` chunks, not yet decoded;
     the chunks of a file share its bytes.
+
+    Args:
+        lengths: The argument of `ChunkSelector.chunks`.
+        is_whole: Returns True for a sample that is passed on whole. None: for no sample.
     """
-    chunks = (
-        replace(sample, chunk=chunk)
-        for sample in samples
-        for chunk in selector.chunks(sample_length(sample), rng, lengths)
-    )
+
+    def select(sample: EncodedSample) -> Sequence[range | None]:
+        if is_whole is not None and is_whole(sample):
+            return [None]
+        return selector.chunks(sample_length(sample), rng, lengths)
+
+    chunks = (replace(sample, chunk=chunk) for sample in samples for chunk in select(sample))
     if selector.selection_strategy in ("contiguous", "random_contiguous"):
         return shuffle(chunks, rng, buffer_size=shuffle_buffer_size)
     return chunks
@@ -151,20 +158,35 @@ def make_speech_sample(
 
 
 def make_speaker_sample(
-    sample: EncodedSample, *, normaliser: NormaliseWaveform, is_training: bool
+    sample: EncodedSample,
+    *,
+    normaliser: NormaliseWaveform,
+    is_training: bool,
+    indices: Mapping[str, int] | None = None,
+    has_own_index: bool = True,
 ) -> SpeakerSample:
-    """Decode a sample; in training, a speaker without an index is a ValueError."""
+    """Decode a sample; in training, a speaker without an index is a ValueError.
+
+    Args:
+        indices: The index of each training speaker. None: the metadata of samples have it.
+        has_own_index: Prefer the index in the metadata, if there is one.
+    """
     waveform = normaliser(decode(sample))
-    speaker_index = sample.entry("speaker_id_idx")
+    if indices is None or (has_own_index and "speaker_id_idx" in sample.metadata):
+        speaker_index = sample.entry("speaker_id_idx")
+        rule = "have a speaker_id_idx"
+    else:
+        speaker_index = indices.get(sample.speaker)
+        rule = f"be of a speaker in the meta.json of its set, not of {sample.speaker}"
     if speaker_index is None and is_training:
         raise ValueError(
-            f"The training utterance {sample.key} in shard {sample.shard} must have a "
-            "speaker_id_idx. Write the training shards again."
+            f"The training utterance {sample.key} in shard {sample.shard} must {rule}. Write the "
+            "training shards again."
         )
     return SpeakerSample(
         key=sample.key,
         waveform=waveform,
-        speaker_id=str(sample.entry("speaker_id")),
+        speaker_id=sample.named_speaker or str(sample.entry("speaker_id")),
         speaker_index=speaker_index,
     )
 
@@ -192,6 +214,8 @@ def decode(sample: EncodedSample) -> Float[Tensor, " samples"]:
         ValueError: The audio is not 16 kHz, mono, finite, readable and as long as its metadata
             states.
     """
+    if sample.decoded is not None:
+        return sample.decoded
     with _open(sample) as file:
         whole = range(file.frames)
         chunk = whole if sample.chunk is None else sample.chunk

@@ -16,6 +16,7 @@ from w2v2_mt.losses.weighting_method import (
     Losses,
     LossWeighting,
     Weights,
+    check_tasks,
     stack_losses,
 )
 
@@ -37,7 +38,7 @@ class GradNorm(LossWeighting):
     G_i is taken over all shared parameters, whose gradients are computed anyway: the last shared
     layer, which the paper takes to save time, may be dropped in a step. r_i counts from the first
     step with shared gradients, so that a frozen encoder changes nothing; nor does a step with
-    gradients that are zero or not finite.
+    gradients that are zero or not finite, nor one in which a task has no loss.
 
     With equal G_i, `weight_lr` is the change of log w_i per step; alpha 0 only makes the G_i equal.
 
@@ -64,12 +65,14 @@ class GradNorm(LossWeighting):
         self.register_buffer("initial_losses", torch.zeros(num_tasks))
 
     def forward(self, losses: Losses) -> Weights:
-        stack_losses(losses, self.task_names)
+        check_tasks(losses, self.task_names)
         # Copied, since the graph of this step must not see the weights of the next one.
         return dict(zip(self.task_names, self.weights.clone(), strict=True))
 
     def gradient_scales(self, losses: Losses, geometry: GradientGeometry) -> None:
         """Learn the weights of the next step, and leave the gradients of this one as they are."""
+        if len(losses) < len(self.task_names):
+            return
         values = stack_losses(losses, self.task_names)
         norms = torch.stack([geometry.norms[task] for task in self.task_names])
         is_usable = ((norms > 0) & norms.isfinite() & values.isfinite()).all()

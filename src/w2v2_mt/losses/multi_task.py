@@ -1,6 +1,6 @@
 """The loss of a multi-task run: a weighted sum of the losses of its tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from w2v2_mt.core.constraints import PositiveInt
-from w2v2_mt.core.distributed import mean_over_processes
+from w2v2_mt.core.distributed import mean_over_processes, num_processes, sum_counts
 from w2v2_mt.core.registry import loadable
 from w2v2_mt.losses.ctc import CtcLoss
 from w2v2_mt.losses.speaker_loss import SpeakerLoss
@@ -22,19 +22,29 @@ from w2v2_mt.losses.weighting_method import Losses, LossWeighting, Weights
 class MultiTaskLossResult:
     """The weighted sum of one step with the penalty of learned weights, and what it was made of.
 
-    `mean_losses` are averaged over processes; they and the weights are without gradient.
+    Args:
+        losses: The losses of this process, of which those of all processes have the mean that is
+            trained.
+        mean_losses: The losses averaged over processes, without gradient; of joint training also
+            those of tasks that only other processes have.
+        mean_loss: The weighted sum of these losses with the penalty, without gradient.
+        weights: The weights of these tasks, without gradient.
+        is_joint: True if the losses are those of one forward pass.
     """
 
     loss: Float[Tensor, ""]
     losses: Losses
     mean_losses: Losses
+    mean_loss: Float[Tensor, ""]
     weights: Weights
+    is_joint: bool
 
     def metrics(self) -> dict[str, Float[Tensor, ""]]:
         """Return what a step logs: with several tasks, also the loss and the weight of each."""
-        metrics = {"train_loss": self.loss}
-        if len(self.losses) > 1:
-            for task, loss in self.losses.items():
+        losses = self.mean_losses if self.is_joint else self.losses
+        metrics = {"train_loss": self.mean_loss if self.is_joint else self.loss}
+        if self.is_joint or len(losses) > 1:
+            for task, loss in losses.items():
                 metrics[f"train_{task}_loss"] = loss
                 metrics[f"train_{task}_loss_weight"] = self.weights[task]
         return metrics
@@ -53,18 +63,43 @@ class MultiTaskLoss(nn.Module):
         self.weighting = weighting
         self.gradient_diagnostics_every_n_steps = gradient_diagnostics_every_n_steps
 
-    def forward(self, losses: Losses) -> MultiTaskLossResult:
-        """Weight the losses of a step and add them up."""
+    def forward(
+        self, losses: Losses, num_labelled: Mapping[str, int] | None = None
+    ) -> MultiTaskLossResult:
+        """Weight the losses of a step and add them up.
+
+        Args:
+            losses: The mean loss of each task that has a label in this process.
+            num_labelled: The number of utterances of which a loss is the mean, 0 for a task without
+                a loss, in joint training. Each utterance of all processes then counts the same.
+                None: each process has a loss of each task, which count the same.
+        """
+        tasks = list(losses)
+        if num_labelled is not None and num_processes() > 1:
+            totals = dict(zip(num_labelled, sum_counts(list(num_labelled.values())), strict=True))
+            tasks = [task for task, total in totals.items() if total > 0]
+            # DDP averages gradients over all processes, those without a label included.
+            losses = {
+                task: loss * (num_processes() * num_labelled[task] / totals[task])
+                for task, loss in losses.items()
+            }
+        zero = torch.zeros_like(next(iter(losses.values())))
         # The same in each process, so that the weights are as well.
-        means = mean_over_processes(torch.stack(list(losses.values())))
-        mean_losses = dict(zip(losses, means, strict=True))
+        means = mean_over_processes(torch.stack([losses.get(task, zero) for task in tasks]))
+        mean_losses = dict(zip(tasks, means, strict=True))
         weights = self.weighting(mean_losses)
-        weighted = [weights[task] * loss for task, loss in losses.items()]
+        penalty = self.weighting.penalty()
+
+        def weighted_sum(addends: Losses) -> Float[Tensor, ""]:
+            return torch.stack([weights[task] * addends[task] for task in addends]).sum() + penalty
+
         return MultiTaskLossResult(
-            loss=torch.stack(weighted).sum() + self.weighting.penalty(),
+            loss=weighted_sum(losses),
             losses=losses,
             mean_losses=mean_losses,
-            weights={task: weights[task].detach() for task in losses},
+            mean_loss=weighted_sum(mean_losses).detach(),
+            weights={task: weights[task].detach() for task in tasks},
+            is_joint=num_labelled is not None,
         )
 
     def is_comparison(self, step: int) -> bool:
@@ -92,6 +127,7 @@ class MultiTaskLoss(nn.Module):
             weight_parameters=list(self.weighting.parameters()),
             shared=shared,
             unshared=unshared,
+            is_joint=result.is_joint,
         )
         geometry = gradients.geometry()
         gradients.accumulate(self.weighting.gradient_scales(result.mean_losses, geometry))

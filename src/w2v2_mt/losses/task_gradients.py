@@ -2,7 +2,8 @@
 
 The batches of the tasks pass through the network one after the other, so their graphs meet in
 parameters only: following one graph after the other costs what following all of them at once
-costs. No value is read back from the device.
+costs. In joint training the graphs have a common part, which is followed once per task. No value
+is read back from the device.
 """
 
 from collections.abc import Mapping, Sequence
@@ -114,22 +115,30 @@ def compute_task_gradients(
     weight_parameters: Sequence[nn.Parameter],
     shared: Sequence[nn.Parameter],
     unshared: Sequence[nn.Parameter],
+    is_joint: bool = False,
 ) -> TaskGradients:
     """Backpropagate `total`, a multiple of sum_i w_i * L_i, one loss after the other.
 
     What else the total adds depends on no loss. The weights w_i are without gradient; they are
-    learned by the `weight_parameters`.
+    learned by the `weight_parameters`. Tasks that have a weight but no loss in this process have no
+    gradient here. `is_joint` states that the graphs of the losses have a common part.
     """
     slopes = torch.autograd.grad(total, [*losses.values(), *weight_parameters])
-    by_task = {}
+    by_task: dict[str, Sequence[Tensor | None]] = dict.fromkeys(weights, [None] * len(shared))
     rest = dict(zip(weight_parameters, slopes[len(losses) :], strict=True))
     for (task, loss), slope in zip(losses.items(), slopes, strict=False):
+        is_last = task == list(losses)[-1]
         gradients = torch.autograd.grad(
-            loss, [*shared, *unshared], grad_outputs=slope, allow_unused=True
+            loss,
+            [*shared, *unshared],
+            grad_outputs=slope,
+            allow_unused=True,
+            retain_graph=is_joint and not is_last,
         )
         by_task[task] = gradients[: len(shared)]
         _add(rest, unshared, gradients[len(shared) :])
-    factor = torch.stack(slopes[: len(losses)]).sum() / torch.stack(list(weights.values())).sum()
+    own_weights = torch.stack([weights[task] for task in losses])
+    factor = torch.stack(slopes[: len(losses)]).sum() / own_weights.sum()
     return TaskGradients(shared=shared, by_task=by_task, rest=rest, factor=factor)
 
 

@@ -1,6 +1,6 @@
 """The methods that weight the losses of a multi-task run, but for those that use gradients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,13 @@ from w2v2_mt.core.constraints import PositiveFloat, Probability, SeveralInt
 from w2v2_mt.core.registry import parameters_of
 from w2v2_mt.losses.gradient_weighting import GradNorm as GradNorm
 from w2v2_mt.losses.gradient_weighting import PcGrad as PcGrad
-from w2v2_mt.losses.weighting_method import SMALLEST_LOSS, Losses, Weights, stack_losses
+from w2v2_mt.losses.weighting_method import (
+    SMALLEST_LOSS,
+    Losses,
+    Weights,
+    check_tasks,
+    stack_losses,
+)
 from w2v2_mt.losses.weighting_method import WEIGHTINGS as WEIGHTINGS
 from w2v2_mt.losses.weighting_method import EqualWeighting as EqualWeighting
 from w2v2_mt.losses.weighting_method import LossWeighting as LossWeighting
@@ -25,12 +31,13 @@ class StaticWeighting(LossWeighting):
         self.speech_weight = static_speech_weight
 
     def forward(self, losses: Losses) -> Weights:
-        if "speech" not in losses:
+        tasks = self.task_names or list(losses)
+        if "speech" not in tasks:
             raise ValueError(
                 f"scale_method (static) must weight the task speech, but the tasks are "
-                f"{', '.join(losses)}. Choose another method."
+                f"{', '.join(tasks)}. Choose another method."
             )
-        rest = (1 - self.speech_weight) / max(len(losses) - 1, 1)
+        rest = (1 - self.speech_weight) / max(len(tasks) - 1, 1)
         weights = dict.fromkeys(losses, rest) | {"speech": self.speech_weight}
         return {
             task: torch.full_like(losses[task].detach().float(), weights[task]) for task in losses
@@ -62,7 +69,7 @@ class DynamicWeightAverage(LossWeighting):
     The weights of a step depend on the losses of the last `dwa_window` steps before it. r is the
     mean of the newer half of those over the mean of the older half; of an odd number the middle one
     is in neither half; r is 1 until two losses are known. In eval mode nothing new is kept, nor is
-    a step with a loss that is not finite.
+    a step with a loss that is not finite. A task without a loss in a step repeats its last one.
 
     Source: arXiv 1803.10704, eq. 7, with steps in place of epochs.
     """
@@ -89,18 +96,30 @@ class DynamicWeightAverage(LossWeighting):
         self.register_buffer("num_seen", torch.tensor(0))
 
     def forward(self, losses: Losses) -> Weights:
+        check_tasks(losses, self.task_names)
+        if len(losses) < len(self.task_names):
+            losses = {**self._last_losses(), **losses}
         values = stack_losses(losses, self.task_names)
         weights = self.weight_sum * torch.softmax(self._compute_ratios() / self.temperature, dim=0)
         if self.training:
             self._keep(values)
         return dict(zip(self.task_names, weights, strict=True))
 
+    def _last_losses(self) -> Weights:
+        """Return the last loss of each task, NaN for a task that never had one."""
+        column = (self.num_seen - 1).clamp(min=0) % self.window
+        last = self.loss_window.index_select(1, column.reshape(1))[:, 0]
+        return dict(zip(self.task_names, torch.where(last > 0, last, torch.nan), strict=True))
+
     def _keep(self, values: Float[Tensor, " tasks"]) -> None:
         column = (self.num_seen % self.window).reshape(1)
         # A loss that overflows once would make all weights NaN until it leaves the window.
         is_usable = values.isfinite().all()
+        # Before the first step with all losses, the first column holds those that are known.
+        is_kept = is_usable | (values.isfinite() & (self.num_seen == 0))
         before = self.loss_window.index_select(1, column)
-        self.loss_window.index_copy_(1, column, torch.where(is_usable, values[:, None], before))
+        kept = torch.where(is_kept[:, None], values[:, None], before)
+        self.loss_window.index_copy_(1, column, kept)
         self.num_seen += is_usable
 
     def _compute_ratios(self) -> Float[Tensor, " tasks"]:
@@ -130,14 +149,17 @@ class UncertaintyWeighting(LossWeighting):
         super().__init__(task_names)
         self.weight_lr = weight_lr
         self.log_variances = nn.Parameter(torch.zeros(len(self.task_names)))
+        self._tasks: Collection[str] = self.task_names  # that have a loss in this step
 
     def forward(self, losses: Losses) -> Weights:
-        stack_losses(losses, self.task_names)
+        check_tasks(losses, self.task_names)
+        self._tasks = list(losses)
         return dict(zip(self.task_names, torch.exp(-self.log_variances), strict=True))
 
     def penalty(self) -> Float[Tensor, ""]:
-        """Return sum_i s_i / 2, which keeps the weights from vanishing."""
-        return self.log_variances.sum() / 2
+        """Return sum_i s_i / 2 over the tasks of this step, so that their weights do not vanish."""
+        penalised = zip(self.task_names, self.log_variances, strict=True)
+        return torch.stack([each for task, each in penalised if task in self._tasks]).sum() / 2
 
 
 def build_weighting(

@@ -1,6 +1,6 @@
 """The base class of loss weightings and gradient methods, and the registry that names them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -27,6 +27,9 @@ class LossWeighting(nn.Module):
     declares its settings, keys of `optim.loss`, as keyword-only parameters. No gradient may flow
     from a weight into a loss, and no value may be read back from the device.
 
+    The losses of a step are those of `task_names`, or fewer: in joint training, no utterance of a
+    step may have a label of a task.
+
     A gradient method sets `needs_task_gradients` and overrides `gradient_scales` in addition.
     Methods without a state per task accept any losses if no tasks are named.
     """
@@ -43,7 +46,7 @@ class LossWeighting(nn.Module):
         self.task_names = list(task_names)
 
     def forward(self, losses: Losses) -> Weights:
-        """Return the weight of each task."""
+        """Return the weight of each task; one without a loss in this step is not used."""
         raise NotImplementedError
 
     def penalty(self) -> Float[Tensor, ""] | float:
@@ -66,18 +69,23 @@ class EqualWeighting(LossWeighting):
     """The same weight for each task; they sum to 1. Chosen by `scale_method=null`."""
 
     def forward(self, losses: Losses) -> Weights:
+        num_tasks = len(self.task_names or losses)
         return {
-            task: torch.full_like(loss.detach().float(), 1 / len(losses))
+            task: torch.full_like(loss.detach().float(), 1 / num_tasks)
             for task, loss in losses.items()
         }
 
 
-def stack_losses(losses: Losses, task_names: Collection[str]) -> Float[Tensor, " tasks"]:
-    """Return the losses of exactly these tasks, in this order, as one tensor without gradient."""
-    if set(losses) != set(task_names):
+def check_tasks(losses: Losses, task_names: Collection[str]) -> None:
+    """Raise a ValueError if a loss is that of another task."""
+    if not set(losses) <= set(task_names):
         raise ValueError(
             f"The tasks of the losses ({', '.join(losses)}) must be those of the weighting "
             f"({', '.join(task_names)}). Name the same tasks in both."
         )
+
+
+def stack_losses(losses: Losses, task_names: Iterable[str]) -> Float[Tensor, " tasks"]:
+    """Return the losses of these tasks, in this order, as one tensor without gradient."""
     values = torch.stack([losses[task].detach().float() for task in task_names])
     return values.clamp(min=SMALLEST_LOSS)

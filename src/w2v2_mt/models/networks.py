@@ -1,6 +1,6 @@
 """A network: a pretrained trunk and one head per task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from w2v2_mt.models.heads import SpeakerHead, SpeakerOutput, SpeechHead, SpeechOutput, TaskHead
-from w2v2_mt.models.shapes import Lengths, Waveforms
+from w2v2_mt.models.shapes import Lengths, Rows, Waveforms
 from w2v2_mt.models.trunk import FramePermutation, Trunk
 
 
@@ -39,18 +39,27 @@ class TaskNetwork(nn.Module):
         return {task: self.get_submodule(name) for task, name in self._head_names.items()}
 
     def answer(
-        self, waveforms: Waveforms, num_samples: Lengths, *, tasks: Sequence[str] | None = None
+        self,
+        waveforms: Waveforms,
+        num_samples: Lengths,
+        *,
+        tasks: Sequence[str] | None = None,
+        rows: Mapping[str, Rows | None] | None = None,
     ) -> dict[str, Any]:
-        """Return the output of each task's head, or of these tasks, running only what they need."""
+        """Return the output of each task's head, or of these tasks, running only what they need.
+
+        `rows` are the utterances that the output of a task has; None or no entry means all.
+        """
         poolings = {task: head.pooling for task, head in self.heads.items()}
         tasks = list(poolings if tasks is None else tasks)
+        rows = dict.fromkeys(tasks) | dict(rows or {})
         # A task whose output guides the pooling of another one is answered before it.
-        guides = {
-            guide: way.keeps_guide_graph()
-            for way in self.trunk.ways
-            for task in tasks
-            if poolings[task] is not None and (guide := way.guide_of(task)) is not None
-        }
+        guides = {}
+        for way in self.trunk.ways:
+            for task in tasks:
+                if poolings[task] is not None and (guide := way.guide_of(task)) is not None:
+                    guides[guide] = way.keeps_guide_graph()
+                    rows.setdefault(guide, rows[task])
         order = list(dict.fromkeys([*guides, *tasks]))
         detached = [guide for guide, keeps in guides.items() if not keeps and guide not in tasks]
         all_layers = [task for task in order if getattr(poolings[task], "needs_all_layers", False)]
@@ -58,19 +67,38 @@ class TaskNetwork(nn.Module):
             waveforms, num_samples, tasks=order, without_gradient=detached, all_layers=all_layers
         )
         outputs: dict[str, Any] = {}
+
+        def run_head(task: str, own_rows: Rows | None) -> Any:
+            own_frames, own_num_frames = frames[task], num_frames
+            if own_rows is not None:
+                own_frames = own_frames.index_select(-3, own_rows)
+                own_num_frames = num_frames[own_rows]
+            return self._run_head(task, own_frames, own_num_frames, guide_output)
+
+        def guide_output(guide: str, task: str) -> Any:
+            if rows[guide] is rows[task]:
+                return outputs[guide]
+            with torch.set_grad_enabled(torch.is_grad_enabled() and guides[guide]):
+                return run_head(guide, rows[task])
+
         for task in order:
             with torch.set_grad_enabled(torch.is_grad_enabled() and task not in detached):
-                outputs[task] = self._run_head(task, frames[task], num_frames, outputs)
+                outputs[task] = run_head(task, rows[task])
         return {task: outputs[task] for task in tasks}
 
     def _run_head(
-        self, task: str, frames: Tensor, num_frames: Lengths, outputs: Mapping[str, Any]
+        self,
+        task: str,
+        frames: Tensor,
+        num_frames: Lengths,
+        guide_output: Callable[[str, str], Any],
     ) -> Any:
+        """Run a head; `guide_output` returns the output of a guide for the rows of a task."""
         head, selected = self.heads[task], None
         for way in self.trunk.ways:
             frames = way.adapt_frames(frames, task=task, module=self.trunk.task_module(way, task))
             if head.pooling is not None and (guide := way.guide_of(task)) is not None:
-                selected = way.select_frames(outputs[guide])
+                selected = way.select_frames(guide_output(guide, task))
         if self.permutation is not None:
             frames = self.permutation(frames, num_frames)
         if not head.reads_class_token:

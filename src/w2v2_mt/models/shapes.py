@@ -11,6 +11,9 @@ Waveforms: TypeAlias = Float[Tensor, "batch samples"]
 Lengths: TypeAlias = Int[Tensor, " batch"]
 """The number of valid samples or frames of each utterance; those after them are padding."""
 
+Rows: TypeAlias = Int[Tensor, " rows"]
+"""The positions of utterances in a batch."""
+
 Frames: TypeAlias = Float[Tensor, "batch time dim"]
 
 LayerFrames: TypeAlias = Float[Tensor, "*layers batch time dim"]

@@ -27,6 +27,9 @@ _MAY_CHANGE_ON_RESUME = (
     *"*.pin_memory *.val_batch_size *.eval_max_num_samples trainer.step_limit".split(),
 )
 
+_VALUES_BEFORE = {"data.mode": "alternate"}
+"""Values that mean the same as in earlier versions, which did not have these settings."""
+
 
 def training_changes(config: Config, previous: Config) -> list[str]:
     """Describe each setting that shapes training and differs from `previous`.
@@ -57,8 +60,8 @@ def _changes(config: Config, previous: Config, may_change: Sequence[str]) -> lis
     for key in dict.fromkeys([*now, *before]):
         if key in now and key in before and now[key] == before[key]:
             continue
-        if key not in before and now[key] in (None, []):
-            continue  # An earlier version did not have this setting, and it is not used now.
+        if key not in before and now[key] in (None, [], _VALUES_BEFORE.get(key)):
+            continue  # An earlier version did not have this setting, and did the same.
         if not any(fnmatch(key, pattern) for pattern in may_change):
             was, is_now = (
                 yaml_text(each[key]) if key in each else "not set" for each in (before, now)

@@ -24,9 +24,11 @@ _NEEDS: list[tuple[str, dict[str, list[Any]]]] = [
         "optim.algo trainer.accumulate_grad_batches trainer.gradient_clip_val "
         "trainer.skip_non_finite trainer.overfit_batches speech.dataloader.train_max_num_samples "
         "speech.dataloader.max_queue_size speaker.dataloader.train_batch_size "
-        "speaker.dataloader.shuffle_queue_size speaker.pipeline.selector_train",
+        "speaker.dataloader.shuffle_queue_size speaker.pipeline.selector_train data.mode "
+        "data.weights",
         _STEPS,
     ),
+    ("speaker.dataloader.train_batch_size", {"data.mode": ["alternate"]}),
     (
         # A new network has the size of its training data, and a cohort consists of them.
         "data*.train_set data*.train_sets",
@@ -61,7 +63,8 @@ def unused_settings(keys: Collection[str], config: Config) -> dict[str, str]:
     for key in keys:
         place = f"{key.replace('/', '.')}."
         for patterns, needs in _NEEDS:
-            present = {other: find_setting(config, other) for other in needs}
+            # A setting that a command does not have switches nothing off.
+            present = {other: find_setting(config, other, needs[other][0]) for other in needs}
             is_used = any(value in needs[other] for other, value in present.items())
             if is_used or not any(fnmatch(place, f"{each}.*") for each in patterns.split()):
                 continue

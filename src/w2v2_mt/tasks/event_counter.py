@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from w2v2_mt.core.distributed import sum_over_processes
+from w2v2_mt.core.distributed import num_processes, sum_over_processes
 
 
 class EventCounter(nn.Module):
@@ -16,14 +16,23 @@ class EventCounter(nn.Module):
     """
 
     total: Tensor
+    unshared: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("total", torch.tensor(0))
+        self.register_buffer("unshared", torch.tensor(0), persistent=False)
 
     def add(self, number: Int[Tensor, ""]) -> None:
-        """Add the number of events in this process; every process calls it."""
-        self.total += sum_over_processes(number)
+        """Add a number of events in this process."""
+        self.total += number
+        self.unshared += number
+
+    def share(self) -> None:
+        """Add the events in other processes since the last call; every process calls it."""
+        if num_processes() > 1:
+            self.total += sum_over_processes(self.unshared) - self.unshared
+        self.unshared.zero_()
 
 
 def rename_old_counts(task: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object) -> None:

@@ -8,17 +8,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from w2v2_mt.tasks.evaluation import Evaluation
+from w2v2_mt.tasks.event_counter import EventCounter
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveResult:
     """The mean loss of a training batch and what to log with it.
 
-    `diagnostics` are computed and logged only at the steps that Lightning writes.
+    `counters` are logged after the processes have shared their counts. `diagnostics` are computed
+    and logged only at the steps that Lightning writes.
     """
 
     loss: Float[Tensor, ""]
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    counters: dict[str, EventCounter] = field(default_factory=dict)
     diagnostics: Callable[[], dict[str, Tensor | float]] = dict
 
 
@@ -33,7 +36,11 @@ class Objective(nn.Module):
         """Set the number of optimizer steps taken so far."""
 
     def forward(self, output: Any, batch: Any) -> ObjectiveResult:
-        """Compare the network's output with the labels of a training batch."""
+        """Compare the network's output with the labels of a training batch.
+
+        In joint training, processes without a label of the task do not call it, so that it must not
+        wait for other processes.
+        """
         raise NotImplementedError
 
 

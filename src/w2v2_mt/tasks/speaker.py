@@ -22,9 +22,12 @@ class SpeakerObjective(Objective):
     def forward(self, output: SpeakerOutput, batch: SpeakerBatch) -> ObjectiveResult:
         """Compute the loss and the accuracy of a batch; logits carry no margin."""
         is_correct = output.logits.argmax(dim=-1) == batch.speaker_indices
-        metrics = {"train_acc": is_correct.float().mean()}
+        counters = {}
         if output.num_without_selection is not None:
             self.without_selection.add(output.num_without_selection)
-            metrics["train_num_without_selection"] = self.without_selection.total.float()
-        loss = self.loss(output.logits, batch.speaker_indices)
-        return ObjectiveResult(loss=loss, metrics=metrics)
+            counters["train_num_without_selection"] = self.without_selection
+        return ObjectiveResult(
+            loss=self.loss(output.logits, batch.speaker_indices),
+            metrics={"train_acc": is_correct.float().mean()},
+            counters=counters,
+        )

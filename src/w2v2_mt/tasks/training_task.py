@@ -13,12 +13,12 @@ from w2v2_mt.losses.weighting import EqualWeighting
 from w2v2_mt.models.networks import TaskNetwork
 from w2v2_mt.settings.dev_metric import dev_metric
 from w2v2_mt.tasks.evaluation import RunEvaluation
-from w2v2_mt.tasks.event_counter import rename_old_counts
+from w2v2_mt.tasks.event_counter import EventCounter, rename_old_counts
 from w2v2_mt.tasks.objective import Objective, ObjectiveResult
 from w2v2_mt.tasks.optimization import OptimizationPlan
 
 Batch = WaveformBatch | Mapping[str, WaveformBatch]
-"""The batch of each task by its name; of an only task, the batch alone."""
+"""The batch of each task by its name; of an only task or of joint training, the batch alone."""
 
 
 class TrainingTask(pl.LightningModule):
@@ -60,21 +60,44 @@ class TrainingTask(pl.LightningModule):
         self._weighted = weighted
         is_first_of_step = batch_idx % self.trainer.accumulate_grad_batches == 0
         self._compares_gradients = is_first_of_step and self.loss.is_comparison(self.global_step)
+        if len(by_task) < len(self.objectives):
+            # Lightning would log the last values of the tasks without a label again.
+            assert self.trainer._results is not None
+            self.trainer._results.reset(fx="training_step")
         for name, value in weighted.metrics().items():
             self.log(name, value, prog_bar=name.endswith("loss"), batch_size=1)
         for result in by_task.values():
-            self.log_dict(result.metrics, batch_size=1)
+            counts = {name: each.total.float() for name, each in result.counters.items()}
+            self.log_dict({**result.metrics, **counts}, batch_size=1)
         if is_logging_step(self):
             for result in by_task.values():
                 self.log_dict(result.diagnostics(), batch_size=1)
         return weighted.loss
 
     def compute_loss(self, batch: Batch) -> tuple[MultiTaskLossResult, dict[str, ObjectiveResult]]:
-        """Return the weighted loss of one batch of each task, and the result of each task."""
-        batches = batch if isinstance(batch, Mapping) else {batch.task: batch}
-        outputs = {task: self._answer(batches[task]) for task in self.objectives}
-        by_task = {task: self.objectives[task](outputs[task], batches[task]) for task in outputs}
-        return self.loss({task: result.loss for task, result in by_task.items()}), by_task
+        """Return the weighted loss of one batch of each task, or of a joint batch, and the results.
+
+        A task without a label in a joint batch has no result.
+        """
+        if isinstance(batch, Mapping):
+            batches, num_labelled = [batch[task] for task in self.objectives], None
+        else:
+            batches, num_labelled = [batch], batch.count_labels()
+        outputs: dict[str, Any] = {}
+        parts: dict[str, WaveformBatch] = {}
+        for each in batches:
+            outputs |= self._answer(each)
+            parts |= {task: each.part(task) for task in each.label_rows()}
+        by_task = {
+            task: objective(outputs[task], parts[task])
+            for task, objective in self.objectives.items()
+            if task in outputs
+        }
+        for module in self.modules():
+            if isinstance(module, EventCounter):
+                module.share()
+        losses = {task: result.loss for task, result in by_task.items()}
+        return self.loss(losses, num_labelled), by_task
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Check lengths while they are on the CPU: reading them later would stall the step."""
@@ -82,10 +105,11 @@ class TrainingTask(pl.LightningModule):
             self.network.trunk.backbone.check_lengths(each)
         return batch
 
-    def _answer(self, batch: WaveformBatch) -> Any:
+    def _answer(self, batch: WaveformBatch) -> dict[str, Any]:
+        """Return the output for the rows of each task that has a label in the batch."""
         self.network.trunk.backbone.check_lengths(batch)
-        task = batch.task
-        return self.network.answer(batch.waveforms, batch.num_samples, tasks=[task])[task]
+        rows = batch.label_rows()
+        return self.network.answer(batch.waveforms, batch.num_samples, tasks=list(rows), rows=rows)
 
     @property
     def losses_of_tasks(self) -> dict[str, Tensor]:
@@ -124,7 +148,7 @@ class TrainingTask(pl.LightningModule):
     def validation_step(
         self, batch: WaveformBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self.evaluation.by_task[batch.task].add_validated(self._answer(batch), batch)
+        self.evaluation.by_task[batch.task].add_validated(self._answer(batch)[batch.task], batch)
 
     def on_validation_epoch_end(self) -> None:
         metrics = self.evaluation.validation_metrics()
@@ -135,7 +159,7 @@ class TrainingTask(pl.LightningModule):
         self.evaluation.reset()
 
     def test_step(self, batch: WaveformBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self.evaluation.by_task[batch.task].add_tested(self._answer(batch), batch)
+        self.evaluation.by_task[batch.task].add_tested(self._answer(batch)[batch.task], batch)
 
     def on_test_epoch_end(self) -> None:
         self.log_dict(self.evaluation.test_metrics())
