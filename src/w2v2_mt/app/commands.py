@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from w2v2_mt.app.label import label
 from w2v2_mt.app.predict import Checkpoint, Trust, predict
 from w2v2_mt.core.errors import exit_with_sentence
 from w2v2_mt.core.terminal import print_visible, visible_tracebacks
@@ -36,6 +37,7 @@ report = typer.Typer(help="Write the HTML report of a run or sweep.", no_args_is
 for _name, _group in (("prepare", prepare), ("export", export), ("report", report)):
     app.add_typer(_group, name=_name)
 app.command(no_args_is_help=True)(predict)
+app.command(no_args_is_help=True)(label)
 app.command(no_args_is_help=True)(synthesise)
 
 

@@ -1,6 +1,6 @@
 """Audio files on disk: find them, read what their headers say, and read windows of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,15 +115,24 @@ def read_windows(audio: AudioFile, *, window_samples: int, hop_samples: int) -> 
     Raises:
         ValueError: The file is corrupt, truncated, or holds values that are not sound.
     """
+    with open_audio(audio.path, name=str(audio.path)) as stream:
+        yield from cut_windows(
+            stream.blocks_at_16_khz(), window_samples=window_samples, hop_samples=hop_samples
+        )
+
+
+def cut_windows(
+    blocks: Iterable[np.ndarray], *, window_samples: int, hop_samples: int
+) -> Iterator[Window]:
+    """Yield overlapping windows of a waveform in blocks, as `read_windows`."""
     buffer: np.ndarray = np.empty(0, dtype=np.float32)
     start_sample = 0
-    with open_audio(audio.path, name=str(audio.path)) as stream:
-        for block in stream.blocks_at_16_khz():
-            buffer = np.concatenate([buffer, block])
-            while len(buffer) > window_samples:
-                # A copy, since a view would keep the samples after it in memory.
-                waveform = torch.from_numpy(buffer[:window_samples].copy())
-                yield Window(waveform=waveform, start_sample=start_sample, is_last=False)
-                buffer = buffer[hop_samples:]
-                start_sample += hop_samples
+    for block in blocks:
+        buffer = np.concatenate([buffer, block])
+        while len(buffer) > window_samples:
+            # A copy, since a view would keep the samples after it in memory.
+            waveform = torch.from_numpy(buffer[:window_samples].copy())
+            yield Window(waveform=waveform, start_sample=start_sample, is_last=False)
+            buffer = buffer[hop_samples:]
+            start_sample += hop_samples
     yield Window(waveform=torch.from_numpy(buffer), start_sample=start_sample, is_last=True)

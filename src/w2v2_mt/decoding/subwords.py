@@ -38,11 +38,12 @@ class SubwordTokenizer(Tokenizer):
     boundary = PIECE_BOUNDARY
     has_letters = False
 
-    def __init__(self, *, vocabulary_path: str) -> None:
-        path = Path(vocabulary_path)
+    def __init__(self, *, vocabulary_path: str | None) -> None:
+        path = Path(vocabulary_path or "")
         if not path.is_file():
             raise ValueError(
-                f"vocabulary_path ({path}) must be a file. Run w2v2-mt prepare subwords to make it."
+                f"vocabulary_path ({vocabulary_path}) must be a file. Run w2v2-mt prepare subwords "
+                "to make one, since there is none for all corpora."
             )
         index_of = read_vocabulary(path, boundary=PIECE_BOUNDARY)
         symbols = sorted(index_of, key=index_of.__getitem__)

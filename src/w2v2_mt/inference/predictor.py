@@ -10,27 +10,38 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from w2v2_mt.audio.files import AudioFile, Window, read_header, read_windows
+from w2v2_mt.audio.files import AudioFile, Window, cut_windows, read_header, read_windows
 from w2v2_mt.core.finite import find_non_finite
 from w2v2_mt.core.padding import pad_sequences
-from w2v2_mt.core.units import count, samples_from_seconds, seconds_from_samples
+from w2v2_mt.core.units import (
+    SAMPLE_RATE_HZ,
+    count,
+    samples_from_seconds,
+    seconds_from_samples,
+)
+from w2v2_mt.decoding.confidence import greedy_confidence
 from w2v2_mt.decoding.tokenizer import TimedWord
 from w2v2_mt.inference.trained_network import TrainedNetwork
+
+WindowIterator = Iterator[Window]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     """The prediction for a file: words, or None without a CTC head, and likewise an embedding.
 
-    `frame_sec` is the distance of two frames, in which the times of words count.
+    `frame_sec` is the distance of two frames, in which the times of words count. `confidence` is
+    that of the transcript, as of `greedy_confidence`.
     """
 
     audio: AudioFile
     words: list[TimedWord] | None
+    confidence: float | None
     embedding: Float[Tensor, " embedding"] | None
     frame_sec: float
 
@@ -40,19 +51,70 @@ class Prediction:
         return None if self.words is None else " ".join(word.text for word in self.words)
 
 
+@dataclass(frozen=True)
+class AudioPath:
+    """An audio file on disk."""
+
+    path: Path
+
+    def open(self) -> AudioFile:
+        """Return the metadata of the audio; raise ValueError if it cannot be used."""
+        return read_header(self.path)
+
+    def windows(self, audio: AudioFile, *, window_samples: int, hop_samples: int) -> WindowIterator:
+        """Yield the windows of the audio that was opened, as `read_windows`."""
+        return read_windows(audio, window_samples=window_samples, hop_samples=hop_samples)
+
+
+@dataclass
+class LoadedAudio:
+    """The audio of an utterance that is not a file of its own, decoded when its turn comes.
+
+    Args:
+        path: The name of the utterance in messages and in its prediction.
+        load: Returns the waveform at 16 kHz; a ValueError skips the utterance.
+    """
+
+    path: Path
+    load: Callable[[], Float[np.ndarray, " samples"]]
+    waveform: Float[np.ndarray, " samples"] | None = None
+
+    def open(self) -> AudioFile:
+        """Load the waveform and return its metadata."""
+        self.waveform = self.load()
+        return AudioFile(
+            path=self.path,
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            num_channels=1,
+            num_source_samples=len(self.waveform),
+        )
+
+    def windows(self, audio: AudioFile, *, window_samples: int, hop_samples: int) -> WindowIterator:
+        """Yield the windows of the waveform, which is then released."""
+        waveform, self.waveform = self.waveform, None
+        assert waveform is not None
+        return cut_windows([waveform], window_samples=window_samples, hop_samples=hop_samples)
+
+
 @dataclass
 class _OpenFile:
     """The outputs so far for a file whose windows are being read."""
 
-    path: Path
+    source: AudioPath | LoadedAudio
     on_refusal: Callable[[str], None]
     on_progress: Callable[[float], None]
     audio: AudioFile = field(init=False)
     tokens: list[Int[Tensor, " frames"]] = field(default_factory=list)
+    log_probabilities: list[Float[Tensor, " frames"]] = field(default_factory=list)
     summed_embedding: Float[Tensor, " embedding"] | float = 0.0
     num_frames: int = 0
     share_done: float = 0.0
     is_refused: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Return the name of the file in messages."""
+        return self.source.path
 
     def advance(self, share: float) -> None:
         """Report that this share of the file was completed."""
@@ -105,18 +167,23 @@ class Predictor:
 
     def predict(
         self,
-        paths: Iterable[Path],
+        sources: Iterable[Path | LoadedAudio],
         *,
         on_refusal: Callable[[str], None],
         on_progress: Callable[[float], None],
     ) -> Iterator[Prediction]:
-        """Predict each readable file, in the order of the paths.
+        """Predict each readable file or waveform, in their order.
 
         `on_refusal` receives a sentence for each file that is skipped, and `on_progress` the number
         of files, or fraction of a file, that was completed.
         """
         batch: list[tuple[_OpenFile, Window]] = []
-        opened = (_OpenFile(path, on_refusal, on_progress) for path in paths)
+        opened = (
+            _OpenFile(
+                AudioPath(source) if isinstance(source, Path) else source, on_refusal, on_progress
+            )
+            for source in sources
+        )
         for file, window in chain.from_iterable(map(self._read, opened)):
             longest = max(len(other.waveform) for other in (window, *(each for _, each in batch)))
             if batch and longest * (len(batch) + 1) > self.max_batch_samples:
@@ -129,8 +196,8 @@ class Predictor:
     def _read(self, file: _OpenFile) -> Iterator[tuple[_OpenFile, Window]]:
         backbone = self.network.trunk.backbone
         try:
-            file.audio = read_header(file.path)
-            for window in read_windows(
+            file.audio = file.source.open()
+            for window in file.source.windows(
                 file.audio, window_samples=self.window_samples, hop_samples=self.hop_samples
             ):
                 if backbone.num_frames(len(window.waveform)) == 0:
@@ -150,11 +217,12 @@ class Predictor:
         with torch.inference_mode():
             outputs = self.network.answer(waveforms.to(self.device), num_samples.to(self.device))
         rows = set()  # of NaN or infinity, whose decoding would be arbitrary
-        tokens = embeddings = None
+        tokens = log_probabilities = embeddings = None
         if "speech" in outputs:
             logits = outputs["speech"].logits
             rows.update(find_non_finite(logits, outputs["speech"].num_frames))
             tokens = logits.argmax(dim=-1).cpu()
+            log_probabilities = logits.float().log_softmax(dim=-1).amax(dim=-1).cpu()
         if "speaker" in outputs:
             embeddings = outputs["speaker"].embeddings.float().cpu()
             rows.update(find_non_finite(embeddings))
@@ -172,8 +240,9 @@ class Predictor:
             if window.is_last:
                 end = num_frames[row]
             file.num_frames += end - start
-            if tokens is not None:
+            if tokens is not None and log_probabilities is not None:
                 file.tokens.append(tokens[row, start:end])
+                file.log_probabilities.append(log_probabilities[row, start:end])
             if embeddings is not None:
                 file.summed_embedding = file.summed_embedding + embeddings[row] * (end - start)
             if not window.is_last:
@@ -181,9 +250,17 @@ class Predictor:
                 continue
             file.advance(1 - file.share_done)
             tokenizer, summed = self.trained.tokenizer, file.summed_embedding
+            words = confidence = None
+            if tokenizer is not None:
+                file_tokens = torch.cat(file.tokens)
+                words = tokenizer.decode_words(file_tokens)
+                confidence = greedy_confidence(
+                    file_tokens, torch.cat(file.log_probabilities), tokenizer=tokenizer
+                )
             yield Prediction(
                 audio=file.audio,
-                words=None if tokenizer is None else tokenizer.decode_words(torch.cat(file.tokens)),
+                words=words,
+                confidence=confidence,
                 embedding=summed / file.num_frames if isinstance(summed, Tensor) else None,
                 frame_sec=self.frame_sec,
             )

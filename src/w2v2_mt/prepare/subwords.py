@@ -56,7 +56,7 @@ def learn_subwords(
     smallest = len((BLANK, UNKNOWN, PIECE_BOUNDARY)) + len(alphabet)
     if num_tokens < smallest:
         raise ValueError(
-            f"--num_tokens ({num_tokens}) must be at least {smallest}, for "
+            f"The size of the vocabulary ({num_tokens}) must be at least {smallest}, for "
             f"{count(len(alphabet), 'character')} and 3 special tokens. Raise it."
         )
     frequent = sorted(words, key=lambda word: (-words[word], word))[:MAX_NUM_WORDS]
@@ -86,7 +86,7 @@ def learn_subwords(
         if (largest := re.search(r"too high .* <= (\d+)", str(error))) is None:
             raise
         raise ValueError(
-            f"--num_tokens ({num_tokens}) must be at most {largest[1]}, for "
+            f"The size of the vocabulary ({num_tokens}) must be at most {largest[1]}, for "
             f"{count(len(words), 'different word')}. Lower it."
         ) from error
     learned = SentencePieceProcessor(model_proto=model.getvalue())

@@ -52,9 +52,7 @@ def produce(
         )
     work.mkdir(parents=True, exist_ok=True)
     with _lock(work):
-        if not _has_record(work, text):
-            _clear(work)
-            replace_text(work / RECORD_FILE, text)
+        _clear_others(work, text)
         result = fill(work)
         (work / targets[-1].name / RECORD_FILE).write_text(text, encoding="utf-8")
         (work / _COMPLETE).touch()
@@ -79,6 +77,21 @@ def at_work(work: Path) -> Iterator[None]:
 
 
 @contextmanager
+def resumable(work: Path, record: Mapping[str, object]) -> Iterator[Path]:
+    """Hold a folder of unfinished results for one process; it is removed unless there is an error.
+
+    What an earlier call with the same record left there stays, and all else is removed. Raises
+    ValueError where another process works in the folder.
+    """
+    text = json.dumps(record, indent=1) + "\n"
+    work.mkdir(parents=True, exist_ok=True)
+    with _lock(work):
+        _clear_others(work, text)
+        yield work
+    _remove(work)
+
+
+@contextmanager
 def temporary(work: Path) -> Iterator[None]:
     """Make an empty folder for the time of the context, and for one process alone.
 
@@ -97,6 +110,13 @@ def temporary(work: Path) -> Iterator[None]:
 def _has_record(folder: Path, text: str) -> bool:
     path = folder / RECORD_FILE
     return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def _clear_others(work: Path, text: str) -> None:
+    """Remove what a call with another record has left."""
+    if not _has_record(work, text):
+        _clear(work)
+        replace_text(work / RECORD_FILE, text)
 
 
 def _move(work: Path, targets: Sequence[Path]) -> None:
