@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from posixpath import splitext
 from typing import Literal
 
 from w2v2_mt.audio.file_names import AUDIO_SUFFIXES
@@ -57,12 +57,13 @@ def recording_key(
     paths with one suffix never have the same key. A segment without an end is `a/b-1500-end`.
 
     Args:
-        path: A path relative to the root, with `/` between folders.
+        path: A path relative to the root, with `/` between folders and without `..`.
         start_sec: The start of a segment; None is the start of the file.
         end_sec: The end of a segment; None is the end of the file.
     """
-    name = PurePosixPath(path)
-    key = str(name.with_suffix("") if name.suffix.lower() in AUDIO_SUFFIXES else name)
+    key, suffix = splitext(path)
+    if suffix.lower() not in AUDIO_SUFFIXES:
+        key = path
     if "%" in key or " " in key or not key.isprintable():
         key = "".join(map(_escape, key))
     if start_sec is None and end_sec is None:

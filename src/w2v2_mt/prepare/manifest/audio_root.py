@@ -1,11 +1,14 @@
 """The folder that holds all audio of a manifest: no path and no link leads out of it."""
 
 import os
+import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from w2v2_mt.prepare.manifest.rows import LineError
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass
@@ -32,7 +35,7 @@ class AudioRoot:
         Raises:
             LineError: The path or a link leads out of the root, or is not that of a plain file.
         """
-        if "\0" in path or any("\ud800" <= character <= "\udfff" for character in path):
+        if "\0" in path or _SURROGATES.search(path):
             raise LineError(f"its path {path!r} holds a character that no name of a file can have.")
         joined = os.path.normpath(os.path.join(self._names[0], path))
         prefix = next((each for each in self._names if joined.startswith(each)), None)

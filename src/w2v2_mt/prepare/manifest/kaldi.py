@@ -12,7 +12,7 @@ from w2v2_mt.core.text_files import split_fields
 from w2v2_mt.prepare.manifest.audio_root import AudioRoot
 from w2v2_mt.prepare.manifest.labels import split_name
 from w2v2_mt.prepare.manifest.lines import read_lines
-from w2v2_mt.prepare.manifest.rows import NO_METADATA, Row, Rows
+from w2v2_mt.prepare.manifest.rows import Row, Rows, shared_metadata
 from w2v2_mt.prepare.rejections import Rejection
 
 AUDIO_LIST = "wav.scp"
@@ -71,7 +71,7 @@ class _DataFolder:
             found = {label: each.pop(utterance, "") for label, each in labels.items()}
             found["sex"] = sexes.get(found["speaker"], "")
             labels_of_one = {**place, **found, "split": self.split}
-            yield Row(line=line, labels=labels_of_one, metadata=NO_METADATA)
+            yield Row(line=line, labels=labels_of_one, metadata=shared_metadata(()))
         for file, label in _LABELS.items():
             for utterance in labels[label]:
                 reason = f"the utterance {utterance!r} has a {label}, and no audio."
@@ -117,11 +117,12 @@ class _DataFolder:
             )
         self.columns[file] = label
         names = set()
+        shown = self._describe(file)
         for number, text in read_lines(path):
             name, *rest = text.replace("\t", " ").strip(" ").split(" ", 1)
             if not name:
                 continue
-            line = f"{self._describe(file)}, line {number}"
+            line = f"{shown}, line {number}"
             if name in names:
                 raise ValueError(f"{line}: {name!r} has an earlier line. Remove one of them.")
             names.add(name)

@@ -39,12 +39,14 @@ def read_cuts(path: Path, *, name: str, columns: dict[str, str | None]) -> Rows:
             yield cut
             continue
         try:
-            for values in _utterances(cut):
-                yield rows.make(values, line=line)
+            utterances = list(_utterances(cut))
         except LineError as error:
             yield Rejection(line, str(error))
-        except (TypeError, KeyError, AttributeError, IndexError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
             yield Rejection(line, f"it is not a cut of lhotse ({type(error).__name__}: {error}).")
+        else:
+            for values in utterances:
+                yield rows.make(values, line=line)
 
 
 def _utterances(cut: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

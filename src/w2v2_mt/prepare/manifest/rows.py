@@ -6,14 +6,13 @@ Faults of one line are `LineError`; those of a whole manifest are plain ValueErr
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from w2v2_mt.prepare.manifest.columns import describe_columns, match_columns
 from w2v2_mt.prepare.rejections import Rejection
 
-NO_METADATA: Mapping[str, str] = {}
-"""Shared by the rows without metadata, of which there may be a million."""
-
+_NUM_SHARED_METADATA = 4096
 _MAX_COLUMN_SETS = 1000
 
 
@@ -37,6 +36,12 @@ class Row:
     metadata: Mapping[str, str]
 
 
+@lru_cache(_NUM_SHARED_METADATA)
+def shared_metadata(columns: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """Return metadata by column, which rows with the same ones share to save memory."""
+    return dict(columns)
+
+
 Rows = Iterator[Row | Rejection]
 """The rows in their order; a line that cannot be read is a rejection."""
 
@@ -52,11 +57,12 @@ class JsonRows:
         self._columns = columns
         self._by_names: dict[tuple[str, ...], dict[str, str | None]] = {}
 
-    def make(self, values: Mapping[str, Any], *, line: str) -> Row:
+    def make(self, values: Mapping[str, Any], *, line: str) -> Row | Rejection:
         """Return the row of an object; null is a value that is unknown.
 
+        A rejection is for an object without a path, or a label that is not a text or a number.
+
         Raises:
-            LineError: There is no path, or a label is neither a text nor a number.
             ValueError: The names are misspelt or ambiguous.
         """
         names = tuple(values)
@@ -66,19 +72,19 @@ class JsonRows:
             self._by_names[names] = match_columns(names, source=line)
             self._columns.update(self._by_names[names])
         labels: dict[str, str] = {}
-        metadata: dict[str, str] = {}
+        metadata: list[tuple[str, str]] = []
         for name, label in self._by_names[names].items():
             value = values[name]
             if value is None:
                 continue
             if label is not None and isinstance(value, bool | list | dict):
                 shown = json.dumps(value)[:40]
-                raise LineError(f"its {name!r} ({shown}) must be a text or a number.")
+                return Rejection(line, f"its {name!r} ({shown}) must be a text or a number.")
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             if label is not None:
                 labels[label] = text
             elif text:
-                metadata[name] = text
+                metadata.append((name, text))
         if "path" not in labels:
-            raise LineError(f"it has no path, but {describe_columns(names)}.")
-        return Row(line=line, labels=labels, metadata=metadata or NO_METADATA)
+            return Rejection(line, f"it has no path, but {describe_columns(names)}.")
+        return Row(line=line, labels=labels, metadata=shared_metadata(tuple(metadata)))

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from w2v2_mt.core.limits import MAX_LINE_BYTES
 from w2v2_mt.core.units import count
 from w2v2_mt.prepare.manifest.columns import describe_columns, match_columns
 from w2v2_mt.prepare.manifest.lines import first_line, read_lines
-from w2v2_mt.prepare.manifest.rows import NO_METADATA, JsonRows, LineError, Row, Rows
+from w2v2_mt.prepare.manifest.rows import JsonRows, Row, Rows, shared_metadata
 from w2v2_mt.prepare.rejections import Rejection
 
 _DELIMITERS = "\t,;"
@@ -52,9 +52,9 @@ def read_separated(path: Path, *, name: str, columns: dict[str, str | None]) -> 
         if isinstance(record, str):
             yield Rejection(line, record)
             continue
-        metadata = {column: record[place] for place, column in metadata_at if record[place]}
+        metadata = tuple((column, record[place]) for place, column in metadata_at if record[place])
         labels = {label: record[place].strip(" ") for place, label in labels_at}
-        yield Row(line=line, labels=labels, metadata=metadata or NO_METADATA)
+        yield Row(line=line, labels=labels, metadata=shared_metadata(metadata))
 
 
 def _records(
@@ -62,13 +62,17 @@ def _records(
 ) -> Iterator[tuple[int, list[str] | str]]:
     """Yield the number of the first line of each record, and its fields or why it has none."""
     waiting: deque[tuple[int, str]] = deque()
-    following = iter(lambda: waiting.popleft() if waiting else next(lines, None), None)
-    for number, line in following:
+
+    def take() -> tuple[int, str] | None:
+        return waiting.popleft() if waiting else next(lines, None)
+
+    while (numbered := take()) is not None:
+        number, line = numbered
         if not line.strip():
             continue
         record = _split(line, delimiter, num_columns)
         if isinstance(record, str) and line.count('"') % 2:
-            further = _lines_to_closing_quote(following)
+            further = _lines_to_closing_quote(take)
             longer = _split(
                 "\n".join([line, *(each for _, each in further)]), delimiter, num_columns
             )
@@ -79,11 +83,11 @@ def _records(
         yield number, record
 
 
-def _lines_to_closing_quote(following: NumberedLines) -> list[tuple[int, str]]:
+def _lines_to_closing_quote(take: Callable[[], tuple[int, str] | None]) -> list[tuple[int, str]]:
     """Take lines up to the first one with an odd number of quotes."""
     taken = []
     num_characters = 0
-    for numbered in following:
+    while (numbered := take()) is not None:
         taken.append(numbered)
         num_characters += len(numbered[1])
         is_too_long = len(taken) == _MAX_LINES_OF_RECORD or num_characters > MAX_LINE_BYTES
@@ -122,13 +126,7 @@ def read_json_lines(path: Path, *, name: str, columns: dict[str, str | None]) ->
     """
     rows = JsonRows(columns)
     for line, values in json_objects(path, name=name):
-        if isinstance(values, Rejection):
-            yield values
-            continue
-        try:
-            yield rows.make(values, line=line)
-        except LineError as error:
-            yield Rejection(line, str(error))
+        yield values if isinstance(values, Rejection) else rows.make(values, line=line)
 
 
 def json_objects(path: Path, *, name: str) -> Iterator[tuple[str, dict[str, Any] | Rejection]]:
