@@ -168,16 +168,33 @@ def report_sweep(
 
 
 @app.command()
-def doctor() -> None:
-    """Check this machine and name what is missing.
+@exit_with_sentence(after_interrupt=NOTHING_WRITTEN)
+def doctor(
+    manifest: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MANIFEST]", help="Check this list of recordings instead."),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="The folder with all audio (default: that of the manifest)."),
+    ] = None,
+) -> None:
+    """Check this machine, or a manifest of recordings, and name what is missing.
 
-    Prints what it has and lacks, for which commands, and the command that closes each gap. Nothing
-    is changed or downloaded. The exit code is 1 if no command runs at all.
+    Prints what it has and lacks, for which commands or tasks, and the command that closes each gap.
+    Nothing is changed or downloaded. The exit code is 1 if no command runs at all, or if no task
+    can use the manifest.
     """
     from w2v2_mt.app.doctor.finding import State, format_findings
-    from w2v2_mt.app.doctor.machine import check_machine
 
-    findings = check_machine()
+    if manifest is None:
+        from w2v2_mt.app.doctor.machine import check_machine
+
+        findings = check_machine()
+    else:
+        from w2v2_mt.app.doctor.manifest import check_manifest
+
+        findings = check_manifest(manifest, root=root)
     print_visible(format_findings(findings, shutil.get_terminal_size((100, 24)).columns))
     if any(each.is_required and each.state is State.MISSING for each in findings):
         raise typer.Exit(1)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.manifests import lhotse_cut, write_json_lines
 from tests.prepare.manifest.conftest import ReadCsv
+from w2v2_mt.prepare.corpus_splits import SplitRules, split_recordings
 from w2v2_mt.prepare.manifest.manifest import Manifest, read_manifest
 from w2v2_mt.prepare.rejections import Rejection
 
@@ -118,23 +120,19 @@ def test_wrong_times_are_rejected(read_csv: ReadCsv, times: str, reason: str) ->
 
 def test_a_speaker_in_two_given_splits_is_refused(read_csv: ReadCsv) -> None:
     text = "path,speaker,split\na.wav,anna,train\nb.wav,bo,test\nsub/c.wav,anna,test\n"
-    with pytest.raises(ValueError, match="in the split") as error:
-        read_csv(text)
-    assert str(error.value) == (
-        "mine.csv, line 4: the speaker 'anna' is in the split 'test', but in mine.csv, line 2 in "
-        "'train'; a test is only honest on speakers that did not train. Correct one of them, or "
-        "leave out the column of speakers or of splits."
+    rules = SplitRules(
+        split_by="speaker",
+        val_fraction=0.1,
+        test_fraction=0.1,
+        recognises_speech=False,
+        recognises_speakers=True,
+        seed=1,
     )
-    manifest = read_csv(text.replace("sub/c.wav,anna,test", "sub/c.wav,anna,"))
-    assert [each.split for each in manifest.recordings] == ["train", "test", None]
-
-
-def test_a_session_of_unknown_speakers_in_two_splits_is_refused(read_csv: ReadCsv) -> None:
-    rows = "path,text,speaker,session,split\na.wav,x,{},1,train\nb.wav,y,{},1,dev\n"
-    with pytest.raises(ValueError, match="the session '1' is in the split 'val', but in .* 'train"):
-        read_csv(rows.format("", ""))
-    # Numbers of sessions may begin anew with each speaker.
-    assert len(read_csv(rows.format("anna", "bo")).recordings) == 2
+    message = (
+        r"anna is in 2 sets: mine\.csv, line 2 \(train\) and mine\.csv, line 4 \(test\)\. Sets"
+    )
+    with pytest.raises(ValueError, match=message):
+        split_recordings(read_csv(text).recordings, rules)
 
 
 def test_a_speaker_of_two_sexes_is_refused(read_csv: ReadCsv) -> None:
@@ -311,8 +309,6 @@ def test_two_tables_in_one_audio_folder_are_refused(tmp_path: Path) -> None:
 def test_a_cut_that_cannot_be_read_as_it_is_is_rejected(
     read_csv: ReadCsv, tmp_path: Path, change: Mapping[str, object], reason: str
 ) -> None:
-    from tests.helpers.manifests import lhotse_cut, write_json_lines
-
     cuts = [
         lhotse_cut(tmp_path, {"path": f"{name}.wav", "text": "x", "speaker": "anna"})
         for name in "ab"

@@ -47,9 +47,11 @@ def open_form(path: Path, *, root: Path | None) -> Form:
         path = path.parent
     if path.is_dir():
         name, rows = _open_folder(path, columns)
-        return Form(name=name, root=root or path, rows=rows, columns=columns)
-    name, rows = _open_file(path, columns)
-    return Form(name=name, root=root or path.parent, rows=rows, columns=columns)
+        folder = path
+    else:
+        name, rows = _open_file(path, columns)
+        folder = path.parent
+    return Form(name=name, root=(root or folder).absolute(), rows=rows, columns=columns)
 
 
 def _open_folder(folder: Path, columns: dict[str, str | None]) -> tuple[str, Rows]:
