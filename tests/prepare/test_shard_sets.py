@@ -15,6 +15,7 @@ from w2v2_mt.prepare.rejections import RejectionAccount
 from w2v2_mt.prepare.shard_sets import (
     SetWriter,
     ShardSet,
+    check_readable,
     place,
     shard_sizes,
     write_metadata,
@@ -171,6 +172,44 @@ def test_the_counts_of_the_metadata_are_right(tmp_path: Path) -> None:
         "reader0/chapter/00000\treader0\t400",
         "reader1/chapter/00001\treader1\t400",
     ]
+
+
+def test_speakers_come_from_labels_and_not_from_keys(tmp_path: Path) -> None:
+    labels = {"key0": {"speaker_id": "anna  b"}, "key1": {"reader_id": 7}, "key2": {}}
+    (tmp_path / "container").write_bytes(audio := encoded_audio(noise(0, num_samples=400)))
+    piece = Piece(tmp_path / "container", "0.wav", 0, len(audio))
+    utterances = [
+        Utterance(key=key, source=key, audio=piece, labels=own) for key, own in labels.items()
+    ]
+    work, chosen = tmp_path / "work", options(tmp_path)
+    work.mkdir()
+    with Workers(0) as workers:
+        account = RejectionAccount(num_files=3, max_share=0, folder=work)
+        writer = SetWriter(work, chosen, workers, account, Progress(disable=True))
+        shards = writer.write(
+            "val", utterances, num_utterances=3, folder=work / "val", shard_name="%06d.tar"
+        )
+    assert shards.metadata()["num_speakers"] == 2
+    write_metadata(work / "val", shards, options=chosen, further_metadata={})
+    rows = (work / "val" / "utterances.tsv").read_text().splitlines()[1:]
+    assert rows == ["key0\tanna b\t400", "key1\t7\t400", "key2\t\t400"]
+
+
+def test_a_set_with_other_keys_than_written_is_not_readable(tmp_path: Path) -> None:
+    write(tmp_path / "work", 3)
+    folder = tmp_path / "work" / "val"
+    check_readable(folder)
+    meta = json.loads((folder / "meta.json").read_text())
+    other = tmp_path / "other" / "work"
+    write(other, 4)
+    (folder / "val_shard_000002.tar").write_bytes(
+        (other / "val" / "val_shard_000001.tar").read_bytes()
+    )
+    with pytest.raises(ValueError, match=r"has other utterances than its meta.json counts"):
+        check_readable(folder)
+    (folder / "meta.json").write_text(json.dumps({**meta, "num_utterances": 4}))
+    with pytest.raises(ValueError, match="has 3 shards with 3 utterances, not 3 with 4; pass --ov"):
+        check_readable(folder)
 
 
 def test_bad_files_are_skipped_and_named(tmp_path: Path) -> None:

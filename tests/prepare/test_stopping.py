@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from tests.helpers.archive_files import (
     file_contents,
@@ -18,6 +20,7 @@ from tests.helpers.archive_files import (
     write_voxceleb,
     write_voxceleb2,
 )
+from tests.helpers.manifests import write_table
 from w2v2_mt.app.commands import main
 
 NUM_KILLS = 7
@@ -35,16 +38,37 @@ def write_librispeech_archive(folder: Path) -> None:
     write_tar_gz(folder / "librispeech" / "dev-clean.tar.gz", members)
 
 
+def write_recordings(folder: Path) -> None:
+    """Files of their own, and segments of a file that is decoded to a copy first."""
+    entries = []
+    for number, speaker in enumerate(SPEAKERS):
+        path = f"{speaker}.{('mp3', 'wav')[number % 2]}"
+        rows: list[tuple[float, float | None]] = [
+            (start_sec, start_sec + 0.5) for start_sec in (1.0, 4.0, 20.0)
+        ]
+        duration_sec = 30.0
+        if number > 5:
+            path, rows, duration_sec = f"{speaker}.flac", [(0.0, None)], 0.5
+        rng = np.random.default_rng(number)
+        (folder / "recordings").mkdir(parents=True, exist_ok=True)
+        audio = 0.1 * rng.standard_normal(round(16_000 * duration_sec))
+        soundfile.write(folder / "recordings" / path, audio, 16_000)
+        for start_sec, end_sec in rows:
+            times = {"start": start_sec, "end": end_sec} if end_sec else {}
+            entries.append({"path": path, "text": "yes", "speaker": speaker, **times})
+    write_table(folder / "recordings" / "mine.csv", entries)
+
+
 def write_voxceleb_archives(folder: Path) -> None:
     write_voxceleb(folder, dev_speakers=SPEAKERS, test_speakers=TEST_SPEAKERS)
 
 
 def start(corpus: str, data_folder: Path) -> multiprocessing.Process:
     # Forked, so that the time until it is killed is spent on its work and not on imports.
-    process = multiprocessing.get_context("fork").Process(
-        target=main,
-        args=(["prepare", corpus, "--data_folder", str(data_folder), "--num_workers", "0"],),
-    )
+    words = ["prepare", corpus, "--data_folder", str(data_folder), "--num_workers", "0"]
+    if corpus == "manifest":
+        words += [str(data_folder / "recordings" / "mine.csv"), "--name", "mine"]
+    process = multiprocessing.get_context("fork").Process(target=main, args=(words,))
     process.start()
     return process  # type: ignore[return-value]
 
@@ -71,6 +95,7 @@ def results(data_folder: Path) -> dict[str, bytes]:
         ("librispeech", write_librispeech_archive),
         ("voxceleb1", write_voxceleb_archives),
         ("voxceleb2", write_voxceleb2),
+        ("manifest", write_recordings),
     ],
 )
 def test_a_killed_run_resumes_to_the_same_bytes(

@@ -102,7 +102,7 @@ def split_recordings(recordings: Sequence[Recording], rules: SplitRules) -> list
     for name, group in groups.items():
         for place in group.places:
             result[place] = replace(recordings[place], split=sets.get(name, "train"))
-    _check_sizes(result, groups, rules)
+    _check_sizes(result, rules)
     return result
 
 
@@ -199,29 +199,22 @@ def _first_to_compare(offered: Mapping[str, Group]) -> list[str]:
     return [name for names in of_sex.values() for name in names][:NUM_COMPARED_SPEAKERS]
 
 
-def _check_sizes(
-    recordings: Iterable[Recording], groups: Mapping[str, Group], rules: SplitRules
-) -> None:
+def _check_sizes(recordings: Iterable[Recording], rules: SplitRules) -> None:
     by_set: dict[SplitName, Group] = {name: Group() for name in SETS}
     for place, each in enumerate(recordings):
         assert each.split is not None
         by_set[each.split].add(place, each)
     problems = []
     for name, group in by_set.items():
-        num_speakers = len(group.compared_speakers if name != "train" else group.num_of_speaker)
+        compared = group.num_of_speaker if name == "train" else group.compared_speakers
         if not group.places:
             problems.append(f"{name} has no recording")
         elif rules.recognises_speech and group.num_transcribed == 0:
             problems.append(f"{name} has no transcript")
-        if rules.recognises_speakers and num_speakers < NUM_COMPARED_SPEAKERS:
-            problems.append(
-                f"{name} has {count(num_speakers, 'speaker')}"
-                + ("" if name == "train" else " with two recordings or more")
-                + f" of at least {NUM_COMPARED_SPEAKERS}"
-            )
+        elif rules.recognises_speakers and len(compared) < NUM_COMPARED_SPEAKERS:
+            who = "speakers" if name == "train" else "speakers with two recordings or more"
+            problems.append(f"{name} has {len(compared)} of {NUM_COMPARED_SPEAKERS} {who}")
     if problems:
         raise TooFewGroupsError(
-            f"without a common {rules.split_by} in training, validation and test, "
-            f"{', '.join(problems)} (there {'is' if len(groups) == 1 else 'are'} "
-            f"{count(len(groups), 'group')} that may be separated)"
+            f"with sets that do not share a {rules.split_by}, {' and '.join(problems)}"
         )

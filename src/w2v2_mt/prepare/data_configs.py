@@ -51,6 +51,9 @@ _JOINT = """\
 defaults:
   - {name}_speech@speech
   - {name}_speaker@speaker
+
+# joint: an utterance is used for all tasks that it has labels for. alternate: a batch of each task.
+mode: joint
 """
 
 _TEXTS: Mapping[Kind, str] = {"speech": _SPEECH, "speaker": _SPEAKER, "joint": _JOINT}
