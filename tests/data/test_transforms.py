@@ -292,7 +292,9 @@ def _speech_sample(**metadata: Any) -> SpeechSample:
 def _speaker_sample(*, is_training: bool, **metadata: Any) -> SpeakerSample:
     normaliser = NormaliseWaveform(eps=1e-7)
     sample = _encoded(encoded_audio(RAMP), **metadata)
-    return make_speaker_sample(sample, normaliser=normaliser, is_training=is_training)
+    return make_speaker_sample(
+        sample, normaliser=normaliser, is_training=is_training, num_speakers=8
+    )
 
 
 def test_a_speech_sample_has_tokens_and_a_normalised_waveform() -> None:
@@ -325,6 +327,19 @@ def test_only_in_training_a_speaker_needs_an_index() -> None:
     metadata = {"speaker_id": "id10001", "speaker_id_idx": None}
     assert _speaker_sample(is_training=False, **metadata).speaker_index is None
     with pytest.raises(
-        ValueError, match=r"training utterance 84/1/2 in shard x\.tar must have a speake"
+        ValueError,
+        match=r"training utterance 84/1/2 in shard x\.tar must have a speake",
     ):
         _speaker_sample(is_training=True, **metadata)
+
+
+@pytest.mark.parametrize("index", [8, -1, 10**12, True, 1.0, "1", [1]])
+def test_the_index_of_a_training_speaker_is_one_of_the_classes(index: Any) -> None:
+    with pytest.raises(ValueError, match="must be an integer from 0 to 7, not"):
+        _speaker_sample(is_training=True, speaker_id="id10001", speaker_id_idx=index)
+
+
+@pytest.mark.parametrize("transcription", [7, None, ["A"], {"A": 1}])
+def test_a_transcription_that_is_not_a_text_is_named_with_its_utterance(transcription: Any) -> None:
+    with pytest.raises(ValueError, match=r"84/1/2 in shard x\.tar: The transcription .* a text"):
+        _speech_sample(transcription=transcription)

@@ -45,7 +45,7 @@ def test_a_byte_order_mark_is_not_part_of_a_list(tmp_path: Path) -> None:
 def test_a_list_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "trials.txt"
     path.write_bytes(b"1 a/b\xe9/1 a/b/2\n")
-    with pytest.raises(ValueError, match=r"trials\.txt must be UTF-8 text .*\. Run x\.sh again"):
+    with pytest.raises(ValueError, match=r"trials\.txt must be in UTF-8 \(invalid .* at byte 5\)"):
         read_trials(path, producer="x.sh")
 
 

@@ -58,5 +58,5 @@ def test_workers_without_shared_memory_end_the_run_with_the_remedy(smoke_data_fo
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUM_GPUS": "0"}
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert finished.returncode == 1, finished.stdout + finished.stderr
-    assert finished.stderr.startswith("ValueError: there is no room for a batch of ")
+    assert finished.stderr.startswith("ValueError: a batch of ")
     assert "--shm-size=8g" in finished.stderr

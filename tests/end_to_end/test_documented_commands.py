@@ -1,3 +1,8 @@
+import os
+import re
+import subprocess
+import sys
+
 import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -5,9 +10,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf, open_dict
 
 from tests.helpers.documented_commands import (
+    EXTENDING,
     PROJECT_FOLDER,
     Command,
     documented_commands,
+    documented_module,
     experiment_commands,
     paper_commands,
 )
@@ -32,8 +39,23 @@ python run_speech.py --cfg job
 python run_speech.py +experiment=b
 python run_speech.py +experiment=c
 python run_speech.py +experiment=d hydra.run.dir=<folder>
+DATA_FOLDER=$PWD/a PYTHONPATH=. python run_speech.py \\
+    +experiment=e
 ```
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def documented_lab(tmp_path_factory):
+    """The package of which a page shows a class."""
+    folder = tmp_path_factory.mktemp("documented")
+    (folder / "my_lab").mkdir()
+    (folder / "my_lab" / "pooling.py").write_text(documented_module(EXTENDING))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield folder
+    for name in [name for name in sys.modules if name.split(".")[0] == "my_lab"]:
+        del sys.modules[name]
 
 
 def _keys_and_values(overrides: list[str]) -> list[tuple[str, object]]:
@@ -47,11 +69,13 @@ def test_commands_are_found_in_fenced_blocks_and_joined_at_backslashes():
         "hydra/launcher=slurm tag=[x,y]",
         "python run_speech.py +experiment=b",
         "python run_speech.py +experiment=c",
+        "python run_speech.py +experiment=e",
     ]
+    assert experiment_commands(MARKDOWN)[-1].variables == "DATA_FOLDER=$PWD/a PYTHONPATH=. "
 
 
 def test_a_sweep_is_split_into_runs_and_a_list_is_one_value():
-    sweep, single, _ = experiment_commands(MARKDOWN)
+    sweep, single, *_ = experiment_commands(MARKDOWN)
     launched = ["hydra/launcher=slurm", "tag=[x,y]"]
     assert sweep.jobs == [
         ["+experiment=a", "optim.algo.lr=1e-06", *launched],
@@ -129,3 +153,43 @@ def test_a_command_is_checked_as_the_jobs_that_the_sweeper_starts(command: Comma
         loader = GlobalHydra.instance().config_loader()
         expanded = list(expand_jobs(command.overrides, loader))
     assert [_keys_and_values(job) for job in expanded] == started
+
+
+def _shortened(command: Command) -> str:
+    """Return a command of the demo's data with fewer steps, for a machine without SLURM."""
+    short = re.sub(r"(max_steps|val_check_interval)=20\b", r"\1=2", command.text)
+    short = re.sub(r" hydra/launcher=\S+", "", short).replace(" +debug=smoke", "")
+    return f"{command.variables}{short} +debug=smoke"
+
+
+WITH_VARIABLES = dict.fromkeys(
+    _shortened(command) for command in documented_commands() if command.variables
+)
+
+
+@pytest.mark.parametrize("command", WITH_VARIABLES)
+def test_a_command_with_variables_of_its_own_runs(
+    command: str, documented_lab, smoke_data_folder, tmp_path
+):
+    (tmp_path / "my_lab").symlink_to(documented_lab / "my_lab")
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "data").symlink_to(smoke_data_folder)
+    for script in PROJECT_FOLDER.glob("run_*.py"):
+        (tmp_path / script.name).symlink_to(script)
+    variables = {
+        "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
+        "LOG_FOLDER": str(tmp_path / "logs"),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    finished = subprocess.run(
+        ["bash", "-eu", "-c", command],
+        cwd=tmp_path,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    num_runs = 4 if " -m " in command else 1
+    assert len(list((tmp_path / "logs").rglob("metrics.json"))) == num_runs

@@ -13,17 +13,22 @@ README = PROJECT_FOLDER / "README.md"
 DOCS_FOLDER = PROJECT_FOLDER / "docs"
 PAPER_EXPERIMENTS = DOCS_FOLDER / "paper_experiments.md"
 
+EXTENDING = DOCS_FOLDER / "extending.md"
+
 _FENCED_BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 _CONFIG_NAME = re.compile(r'launch\("(\w+)"\)')
 _LAUNCHER = "hydra/launcher="
+_COMMAND = re.compile(r"((?:[A-Z_]+=\S+ )*)(python run_.*)")
+"""Variables for one command, and the command."""
 _LEARNING_RATES = re.compile(r"(?<= optim\.algo\.lr=)([^ ,]+),[^ ]+")
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command on one line with single spaces."""
+    """A command on one line with single spaces, and the variables that are set for it."""
 
     text: str
+    variables: str = ""
 
     def __str__(self) -> str:
         """Return its script and its tags, as the name of a test."""
@@ -58,7 +63,7 @@ class Command:
     @property
     def with_first_rate(self) -> "Command":
         """Return the command with only the first of its learning rates."""
-        return Command(_LEARNING_RATES.sub(r"\1", self.text))
+        return Command(_LEARNING_RATES.sub(r"\1", self.text), self.variables)
 
     @property
     def jobs(self) -> list[list[str]]:
@@ -96,21 +101,34 @@ def experiment_commands(markdown: str) -> list[Command]:
         for block in fenced_blocks(markdown)
         for line in block.replace("\\\n", " ").splitlines()
     ]
+    found = (match for line in lines if (match := _COMMAND.fullmatch(line)))
     return [
-        Command(line)
-        for line in lines
-        if line.startswith("python run_") and "+experiment=" in line and "<" not in line
+        Command(text, variables)
+        for variables, text in (match.groups() for match in found)
+        if "+experiment=" in text and "<" not in text
     ]
 
 
 def documented_commands(script: str | None = None) -> list[Command]:
-    """Return the experiment commands of all documents, each once, or those of one script."""
+    """Return the experiment commands of all documents, each once, or those of one script.
+
+    Commands with variables of their own, such as of the demo's data, are not among those of one.
+    """
     commands = dict.fromkeys(
         command
         for document in documents()
         for command in experiment_commands(document.read_text(encoding="utf-8"))
     )
-    return [command for command in commands if script in (None, command.script)]
+    if script is None:
+        return list(commands)
+    return [each for each in commands if each.script == script and not each.variables]
+
+
+def documented_module(page: Path) -> str:
+    """Return the first class of a page as a module outside of this project."""
+    blocks = fenced_blocks(page.read_text(encoding="utf-8"), "python")
+    imports = next(block for block in blocks if "import" in block)
+    return imports + re.sub(r"^@\w+\.register.*\n", "\n\n", blocks[0], flags=re.MULTILINE)
 
 
 def paper_commands() -> list[Command]:

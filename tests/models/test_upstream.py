@@ -135,6 +135,19 @@ def test_a_ctc_head_is_loaded_or_refused_where_there_is_none(tmp_path):
         load_ctc_head(str(tmp_path / "without"))
 
 
+def test_what_is_wrong_with_a_ctc_head_is_said_of_its_own_setting(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    WhisperConfig().save_pretrained(tmp_path / "whisper")
+    small_config("base", quantization_config={"quant_method": "q"}).save_pretrained(tmp_path / "q")
+    Wav2Vec2Model(small_config("base")).save_pretrained(tmp_path / "without")
+    for name in ("whisper", "q", "without", "nobody/no-such-model"):
+        path = tmp_path / name
+        with pytest.raises(ValueError, match="speech_head_huggingface_id") as error:
+            load_ctc_head(str(path) if path.exists() else name)
+        assert "wav2vec_huggingface_id" not in str(error.value)
+        assert "reset_weights" not in str(error.value)
+
+
 def test_reset_weights_takes_only_the_architecture_of_a_local_folder(tmp_path):
     saved = Wav2Vec2Model(small_config("base"))
     saved.save_pretrained(tmp_path)

@@ -1,6 +1,13 @@
-"""The yaml and tables of a run or sweep folder; memory stays bounded, and nothing runs."""
+"""The files of a run or sweep folder; memory stays bounded, and nothing runs or waits."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from w2v2_mt.app.commands import main
 
 BILLIONS = "a: &a {b: 1}\nk0: &k0 {" + ", ".join(f"x{j}: *a" for j in range(10)) + "}\n"
 for number in range(1, 12):
@@ -44,3 +51,89 @@ def test_a_plan_of_a_sweep_that_is_none_is_a_sentence(name, tmp_path, refusal):
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / file).write_text(text)
     assert file in refusal("report", "sweep", tmp_path / "sweep")
+
+
+def write_zeros(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(6 << 30)
+
+
+PAYLOADS: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "6 GiB": write_zeros,
+    "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe\xe9\n"),
+    "no text": lambda path: path.write_bytes(bytes(3)),
+    "depth": lambda path: path.write_text("[" * 100_000),
+    "a long number": lambda path: path.write_text("1" * 5_000),
+    "a long cell": lambda path: path.write_text("x" * 200_000 + "\n" + "x" * 200_000 + "\n"),
+    "other rows": lambda path: path.write_text("a\tb\tc\n1\n1\t2\t3\t4\n"),
+    "objects": lambda path: path.write_text(
+        '{"test_wer_a": {"a": 1}, "test_eer_o": [1], "packages": 3, "loss": "x"}'
+    ),
+    "large numbers": lambda path: path.write_text(
+        '{"test_wer_a": 1' + "0" * 400 + ', "val_wer_a": 1e999, "packages": {"a": {"b": 1}}}'
+    ),
+}
+FILES = (
+    "config.yaml overrides environment.json metrics.json metrics.csv lr_range.json error.txt "
+    "transcripts_a.tsv scores_a.txt errors_by_speaker_a.tsv errors_by_duration_a.tsv"
+).split()
+
+
+@pytest.fixture
+def within_a_minute():
+    """A command that waits for a pipe is interrupted, and then shows a traceback."""
+
+    def interrupt(*_: object) -> None:
+        raise TimeoutError("the command hangs")
+
+    former = signal.signal(signal.SIGALRM, interrupt)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, former)
+
+
+@pytest.mark.usefixtures("within_a_minute")
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_a_run_is_read_or_named_in_one_sentence(name, tmp_path, watched, capfd):
+    for number, (kind, write) in enumerate(PAYLOADS.items()):
+        run = tmp_path / str(number) / "run"
+        run.mkdir(parents=True)
+        if name != "config.yaml":
+            (run / "config.yaml").write_text("seed: 1\n")
+        write(run / name)
+        (run.parent / "1").mkdir()
+        (run.parent / "1" / "config.yaml").write_text("seed: 1\n")
+        for command, folder in (("run", run), ("sweep", run.parent)):
+            if command == "sweep":
+                run.rename(run.parent / "0")
+            capfd.readouterr()
+            with watched():
+                code = main(["report", command, str(folder)])
+            sentence = capfd.readouterr().err
+            if code != 0:
+                assert sentence.startswith("Error: "), (kind, sentence)
+                assert len(sentence.splitlines()) == 1, (kind, sentence)
+                assert name in sentence, (kind, sentence)
+
+
+@pytest.mark.usefixtures("within_a_minute")
+def test_a_lock_that_is_a_pipe_is_not_waited_for(tmp_path):
+    run = tmp_path / "run"
+    (run / "report").mkdir(parents=True)
+    (run / "config.yaml").write_text("seed: 1\n")
+    os.mkfifo(run / "report" / ".lock")
+    os.utime(run / "report" / ".lock", (0, 0))
+    assert main(["report", "run", str(run)]) == 0
+
+
+def test_a_score_that_is_not_a_number_is_said_of_its_run(tmp_path, refusal):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("seed: 1\n")
+    (run / "metrics.json").write_text('{"test_eer_o": 0.5}')
+    (run / "scores_o.txt").write_text("1 nan a/b/c d/e/f\n0 0.5 a/b/c d/e/f\n")
+    assert f"The trial list o of {run}: score number 0 is nan" in refusal("compare", run, run)

@@ -16,7 +16,9 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from w2v2_mt.core.atomic_output import check_no_link, replace_text
+from w2v2_mt.core.limits import MAX_JSON_BYTES
 from w2v2_mt.core.terminal import visible
+from w2v2_mt.core.text_files import read_text
 from w2v2_mt.report.page import Report
 from w2v2_mt.runs.run_folder import TENSORBOARD_FOLDER, WANDB_FOLDER, RunFolder
 from w2v2_mt.runs.run_record import code_version
@@ -143,7 +145,7 @@ def start_wandb(
         dir=folder,
         tags=[tags] if isinstance(tags, str) else tags and list(tags),
         config={"git_commit": code_version(), **config},
-        id=id_file.read_text().strip(),
+        id=read_text(id_file, max_bytes=MAX_JSON_BYTES).strip(),
         resume="allow",
         **options,
     )

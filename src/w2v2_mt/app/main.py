@@ -26,6 +26,7 @@ from w2v2_mt.core.errors import INTERRUPTED, OutputExistsError, describe
 from w2v2_mt.core.lasting_output import outlive_output
 from w2v2_mt.core.registry import trusting
 from w2v2_mt.core.terminal import print_visible, visible, visible_tracebacks
+from w2v2_mt.core.text_files import read_text
 from w2v2_mt.core.user_and_home import ensure_user_and_home
 from w2v2_mt.runs.folder_lock import locked
 from w2v2_mt.settings.command_line import CONFIG_FOLDER, CommandLine, check_command
@@ -147,7 +148,7 @@ def _run_job(
     settings = HydraConfig.get()
     is_sweep_job = settings.mode == RunMode.MULTIRUN
     trace = folder / ERROR_FILE
-    earlier_trace = trace.read_text(errors="replace") if trace.exists() else None
+    earlier_trace = read_text(trace, errors="replace") if trace.is_file() else None
     trace.unlink(missing_ok=True)
     try:
         if isinstance(checked, ValueError):

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from w2v2_mt.core.limits import MAX_AUDIO_BYTES, size_in_mib
+from w2v2_mt.core.text_files import check_is_file
 
 
 def speaker_of(key: str, named: Mapping[str, str] | None = None) -> str:
@@ -23,6 +24,7 @@ def speaker_of(key: str, named: Mapping[str, str] | None = None) -> str:
 @contextmanager
 def open_shard(shard: Path) -> Iterator[BinaryIO]:
     """Open a shard; raise ValueError with its name where the file system refuses, also later."""
+    check_is_file(shard)
     try:
         with shard.open("rb") as stream:
             yield stream

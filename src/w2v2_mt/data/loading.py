@@ -1,6 +1,5 @@
 """Settings of the dataloaders, and the base class of the data modules that use them."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt
-from w2v2_mt.core.limits import MAX_JSON_BYTES
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.core.stop_signals import hold_stop_signals, leave_stop_signals_to_parent
-from w2v2_mt.core.text_files import read_text
+from w2v2_mt.core.text_files import read_json_object
 from w2v2_mt.data.batching import similar_length_batches
 from w2v2_mt.data.shards import find_shards
 from w2v2_mt.data.streams import BatchStream, EvaluationStream, TrainingStream, is_any
@@ -26,6 +24,9 @@ from w2v2_mt.decoding.tokenizer import Tokenizer
 
 _NUM_SORTED_TOGETHER = 20_000
 """Evaluation sorts this many utterances by length, of which it holds only the place in a shard."""
+
+_MAX_COUNTS = {"num_speakers": 10**6, "num_frames": 10**15}
+"""The largest values of entries of meta.json: a classifier takes memory for each speaker."""
 
 _START_METHOD = "fork" if "fork" in get_all_start_methods() else "spawn"
 """A worker that is forked has imported everything already, and needs no memory for it."""
@@ -169,10 +170,15 @@ class TaskData(LightningDataModule, ABC):
         path, producer = self.shards_folder / folder / "meta.json", self.corpus.prepared_by
         if not path.is_file():
             raise ValueError(f"{path} must exist. Run {producer} or set DATA_FOLDER.")
-        meta: dict[str, Any] = json.loads(read_text(path, max_bytes=MAX_JSON_BYTES))
+        meta = read_json_object(path, advice=f"Run {producer} again.")
         for name in names:
             if meta.get(name) is None:
                 raise ValueError(f"{path} must have {name}. Run {producer} again{advice}.")
+            if not _is_fit(name, meta[name]):
+                raise ValueError(
+                    f"{path} has a wrong value of {name} ({meta[name]!r:.40}). Run {producer} "
+                    f"again{advice}."
+                )
         return meta
 
     def training_loader(
@@ -240,6 +246,13 @@ class TaskData(LightningDataModule, ABC):
             generator=torch.Generator(),
             worker_init_fn=leave_stop_signals_to_parent,
         )
+
+
+def _is_fit(name: str, value: Any) -> bool:
+    """Return True for a possible value of an entry of meta.json."""
+    if name == "letter_counts":
+        return isinstance(value, dict) and all(type(each) is int for each in value.values())
+    return type(value) is int and 1 <= value <= _MAX_COUNTS[name]
 
 
 class _Loader(DataLoader[Any]):

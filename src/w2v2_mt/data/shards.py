@@ -114,7 +114,9 @@ def _make_sample(sample: dict[str, Any], shard: Path) -> EncodedSample:
         )
     try:
         metadata = json.loads(contents["json"])
-    except ValueError as error:
+        if not isinstance(metadata, dict):
+            raise ValueError("it is not an object")
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"The json of utterance {key} in shard {shard} must be readable ({error}). "
             "Write the shard again."

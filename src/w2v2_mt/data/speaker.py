@@ -183,6 +183,7 @@ class SpeakerData(TaskData):
             is_training=is_training,
             indices=None if names is None else {name: index for index, name in enumerate(names)},
             has_own_index=len(self.training_folders()) == 1,
+            num_speakers=self.num_speakers if is_training else None,
         )
 
     def chunking(self) -> Callable[..., Iterator[EncodedSample]]:

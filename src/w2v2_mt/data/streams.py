@@ -66,8 +66,8 @@ class BatchStream(IterableDataset[Any]):
             return batch.share_memory()
         except RuntimeError as error:
             raise ValueError(
-                f"there is no room for a batch of {len(batch)} utterances in the shared memory, "
-                "through which DataLoader workers pass it (/dev/shm). Raise it, in a container "
+                f"a batch of {len(batch)} utterances does not fit into the shared memory "
+                "(/dev/shm), through which DataLoader workers pass it. Enlarge it, in a container "
                 "with --shm-size=8g, or set num_workers=0."
             ) from error
 

@@ -145,6 +145,8 @@ def make_speech_sample(
     waveform = normaliser(decode(sample))
     transcription = sample.entry("transcription")
     try:
+        if not isinstance(transcription, str):
+            raise ValueError(f"The transcription ({transcription!r:.40}) must be a text.")
         tokens = tokenizer.encode(transcription)
     except ValueError as error:
         raise ValueError(f"Utterance {sample.key} in shard {sample.shard}: {error}") from error
@@ -164,12 +166,14 @@ def make_speaker_sample(
     is_training: bool,
     indices: Mapping[str, int] | None = None,
     has_own_index: bool = True,
+    num_speakers: int | None = None,
 ) -> SpeakerSample:
     """Decode a sample; in training, a speaker without an index is a ValueError.
 
     Args:
         indices: The index of each training speaker. None: the metadata of samples have it.
         has_own_index: Prefer the index in the metadata, if there is one.
+        num_speakers: The number of training speakers, which is above each index. None: any.
     """
     waveform = normaliser(decode(sample))
     if indices is None or (has_own_index and "speaker_id_idx" in sample.metadata):
@@ -183,6 +187,14 @@ def make_speaker_sample(
             f"The training utterance {sample.key} in shard {sample.shard} must {rule}. Write the "
             "training shards again."
         )
+    if speaker_index is not None:
+        is_index = type(speaker_index) is int and speaker_index >= 0
+        if not is_index or (num_speakers is not None and speaker_index >= num_speakers):
+            least = "" if num_speakers is None else f" from 0 to {num_speakers - 1}"
+            raise ValueError(
+                f"The speaker_id_idx of utterance {sample.key} in shard {sample.shard} must be an "
+                f"integer{least}, not {speaker_index!r:.40}. Write the shards again."
+            )
     return SpeakerSample(
         key=sample.key,
         waveform=waveform,

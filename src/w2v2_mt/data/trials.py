@@ -21,14 +21,8 @@ def read_trials(path: Path, *, producer: str) -> list[Trial]:
     """
     if not path.is_file():
         raise ValueError(f"The trial list {path} must exist. Run {producer} or set DATA_FOLDER.")
-    try:
-        text = read_text(path)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"The trial list {path} must be UTF-8 text ({error}). Run {producer} again."
-        ) from error
     trials = []
-    for number, line in enumerate(split_lines(text), start=1):
+    for number, line in enumerate(split_lines(read_text(path)), start=1):
         match split_fields(line):
             case []:
                 continue

@@ -60,13 +60,7 @@ def read_vocabulary(path: Path, *, boundary: str = WORD_BOUNDARY) -> dict[str, i
     Raises:
         ValueError: The file is not such a vocabulary, or an index does not occur exactly once.
     """
-    try:
-        text = read_text(path, max_bytes=MAX_JSON_BYTES)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"Vocabulary {path} must be in UTF-8 ({error.reason} at byte {error.start}). Save it "
-            "in this encoding."
-        ) from error
+    text = read_text(path, max_bytes=MAX_JSON_BYTES)
     try:
         content = json.loads(text, object_pairs_hook=_refuse_repeated_keys)
     except (ValueError, RecursionError) as error:

@@ -1,10 +1,11 @@
 """Read the symbols of a pretrained CTC model from the files of its tokenizer."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from transformers.utils.hub import cached_file
+
+from w2v2_mt.core.text_files import read_json_object
 
 _SPECIAL = {"pad_token": "<pad>", "word_delimiter_token": "|", "unk_token": "<unk>"}
 """The symbols of this project for special tokens, by their names in transformers."""
@@ -41,10 +42,6 @@ def _read_json(huggingface_id: str, name: str) -> dict[str, Any]:
     )
     if file is None:
         return {}
-    try:
-        content = json.loads(Path(file).read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(
-            f"{file} of network.speech_head_huggingface_id must be JSON ({error}). Copy it again."
-        ) from error
-    return content if isinstance(content, dict) else {}
+    return read_json_object(
+        Path(file), advice="Copy this file of network.speech_head_huggingface_id again."
+    )

@@ -27,18 +27,21 @@ def is_path(huggingface_id: str) -> bool:
 
 
 @contextmanager
-def report_loading_errors(huggingface_id: str) -> Iterator[None]:
+def report_loading_errors(huggingface_id: str, *, instead: str) -> Iterator[None]:
     """Raise any error as a ValueError in one sentence, with what to do about it.
 
     A corrupt file, or a wrong value in a config, raises errors of many kinds in transformers.
+
+    Args:
+        instead: What to do without the model, such as "set network.reset_weights=true".
     """
     try:
         yield
     except Exception as error:
-        raise _loading_failed(huggingface_id, error) from error
+        raise _loading_failed(huggingface_id, error, instead) from error
 
 
-def _loading_failed(huggingface_id: str, reason: Exception) -> ValueError:
+def _loading_failed(huggingface_id: str, reason: Exception, instead: str) -> ValueError:
     folder = Path(huggingface_id)
     if (is_path(huggingface_id) and not folder.is_dir()) or folder.is_file():
         begins = " ('~' is not expanded in it)" if huggingface_id.startswith("~") else ""
@@ -69,8 +72,7 @@ def _loading_failed(huggingface_id: str, reason: Exception) -> ValueError:
         advice = (
             "it is neither a local folder nor in the cache of HF_HOME, and the hub does not answer "
             f"or has no such model; download it with `hf download {huggingface_id}` where there is "
-            "network and copy HF_HOME, or set network.reset_weights=true to start from random "
-            f"weights of an architecture in {list_architectures()}."
+            f"network and copy HF_HOME, or {instead}."
         )
     return ValueError(f"cannot load {huggingface_id!r} ({text}): {advice}")
 

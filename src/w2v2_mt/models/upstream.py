@@ -33,6 +33,14 @@ _CODE_KEYS = frozenset(
 )
 """Keys of a config that name code, such as an attention kernel on the hub; they are not read."""
 
+_UPSTREAM, _CTC_HEAD = "network.wav2vec_huggingface_id", "network.speech_head_huggingface_id"
+_INSTEAD = {
+    _UPSTREAM: "set network.reset_weights=true to start from random weights of an architecture in "
+    f"{list_architectures()}",
+    _CTC_HEAD: f"set {_CTC_HEAD}=null to start from a random head",
+}
+"""The setting that names a model, and what to do without one."""
+
 
 def find_kind(config: Any, kind: type[UpstreamKind] | None = None) -> UpstreamKind:
     """Return a named kind or, without a name, that of the `model_type` of a config."""
@@ -51,12 +59,12 @@ def load_config(
         config = UPSTREAMS.find(settings.pop("model_type")).config_class(**settings)
     else:
         raise ValueError(
-            f"network.wav2vec_huggingface_id={huggingface_id!r} is an architecture without "
+            f"{_UPSTREAM}={huggingface_id!r} is an architecture without "
             "weights; set network.reset_weights=true, or name a hub id or a local folder."
         )
     problem = find_kind(config, kind).find_problem(config)
     if problem is not None:
-        raise ValueError(f"network.wav2vec_huggingface_id ({huggingface_id}) {problem}")
+        raise ValueError(f"{_UPSTREAM} ({huggingface_id}) {problem}")
     return config
 
 
@@ -72,10 +80,12 @@ def _find_architecture(huggingface_id: str, *, reset_weights: bool) -> str | Non
     return name if not is_model or (reset_weights and name == huggingface_id) else None
 
 
-def _read_config(huggingface_id: str, kind: type[UpstreamKind] | None = None) -> Any:
+def _read_config(
+    huggingface_id: str, kind: type[UpstreamKind] | None = None, *, setting: str = _UPSTREAM
+) -> Any:
     """Read the `config.json` of a model as plain values, and make a config of a known class."""
     folder = _model_folder(huggingface_id)
-    with report_loading_errors(huggingface_id):
+    with report_loading_errors(huggingface_id, instead=_INSTEAD[setting]):
         try:
             settings, _ = PretrainedConfig.get_config_dict(folder, trust_remote_code=False)
         except (AttributeError, TypeError):  # null is not accepted by transformers, a list is.
@@ -86,17 +96,18 @@ def _read_config(huggingface_id: str, kind: type[UpstreamKind] | None = None) ->
             raise FileNotFoundError("it does not have a config.json with settings")
     model_type = settings.get("model_type")
     if kind is None and model_type not in UPSTREAMS.names:
+        other = "name one of your own in network.upstream_kind"
         raise ValueError(
-            f"network.wav2vec_huggingface_id ({huggingface_id}) is a {model_type!r} model. Choose "
-            f"one of the kinds {', '.join(UPSTREAMS.names)}, or name one of your own in "
-            "network.upstream_kind."
+            f"{setting} ({huggingface_id}) is a {model_type!r} model. Choose one of the kinds "
+            f"{', '.join(UPSTREAMS.names)}, or "
+            f"{other if setting == _UPSTREAM else _INSTEAD[setting]}."
         )
     if settings.get("quantization_config") is not None:
         raise ValueError(
-            f"network.wav2vec_huggingface_id ({huggingface_id}) must not be quantized. Choose a "
-            "model without a quantization_config."
+            f"{setting} ({huggingface_id}) must not be quantized. Choose a model without a "
+            "quantization_config."
         )
-    with report_loading_errors(huggingface_id):
+    with report_loading_errors(huggingface_id, instead=_INSTEAD[setting]):
         for name in ("hidden_act", "feat_extract_activation"):
             value = settings.get(name)
             if isinstance(value, str) and value not in ACT2FN:
@@ -122,23 +133,35 @@ def load_upstream(
     """Load a pretrained model with a config, that of `load_config` with other regularisation."""
     if not reset_weights:
         return _load_pretrained(kind.model_class, huggingface_id, config, kind)
-    with report_loading_errors(huggingface_id):
+    with report_loading_errors(huggingface_id, instead=_INSTEAD[_UPSTREAM]):
         model = kind.model_class._from_config(config, attn_implementation=kind.attention)
         return model.to(torch.float32)
 
 
 def load_ctc_head(huggingface_id: str) -> torch.nn.Linear:
     """Load the last layer of a CTC model on the hub or in a local folder."""
-    config = _read_config(huggingface_id)
-    kind = find_kind(config)
-    return _load_pretrained(AutoModelForCTC, huggingface_id, config, kind, part="lm_head.").lm_head
+    config = _read_config(huggingface_id, setting=_CTC_HEAD)
+    return _load_pretrained(
+        AutoModelForCTC,
+        huggingface_id,
+        config,
+        find_kind(config),
+        part="lm_head.",
+        setting=_CTC_HEAD,
+    ).lm_head
 
 
 def _load_pretrained(
-    model_class: Any, huggingface_id: str, config: Any, kind: UpstreamKind, *, part: str = ""
+    model_class: Any,
+    huggingface_id: str,
+    config: Any,
+    kind: UpstreamKind,
+    *,
+    part: str = "",
+    setting: str = _UPSTREAM,
 ) -> Any:
     """Return a model; refuse one whose file lacks weights with this prefix."""
-    with report_loading_errors(huggingface_id):
+    with report_loading_errors(huggingface_id, instead=_INSTEAD[setting]):
         model, loading = model_class.from_pretrained(
             _model_folder(huggingface_id),
             config=config,
@@ -157,7 +180,7 @@ def _load_pretrained(
     if missing:  # transformers would fill them with random numbers.
         raise ValueError(
             f"the weights of {huggingface_id!r} lack {min(missing)} ("
-            f"{count(len(missing), 'tensor')} in all); name a complete model, or set "
-            "reset_weights=true to start from random weights."
+            f"{count(len(missing), 'tensor')} in all); name a complete model, or "
+            f"{_INSTEAD[setting]}."
         )
     return model

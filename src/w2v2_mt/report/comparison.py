@@ -87,7 +87,9 @@ def compare_runs(
             comparisons.append(_compare_words(name, [each[name] for each in words], len(runs_a)))
     for name in trials[0]:
         if all(name in of_run for of_run in trials):
-            comparisons.append(_compare_trials(name, [each[name] for each in trials], len(runs_a)))
+            folders = [run.path for run in runs]
+            scores = [each[name] for each in trials]
+            comparisons.append(_compare_trials(name, scores, len(runs_a), folders))
     if not comparisons:
         raise ValueError(
             f"{' and '.join(str(run.path) for run in runs)} were tested on no set or trial list in "
@@ -120,7 +122,9 @@ def _compare_words(name: str, runs: Sequence[Sequence[Transcript]], num_a: int) 
     return _comparison("wer", name, numbers, _means(rates, num_a), paired, num_speakers, is_flat)
 
 
-def _compare_trials(name: str, runs: Sequence[TrialScores], num_a: int) -> Comparison:
+def _compare_trials(
+    name: str, runs: Sequence[TrialScores], num_a: int, folders: Sequence[Path]
+) -> Comparison:
     by_trial = [_score_by_trial(of_run) for of_run in runs]
     common = _find_common(by_trial, f"trial of list {name}")
     labels = [label for label, *_ in common]
@@ -128,7 +132,12 @@ def _compare_trials(name: str, runs: Sequence[TrialScores], num_a: int) -> Compa
     named = {key: speaker for of_run in runs for key, speaker in of_run.speakers.items()}
     pairs = [(speaker_of(left, named), speaker_of(right, named)) for _, left, right, _ in common]
     is_flat = any("/" not in key and key not in named for trial in common for key in trial[1:3])
-    rates = [equal_error_rate(of_run, labels)[0] for of_run in scores]
+    rates = []
+    for folder, of_run in zip(folders, scores, strict=True):
+        try:
+            rates.append(equal_error_rate(of_run, labels)[0])
+        except ValueError as error:
+            raise ValueError(f"The trial list {name} of {folder}: {error}") from error
     paired = None
     num_speakers = len({speaker for pair in pairs for speaker in pair})
     if num_speakers > 1:

@@ -11,7 +11,7 @@ from w2v2_mt.core.units import count
 from w2v2_mt.report.page import Table
 from w2v2_mt.report.pictures import SERIES, Picture, draw_picture
 from w2v2_mt.report.results import NO_VALUE
-from w2v2_mt.runs.run_folder import RunFolder
+from w2v2_mt.runs.run_folder import RunFolder, unreadable
 from w2v2_mt.tasks.transcripts import UNITS
 
 Rows = Sequence[Mapping[str, str]]
@@ -29,12 +29,16 @@ def error_report(run: RunFolder) -> tuple[list[Table], list[Picture]]:
     tables, pictures = [], []
     for group, draw in (("duration", _draw_durations), ("speaker", _draw_speakers)):
         for set_name, rows in run.table(f"errors_by_{group}_").items():
-            for unit, rate in UNITS:
-                title = f"{unit.capitalize()} errors by {group}, {set_name}"
-                ordered = rows if group == "duration" else _sort_by_rate(rows, rate)
-                tables.append(_table(title, ordered, group=group, unit=unit, rate=rate))
             name, title = f"errors_by_{group}_{set_name}", f"Error rates by {group}, {set_name}"
-            pictures.append(draw_picture(name, title, partial(draw, rows)))
+            try:
+                for unit, rate in UNITS:
+                    heading = f"{unit.capitalize()} errors by {group}, {set_name}"
+                    ordered = rows if group == "duration" else _sort_by_rate(rows, rate)
+                    tables.append(_table(heading, ordered, group=group, unit=unit, rate=rate))
+                pictures.append(draw_picture(name, title, partial(draw, rows)))
+            except (KeyError, ValueError) as error:
+                problem = f"is not a table of errors ({error!r})"
+                raise unreadable(run.path / f"{name}.tsv", problem) from error
     return tables, pictures
 
 

@@ -14,6 +14,7 @@ from scipy.special import ndtri  # the probit
 from w2v2_mt.metrics.ranked_trials import RankedTrials
 from w2v2_mt.report.pictures import INK, SERIES, Picture, add_legend, draw_picture, series_style
 from w2v2_mt.runs.run_folder import RunFolder, TrialScores
+from w2v2_mt.settings.instantiation import find_setting
 
 _P_TARGET = 0.05
 _TICKS_PER_CENT = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 90, 95, 98, 99)
@@ -69,7 +70,7 @@ def verification_pictures(run: RunFolder) -> tuple[list[Picture], dict[str, str]
             lists[name] = TradeOff.of(trials)
         except ValueError as error:
             reasons[name] = str(error)
-    normalization = run.config.get("evaluation", {}).get("score_normalisation", "none")
+    normalization = find_setting(run.config, "evaluation.score_normalisation", "none")
     kind = "cosine" if normalization == "none" else f"cosine after {normalization}"
     histograms = [histogram_picture(name, each, kind=kind) for name, each in lists.items()]
     return [*det_pictures(lists), *histograms], reasons

@@ -171,6 +171,8 @@ def _take(lock: Path, me: Holder) -> bool:
 
 def _read_holder(lock: Path) -> Holder | None:
     """Return the process that a lock file names; None if it names none."""
+    if not lock.is_file():  # A pipe could be read forever.
+        return None
     try:
         with lock.open() as file:
             return _HOLDER.validate_json(file.read(_MAX_NUM_CHARACTERS), strict=True)

@@ -12,7 +12,8 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 
-from w2v2_mt.core.arguments import ConfigError
+from w2v2_mt.core.limits import MAX_JSON_BYTES
+from w2v2_mt.core.text_files import read_text, split_lines
 from w2v2_mt.runs.run_folder import (
     CONFIG_FILE,
     OVERRIDES_FILE,
@@ -26,7 +27,7 @@ from w2v2_mt.settings.instantiation import find_setting
 from w2v2_mt.settings.overrides import expand_jobs, name_and_value, split_overrides
 
 _PLAN_ERRORS = (
-    *(AttributeError, ConfigError, LookupError, RecursionError, TypeError),
+    *(AttributeError, LookupError, RecursionError, TypeError, ValueError),
     *(yaml.YAMLError, HydraException),
 )
 """The errors of a plan that is not yaml, is not a list of overrides, or is of too many jobs."""
@@ -90,7 +91,7 @@ def read_sweep(folder: Path) -> list[SweepJob]:
         )
     # The launcher records errors also of jobs that wrote none.
     path = folder / ERRORS_FILE
-    text = path.read_text() if path.exists() else ""
+    text = read_text(path, errors="replace") if path.exists() else ""
     found = re.findall(r"^== #(\d+): .*\nfolder: .*\n(.+)", text, flags=re.MULTILINE)
     errors = {int(number): sentence for number, sentence in found}
     return [
@@ -159,13 +160,12 @@ def _read_table(folder: Path) -> dict[int, tuple[list[str], str]]:
     table = folder / TABLE_FILE
     if not table.exists():
         return {}
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
     try:
+        rows = list(csv.DictReader(split_lines(read_text(table)), delimiter="\t"))
         return {
             int(row["number"]): (split_overrides(row["overrides"]), row["folder"]) for row in rows
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{table} is not as a sweep writes it ({error!r}). Remove it to report only the jobs "
             "that have started."
@@ -178,7 +178,7 @@ def _read_plan(folder: Path) -> dict[int, list[str]]:
     if not plan.exists():
         return {}
     try:
-        typed = read_yaml(plan.read_text())["hydra"]["overrides"]["task"]
+        typed = read_yaml(read_text(plan, max_bytes=MAX_JSON_BYTES))["hydra"]["overrides"]["task"]
         with hydra.initialize_config_dir(str(PROJECT_FOLDER / "config"), version_base="1.3"):
             return dict(enumerate(expand_jobs(typed, GlobalHydra.instance().config_loader())))
     except _PLAN_ERRORS as error:

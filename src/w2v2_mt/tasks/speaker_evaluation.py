@@ -94,6 +94,13 @@ class SpeakerEvaluation(Evaluation):
         is_known = batch.speaker_indices != UNKNOWN_SPEAKER_INDEX
         indices, logits = batch.speaker_indices[is_known], output.logits[is_known]
         if len(indices) > 0:
+            if int(indices.max()) >= logits.shape[1]:
+                key = batch.keys[int(batch.speaker_indices.argmax())]
+                raise ValueError(
+                    f"The speaker_id_idx of utterance {key} ({int(indices.max())}) must be below "
+                    f"{logits.shape[1]}, the number of training speakers. Write the validation "
+                    "shards again."
+                )
             num_hits = int((logits.argmax(dim=-1) == indices).sum())
             mean_loss = float(self.loss(logits, indices))
             self._sums += (mean_loss * len(indices), num_hits, len(indices))
