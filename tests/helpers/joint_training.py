@@ -1,14 +1,16 @@
 """A small multi-task training on noise that tests build on."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
 from tests.helpers.small_networks import small_multi_task_network
-from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
-from w2v2_mt.core.samples import SpeakerSample, SpeechSample
+from w2v2_mt.core.batches import JointBatch, SpeakerBatch, SpeechBatch
+from w2v2_mt.core.samples import JointSample, SpeakerSample, SpeechSample
 from w2v2_mt.decoding.tokenizer import LetterTokenizer
 from w2v2_mt.losses.aam_softmax import AamSoftmaxLoss
 from w2v2_mt.losses.ctc import CtcLoss
@@ -63,6 +65,36 @@ def noise_batch(numbers: range) -> dict[str, SpeechBatch | SpeakerBatch]:
         "speech": SpeechBatch.collate(speech, set_name="train"),
         "speaker": SpeakerBatch.collate(speakers, set_name="train"),
     }
+
+
+COLLATE = {"speech": SpeechBatch.collate, "speaker": SpeakerBatch.collate}
+BOTH, SPEECH, SPEAKER = ("speech", "speaker"), ("speech",), ("speaker",)
+
+
+def joint_batch(labels: Sequence[Sequence[str]], *, first: int = 0) -> JointBatch:
+    """A joint batch of noise with the tasks of the labels of each utterance, of two lengths.
+
+    An utterance depends only on its number, which counts from `first`.
+    """
+    samples = []
+    for number, tasks in enumerate(labels, start=first):
+        generator = torch.Generator().manual_seed(number)
+        key, waveform = str(number), torch.randn(4_000 + 2_000 * (number % 2), generator=generator)
+        tokens = torch.randint(4, 32, (4,), generator=generator)
+        speech = SpeechSample(key=key, waveform=waveform, transcription="A", tokens=tokens)
+        speaker = SpeakerSample(
+            key=key, waveform=waveform, speaker_id=str(number % 5), speaker_index=number % 5
+        )
+        labelled = {"speech": speech, "speaker": speaker}
+        samples.append(
+            JointSample(
+                key=key,
+                waveform=waveform,
+                speaker_id=str(number % 5),
+                labelled={task: labelled[task] for task in tasks},
+            )
+        )
+    return JointBatch.collate(samples, set_name="train", collate=COLLATE)
 
 
 def small_multi_task_loss(
@@ -138,13 +170,13 @@ def small_multi_task(
 
 def fit(
     task: TrainingTask,
-    batches: list[dict[str, SpeechBatch | SpeakerBatch]],
+    batches: Sequence[dict[str, SpeechBatch | SpeakerBatch] | JointBatch],
     *,
     folder: Path,
     checkpoint: Path | None = None,
     **trainer_settings: object,
 ) -> pl.Trainer:
-    """Train on these batches of each task, one after the other."""
+    """Train on these batches of each task, or joint batches, one after the other."""
     trainer = pl.Trainer(
         **{
             "default_root_dir": folder,
@@ -159,8 +191,11 @@ def fit(
             **trainer_settings,
         }
     )
-    loaders = {  # type: ignore[var-annotated]
-        name: DataLoader([batch[name] for batch in batches], batch_size=None) for name in batches[0]
-    }
+    loaders: Any = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+    if isinstance(batches[0], dict):
+        loaders = {
+            name: DataLoader([batch[name] for batch in batches], batch_size=None)  # type: ignore[arg-type, index]
+            for name in batches[0]
+        }
     trainer.fit(task, loaders, ckpt_path=checkpoint)
     return trainer

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pytorch_lightning.loggers import Logger
 
 from tests.helpers.joint_training import LR, METHODS, WEIGHT_LR, fit, noise_batch, small_multi_task
+from tests.helpers.list_logger import ListLogger
 from tests.helpers.reads_of_numbers import ReadsOfNumbers
 from tests.helpers.small_networks import NO_REGULARISATION, save_architecture
 from w2v2_mt.losses.weighting import WEIGHTINGS
@@ -22,25 +22,6 @@ pytestmark = [
 ]
 
 GRADIENT_METHODS = [name for name, each in WEIGHTINGS.items() if each.needs_task_gradients]
-
-
-class ListLogger(Logger):
-    """Keeps what is logged."""
-
-    name, version = "list", 0
-
-    def __init__(self):
-        super().__init__()
-        self.rows = []
-
-    def log_metrics(self, metrics, step=None):
-        self.rows.append((step, dict(metrics)))
-
-    def log_hyperparams(self, params):
-        pass
-
-    def of(self, name):
-        return {step: metrics[name] for step, metrics in self.rows if name in metrics}
 
 
 @pytest.fixture
