@@ -33,30 +33,26 @@ class Mixture:
     weights: dict[str, PositiveFloat] | None = None
 
     def find_weights(self, folders: Sequence[Path]) -> dict[Path, float] | None:
-        """Return the weight of each folder; a ValueError says that one has none or several."""
+        """Return the weight of each folder; a ValueError says that it is not one of each."""
         if self.weights is None:
             return None
-        found = {}
-        names = {name: Path(name).parts for name in self.weights}
-        for folder in folders:
-            own = [name for name, parts in names.items() if folder.parts[-len(parts) :] == parts]
+        found: dict[Path, list[float]] = {folder: [] for folder in folders}
+        for name, weight in self.weights.items():
+            parts = Path(name).parts
+            own = [folder for folder in folders if folder.parts[-len(parts) :] == parts]
             if len(own) != 1:
                 raise ValueError(
-                    f"data.weights ({', '.join(self.weights)}) must have one weight for each "
-                    f"training set, but has {len(own)} for {folder}. Name the end of its path."
+                    f"data.weights.{name} must be that of one training set, but its name is the "
+                    f"end of {len(own)} of {', '.join(map(str, folders))}. Name one of these."
                 )
-            found[folder] = self.weights[own[0]]
-        unused = [
-            name
-            for name, parts in names.items()
-            if not any(folder.parts[-len(parts) :] == parts for folder in folders)
-        ]
-        if unused:
-            raise ValueError(
-                f"data.weights names {', '.join(unused)}, but the training sets are "
-                f"{', '.join(map(str, folders))}. Remove it or name one of these."
-            )
-        return found
+            found[own[0]].append(weight)
+        for folder, weights in found.items():
+            if len(weights) != 1:
+                raise ValueError(
+                    f"data.weights ({', '.join(self.weights)}) must have one weight for {folder}, "
+                    f"but has {len(weights)}. Name the end of its path once."
+                )
+        return {folder: weight for folder, (weight,) in found.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
