@@ -137,3 +137,11 @@ def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path) -> N
         parent.kill()
         # The pipe ends when the last process that could write to it has ended.
         assert parent.stdout.read() == ""
+
+
+def test_workers_start_without_importing_torch() -> None:
+    # Each of many workers would take seconds and 400 MB for it.
+    imports = "import sys, w2v2_mt.prepare.manifest_corpus, w2v2_mt.prepare.voxceleb"
+    check = "print([name for name in ('torch', 'av', 'scipy') if name in sys.modules])"
+    command = [sys.executable, "-c", f"{imports}; {check}"]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "[]\n"

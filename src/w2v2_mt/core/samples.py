@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from w2v2_mt.core.limits import MAX_AUDIO_BYTES, size_in_mib
+from w2v2_mt.core.speakers import labelled_speaker
 from w2v2_mt.core.text_files import check_is_file
 
 
@@ -33,17 +34,6 @@ def open_shard(shard: Path) -> Iterator[BinaryIO]:
             f"shard {shard} cannot be read ({error.strerror or error}): bring it back and start "
             "again; a run resumes in its folder"
         ) from error
-
-
-SPEAKER_ENTRIES = ("speaker_id", "reader_id")
-"""Entries of the metadata that name the speaker: of speaker recognition and of LibriSpeech."""
-
-
-def labelled_speaker(metadata: Mapping[str, Any]) -> str | None:
-    """Return the speaker whom the metadata of an utterance names, without needless white space."""
-    named = (metadata.get(name) for name in SPEAKER_ENTRIES)
-    speaker = next((each for each in named if each not in (None, "")), None)
-    return None if speaker is None else " ".join(str(speaker).split())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from w2v2_mt.core.atomic_output import atomic_replacement
-from w2v2_mt.core.samples import SPEAKER_ENTRIES, EncodedSample
+from w2v2_mt.core.samples import EncodedSample
+from w2v2_mt.core.speakers import SPEAKER_ENTRIES
 from w2v2_mt.data.shards import SHARD_PATTERN, find_shards, read_shard
 from w2v2_mt.data.transforms import decode
 from w2v2_mt.prepare.audio import FULL_SCALE
