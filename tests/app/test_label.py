@@ -15,6 +15,7 @@ from tests.helpers.small_networks import save_architecture
 from w2v2_mt.app.commands import main
 from w2v2_mt.app.run import run
 from w2v2_mt.core.atomic_output import replace_text
+from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.data.shards import find_shards, read_shard
 from w2v2_mt.data.transforms import decode
 from w2v2_mt.prepare.labelling import network_labels
@@ -239,7 +240,7 @@ def test_labelled_shards_become_a_corpus_of_both_tasks(both, data_folder, tmp_pa
     rows = label(both, shards, output)
     folder = ["--data_folder", str(tmp_path), "--num_workers", "0"]
     assert main(["prepare", "manifest", str(output), "--name", "pseudo", *folder]) == 0
-    made = {}
+    made: dict[str, EncodedSample] = {}
     for name in ("train", "val", "test"):
         for shard in find_shards(tmp_path / "pseudo_shards" / name, producer=""):
             made |= {sample.key: sample for sample in read_shard(shard)}

@@ -113,8 +113,10 @@ class SpeechData(TaskData):
         counts: Counter[int] = Counter()
         for shard in self.shards(*self.corpus.train_sets):
             for sample in read_shard(shard, with_audio=False):
-                num_samples += sample_length(sample)
-                counts.update(self.tokenizer.encode(sample.entry("transcription")).tolist())
+                text = sample.metadata.get("transcription")
+                if text:
+                    num_samples += sample_length(sample)
+                    counts.update(self.tokenizer.encode(text).tolist())
         return counts, num_samples
 
     def training_folders(self) -> list[str]:
