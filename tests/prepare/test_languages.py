@@ -3,7 +3,6 @@
 
 import csv
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ CHINESE = [
 ]
 
 
-def write_corpus(folder: Path, texts: Sequence[str]) -> Path:
+def write_corpus(folder: Path, texts: list[str]) -> Path:
     rng = np.random.default_rng(0)
     path = folder / "mine.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -46,7 +45,7 @@ def write_corpus(folder: Path, texts: Sequence[str]) -> Path:
     return path
 
 
-def prepare(folder: Path, texts: Sequence[str], *options: str) -> tuple[Path, dict[str, str]]:
+def prepare(folder: Path, texts: list[str], *options: str) -> tuple[Path, dict[str, str]]:
     """The folder of the shards, and all transcripts by key."""
     manifest = write_corpus(folder, texts)
     command = ["prepare", "manifest", str(manifest), "--name", "mine", "--num_workers", "0"]

@@ -119,5 +119,6 @@ def _read_transcripts(folder: Path) -> Iterator[str]:
     """Yield the transcript of each utterance that has one."""
     for shard in find_shards(folder, producer="one of scripts/data/*/produce_*.sh"):
         for sample in read_shard(shard, with_audio=False):
-            if sample.metadata.get("transcription"):
-                yield sample.metadata["transcription"]
+            text = sample.metadata.get("transcription")
+            if isinstance(text, str):
+                yield text

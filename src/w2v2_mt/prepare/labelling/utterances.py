@@ -175,9 +175,15 @@ class ShardSource(LabelSource):
 
 
 def _utterance_of(sample: EncodedSample) -> SourceUtterance:
+    path = PurePosixPath(f"{sample.key}.wav")
+    if path.is_absolute() or ".." in path.parts or recording_key(str(path)) != sample.key:
+        raise ValueError(
+            f"The key {sample.key!r} in shard {sample.shard} cannot be the name of a file. Write "
+            "the shard again."
+        )
     metadata = sample.metadata
     has_speaker = any(metadata.get(name) not in (None, "") for name in SPEAKER_ENTRIES)
-    session = metadata.get("session_id")
+    session, text = metadata.get("session_id"), metadata.get("transcription")
     others = {
         name: value
         for name, value in metadata.items()
@@ -185,7 +191,7 @@ def _utterance_of(sample: EncodedSample) -> SourceUtterance:
     }
     return SourceUtterance(
         key=sample.key,
-        text=metadata.get("transcription") or None,
+        text=text if isinstance(text, str) and text else None,
         speaker=sample.speaker if has_speaker else None,
         session=str(session or PurePosixPath(sample.key).parent),
         columns=others if session is None else {"session": str(session), **others},
@@ -202,12 +208,6 @@ def _copy_audio(sample: EncodedSample, folder: Path) -> str:
     """Write the audio of a sample to a file that is called like its key, unless it is there."""
     content = sample.audio_file()
     path = f"{sample.key}.{'flac' if content.startswith(b'fLaC') else 'wav'}"
-    parts = PurePosixPath(path).parts
-    if path.startswith("/") or ".." in parts or "\0" in path or recording_key(path) != sample.key:
-        raise ValueError(
-            f"The key {sample.key!r} in shard {sample.shard} cannot be the name of a file. Write "
-            "the shard again."
-        )
     target = folder / path
     if target.exists():
         if target.read_bytes() != content:
