@@ -313,3 +313,29 @@ def test_variables_that_hydra_sets_for_a_job_count_in_its_check(monkeypatch, tmp
         check("train_speech", "use_wandb=true")
     check("train_speech", "use_wandb=true", "+hydra.job.env_set.WANDB_MODE=offline")
     assert "WANDB_MODE" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "remedy"),
+    [
+        ("defaults: [override /hydra/launcher: slurm]", "hydra.launcher", "hydra/launcher=..."),
+        ("hydra: {sweep: {dir: /x}}", "hydra.sweep.dir", "hydra.sweep.dir=..."),
+    ],
+)
+def test_a_launcher_in_swept_experiments_is_reported(capsys, tmp_path, content, key, remedy):
+    (tmp_path / "experiment").mkdir()
+    for name, text in (("mine", content), ("other", "seed: 3")):
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n")
+    flags = ["-m", "--config-dir", str(tmp_path)]
+    for overrides in (
+        ["+experiment=mine", "seed=1,2"],
+        ["+experiment=other,other"],
+        ["+experiment=mine,other", "hydra/launcher=basic", "hydra.sweep.dir=/y"],
+    ):
+        check("train_speech", *overrides, flags=flags)
+        assert capsys.readouterr().err == ""
+    check("train_speech", "+experiment=mine,other", flags=flags)
+    assert capsys.readouterr().err == (
+        f"Note: {key} in an option of experiment has no effect, because a sweep is launched before "
+        f"its jobs choose their options. Add {remedy} to the command, for all jobs.\n"
+    )

@@ -18,7 +18,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import env_override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from w2v2_mt.core.arguments import ConfigError, advise, join_key, raise_problems, unknown_key
 from w2v2_mt.settings.environment import PROJECT_FOLDER
@@ -41,6 +41,12 @@ _QUESTIONS = "--cfg -c, --info -i, --package -p, --config-name -cn, --config-pat
 """Options of Hydra with a value, for which a command is not checked in advance."""
 
 _VARIABLES = "hydra.job.env_set."
+_OF_LAUNCH = {
+    "hydra.launcher": "hydra/launcher",
+    "hydra.sweeper": "hydra/sweeper",
+    "hydra.sweep.dir": "hydra.sweep.dir",
+}
+"""Settings of Hydra that count for a whole sweep, and how a command sets them."""
 _OF_SWEEPS = re.compile(r"hydra[./](launcher|sweeper|sweep)\b")
 
 
@@ -90,10 +96,13 @@ def check_command(config_name: str, command: CommandLine) -> None:
             expanded = expand_jobs(command.overrides, checker.loader)
             with env_override(checker.variables()):
                 jobs = [checker.compose(overrides) for overrides in expanded]
+                ignored = [*checker.ignored_launches(jobs)]
                 for config in jobs:
+                    with open_dict(config):
+                        del config["hydra"]
                     check_keys(config)
                 settings = [check_settings(config) for config in jobs]
-            for sentence in checker.unused(settings):
+            for sentence in [*ignored, *checker.unused(settings)]:
                 print(f"Note: {sentence}", file=sys.stderr)
         except HydraException as error:
             # The other lines of the message describe the implementation of Hydra.
@@ -161,9 +170,33 @@ class _Checker:
             if all(key in other for other in others):
                 yield sentence
 
+    def ignored_launches(self, jobs: Sequence[DictConfig]) -> Iterator[str]:
+        """Yield a sentence for each part of a launch that jobs of a sweep choose differently.
+
+        Hydra composes the launcher and the folder of a sweep without its axes.
+        """
+        parsed = parse_overrides(self.command.overrides, self.loader)
+        shared = [each for each in parsed if not (each.is_sweep_override() or is_hydras(each))]
+        axes = [each.get_key_element() for each in parsed if each.is_sweep_override()]
+        groups = [axis.lstrip("+") for axis in axes if self.options(axis.lstrip("+"))]
+        if not (self.command.is_sweep and groups):
+            return
+        lines = [str(each.input_line) for each in shared]
+        sweep = hydra.compose(self.config_name, lines, return_hydra_config=True)
+        of_sweep, of_jobs = _of_launch(sweep), [_of_launch(job) for job in jobs]
+        given = {each.key_or_group for each in parsed}
+        for key, setting in _OF_LAUNCH.items():
+            if setting not in given and any(of_job[key] != of_sweep[key] for of_job in of_jobs):
+                yield (
+                    f"{key} in an option of {' or '.join(groups)} has no effect, because a sweep "
+                    f"is launched before its jobs choose their options. Add {setting}=... to the "
+                    "command, for all jobs."
+                )
+
     def compose(self, overrides: list[str]) -> DictConfig:
+        """Compose a job together with the settings of Hydra."""
         try:
-            return hydra.compose(self.config_name, overrides)
+            return hydra.compose(self.config_name, overrides, return_hydra_config=True)
         except HydraException:
             raise_problems(self.wrong_keys(overrides))
             raise
@@ -211,6 +244,13 @@ class _Checker:
                 group = f"{parent}/{name}" if parent else name
                 yield group
                 yield from self.groups(group)
+
+
+def _of_launch(config: DictConfig) -> Any:
+    """Return the settings of a launch as they are written, with their references."""
+    hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    values = (hydra["launcher"], hydra["sweeper"], hydra["sweep"]["dir"])
+    return dict(zip(_OF_LAUNCH, values, strict=True))
 
 
 def _unknown_setting(key: str, config: Any) -> Iterator[str]:
