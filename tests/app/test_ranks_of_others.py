@@ -69,3 +69,20 @@ def test_ctrl_c_ends_a_process_that_waits_for_the_others(
             break
     os.kill(command.pid, signal.SIGINT)
     assert command.wait(timeout=60) == -signal.SIGINT
+
+
+def test_a_process_that_is_not_the_first_leaves_no_folder_of_its_own(
+    start_command, one_of_two, tmp_path, monkeypatch
+):
+    # As torchrun starts them, in two different seconds without hydra.run.dir.
+    commands = []
+    for rank in ("0", "1"):
+        for name, value in {**one_of_two, "RANK": rank, "LOCAL_RANK": rank}.items():
+            monkeypatch.setenv(name, value)
+        folder = tmp_path / f"second {rank}" / "name"
+        commands.append(start_command(folder, "train_speaker", "trainer.devices=2"))
+    for command in commands:
+        output, errors = command.communicate(timeout=300)
+        assert command.returncode == 0, output + errors
+    assert (tmp_path / "second 0" / "name" / "metrics.json").exists()
+    assert not (tmp_path / "second 1").exists()

@@ -44,19 +44,50 @@ def test_a_user_without_name_and_home_trains_and_gets_a_report(
     assert reported.returncode == 0, reported.stderr
 
 
-def test_workers_without_shared_memory_end_the_run_with_the_remedy(smoke_data_folder, tmp_path):
-    mount = 'mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"'
+@pytest.fixture
+def run_with_worker(smoke_data_folder, tmp_path):
+    """Runs a command with a DataLoader worker, after a prefix; gives the finished process."""
+
+    def run(*prefix, **variables):
+        command = [
+            *prefix, sys.executable, str(PROJECT_FOLDER / "run_speaker.py"),
+            "+experiment=baseline_speaker_mean", "data=voxceleb1", "+debug=smoke", "num_workers=1",
+            f"hydra.run.dir={tmp_path / 'run'}", f"log_folder={tmp_path}",
+            f"data_folder={smoke_data_folder}",
+        ]  # fmt: skip
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUM_GPUS": "0", **variables}
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
+
+    return run
+
+
+def test_workers_without_shared_memory_end_the_run_with_the_remedy(run_with_worker):
+    mount = 'ulimit -n 120; mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"'
     private = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh")
     if subprocess.run([*private, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this system allows no private mounts")
-    command = [
-        *private, sys.executable, str(PROJECT_FOLDER / "run_speaker.py"),
-        "+experiment=baseline_speaker_mean", "data=voxceleb1", "+debug=smoke", "num_workers=1",
-        f"hydra.run.dir={tmp_path / 'run'}", f"log_folder={tmp_path}",
-        f"data_folder={smoke_data_folder}",
-    ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUM_GPUS": "0"}
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    finished = run_with_worker(*private)
     assert finished.returncode == 1, finished.stdout + finished.stderr
+    # Two batches wait and two are in use, of 66 chunks of 3 s, and of 60 s in an evaluation.
+    before_training = finished.stdout.partition("steps: ")[0]
+    assert (
+        "Note: DataLoader workers may need 63 MiB of shared memory, but /dev/shm has 0 MiB left."
+    ) in before_training
+    assert "open files, but this process may open 120. Raise the limit with" in before_training
     assert finished.stderr.startswith("ValueError: a batch of ")
     assert "--shm-size=8g" in finished.stderr
+
+
+def test_a_path_of_temporary_files_that_is_too_long_for_workers_is_one_sentence(
+    run_with_worker, tmp_path
+):
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    finished = run_with_worker(TMPDIR=str(folder))
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert finished.stderr.startswith(
+        f"ValueError: the folder of temporary files ({folder}) cannot"
+    )
+    assert len(finished.stderr.splitlines()) == 1

@@ -2,18 +2,28 @@
 
 import csv
 import json
+import os
 import re
+import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.slurm_cluster import answer, wait_for
+from tests.helpers.sweep_storm import Storm
 from w2v2_mt.training.callbacks.last_checkpoint import latest_checkpoint
 from w2v2_mt.training.checkpoints import read_checkpoint
 
 MT = "run_mt_speech_speaker.py"
 SPEAKER = "run_speaker.py"
+
+NUM_STORM_STEPS = 30
+NUM_STORM_ROUNDS = 6
+STORM_LIMIT_SEC = 1_500
+STORM_WAYS = ["TERM", "KILL", "requeue"] * int(os.environ.get("STORM_ROUNDS", 2))
+STORM_SEED = int(os.environ.get("STORM_SEED", 0))
 
 
 def output_of(folder: Path) -> str:
@@ -223,3 +233,90 @@ def test_an_option_that_slurm_refuses_is_one_sentence(start, tmp_path):
     assert sweep.returncode == 1
     assert "Traceback" not in printed
     assert re.search(r"^ValueError: the jobs cannot be submitted \(.*partition", printed, re.M)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """The folder of job 3 on a disk without room for a checkpoint; a call gives it room."""
+    folder = tmp_path / "sweep" / "3"
+    folder.mkdir(parents=True)
+    mount = ("mount", "-t", "tmpfs", "-o", "size=300k,mode=755", "tmpfs", str(folder))
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+
+    def enlarge():
+        subprocess.run(["mount", "-o", "remount,size=1g", str(folder)], check=True)
+
+    yield enlarge
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def processes_of(folder: Path) -> list[str]:
+    command = ["ps", "-eo", "pid,args"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in listed.splitlines() if str(folder) in line]
+    return [line for line in lines if int(line.split()[0]) != os.getpid()]
+
+
+def test_every_job_of_a_disturbed_sweep_ends_with_its_result_exactly_once(
+    start, small_disk, architecture, tmp_path
+):
+    """STORM_SEED=1 and STORM_ROUNDS=2 in the environment try other disturbances, and more."""
+    folder = tmp_path / "sweep"
+    results: dict[str, int] = {}
+    storm = Storm(folder, STORM_WAYS, max_step=NUM_STORM_STEPS // 3, spared=["3"], seed=STORM_SEED)
+    deadline = time.monotonic() + STORM_LIMIT_SEC
+    command = (
+        *(SPEAKER, folder, "+experiment=baseline_speaker_mean", "data=voxceleb1", "+debug=smoke"),
+        *(f"trainer.max_steps={NUM_STORM_STEPS}", "trainer.step_limit=null"),
+        *(f"trainer.val_check_interval={NUM_STORM_STEPS // 2}", "network.num_frozen_steps=1"),
+        *(f"network.wav2vec_huggingface_id={architecture}", "hydra.launcher.array_parallelism=4"),
+        *("speaker.dataloader.train_batch_size=4", "seed=1,2,3,4,5,6,7,8,9,10,11,12"),
+        "callbacks.last_checkpoint={_target_: w2v2_mt.training.callbacks.last_checkpoint."
+        "LastCheckpoint, save_every_minutes: 15}",
+    )
+    corrupt = folder / "5" / "checkpoints" / "last.ckpt"
+    corrupt.parent.mkdir(parents=True)
+    corrupt.write_text("no checkpoint")
+    for round_number in range(NUM_STORM_ROUNDS):
+        sweep = start(*command)
+        if round_number == 0:
+            wait_for(lambda: (folder / ".lock").exists(), "the first launcher")
+            second = start(*command)  # Somebody else starts the same sweep.
+        while sweep.poll() is None:
+            assert time.monotonic() < deadline, answer("squeue", "-r") + output_of(folder)
+            storm.disturb()
+            for path in folder.glob("*/metrics.json"):
+                written = path.stat().st_mtime_ns
+                assert results.setdefault(path.parent.name, written) == written
+            time.sleep(0.1)
+        printed = sweep.stdout.read()
+        assert "Traceback" not in printed
+        if sweep.returncode == 0:
+            break
+        errors = (folder / "errors.txt").read_text()
+        if round_number == 0:
+            assert "is in use by process" in second.communicate()[0]
+            assert second.returncode == 1
+            assert f"{corrupt} is corrupt" in errors
+            assert f"cannot save {folder / '3'}" in errors
+            corrupt.unlink()
+            small_disk()
+    assert sweep.returncode == 0, printed + output_of(folder)
+    assert storm.done == Counter(STORM_WAYS)
+    assert len(results) == 12
+    for number in range(12):
+        run = folder / str(number)
+        tested_step = json.loads((run / "metrics.json").read_text())["tested_step"]
+        assert tested_step in (NUM_STORM_STEPS // 2, NUM_STORM_STEPS)
+        with (run / "metrics.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        steps = [int(row["step"]) for row in rows if row["train_loss"]]
+        assert steps == list(range(NUM_STORM_STEPS))
+        assert sum(bool(row["test_eer_o"]) for row in rows) == 1
+    assert re.findall(r"^│ (\d+) +│ done", printed, flags=re.MULTILINE) == [*map(str, range(12))]
+    assert answer("squeue", "-h") == ""
+    assert processes_of(folder) == []
+    left = {path.name for path in folder.glob("*/checkpoints/*")}
+    assert left == {"best.ckpt", "last.ckpt", "last.previous.ckpt"}
+    assert [*folder.rglob(".lock*"), *folder.rglob("*.part")] == []

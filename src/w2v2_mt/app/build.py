@@ -65,7 +65,7 @@ class Job:
     """
 
     task: TrainingTask
-    data: pl.LightningDataModule
+    data: TaskData | JointData
     trainer: TrainerSettings
     callbacks: list[pl.Callback]
     dev_metric: str

@@ -6,6 +6,7 @@ once.
 
 import os
 import re
+import shutil
 import sys
 import traceback
 from collections.abc import Callable
@@ -129,13 +130,26 @@ def run_job(config: DictConfig, run: Callable[..., float | None]) -> float | Non
         rank = settle_rank(launcher, os.environ)
     except ValueError as error:
         checked, rank = error, 0
-    with ExitStack() as lock:
+    with ExitStack() as at_end:
         try:
             if rank == 0:
-                lock.enter_context(locked(folder))
+                at_end.enter_context(locked(folder))
+            else:
+                at_end.callback(_remove_unused, folder, str(HydraConfig.get().output_subdir))
         except OutputExistsError as error:
             return _end(error)
         return _run_job(checked, run, folder)
+
+
+def _remove_unused(folder: Path, hydra_folder: str) -> None:
+    """Remove the folder of a process that is not the first one, if only Hydra has written to it.
+
+    Its name has the time of its own start, unless the command sets hydra.run.dir.
+    """
+    with suppress(OSError):
+        if {path.name for path in folder.iterdir()} <= {hydra_folder}:
+            shutil.rmtree(folder / hydra_folder, ignore_errors=True)
+            os.removedirs(folder)
 
 
 def _run_job(

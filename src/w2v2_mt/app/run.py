@@ -16,6 +16,7 @@ from w2v2_mt.app.build import Job, build_job
 from w2v2_mt.app.loggers import open_loggers
 from w2v2_mt.core.errors import OutputExistsError
 from w2v2_mt.core.units import shortest_float32
+from w2v2_mt.data.worker_resources import find_shortages
 from w2v2_mt.inference.trained_network import load_trained
 from w2v2_mt.report.run_report import print_run_report, write_report
 from w2v2_mt.runs.evaluation_settings import evaluation_settings
@@ -40,6 +41,7 @@ from w2v2_mt.training.checkpoints import (
     read_checkpoint,
     read_whole_checkpoint,
 )
+from w2v2_mt.training.launcher import count_processes
 from w2v2_mt.training.lr_range_test import run_range_test
 from w2v2_mt.training.trainer import check_num_gpus
 from w2v2_mt.training.user_errors import user_errors
@@ -116,9 +118,11 @@ def run(
             # From now on even a run that fails can be reported.
             write_setting(folder, config=config, overrides=overrides)
         job = build_job({**config, ASSEMBLY: assembly}, trained=trained)
-        if config["eval_model"]:
-            # Missing test shards are reported now and not after days of training.
-            job.data.test_dataloader()
+        # Missing shards are reported now, those of the test not after days of training.
+        demands = job.data.worker_demands(trains=config["fit_model"], tests=config["eval_model"])
+        processes = count_processes(config)
+        for sentence in find_shortages(demands, num_processes=processes.num_of_node):
+            log.info(f"Note: {sentence}")
         if decision.removes_old_test:
             remove_test_outputs(folder)
         write_setting(folder, config=config, overrides=overrides)

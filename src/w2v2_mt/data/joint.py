@@ -16,6 +16,7 @@ from w2v2_mt.core.constraints import PositiveFloat
 from w2v2_mt.core.samples import EncodedSample, JointSample
 from w2v2_mt.data.loading import TaskData
 from w2v2_mt.data.transforms import NormaliseWaveform, decode
+from w2v2_mt.data.worker_resources import WorkerDemand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +151,15 @@ class JointData(LightningDataModule):
     def network_sizes(self) -> dict[str, Any]:
         sizes = (data.network_sizes() for data in self.data_of_task.values())
         return {name: size for of_task in sizes for name, size in of_task.items()}
+
+    def worker_demands(self, *, trains: bool, tests: bool) -> list[WorkerDemand]:
+        """Return what the DataLoader workers of each task ask of the machine."""
+        is_joint = self.mixture.mode == "joint"
+        demands = []
+        for data in self.data_of_task.values():
+            makes_batches = not is_joint or data.whole_batches() is not None
+            demands += data.worker_demands(trains=trains and makes_batches, tests=tests)
+        return demands
 
     def state_dict(self) -> dict[str, int]:
         # A training step consumes one batch of each task, or one joint batch.

@@ -20,6 +20,7 @@ from w2v2_mt.data.batching import similar_length_batches
 from w2v2_mt.data.shards import find_shards
 from w2v2_mt.data.streams import BatchStream, EvaluationStream, TrainingStream, is_any
 from w2v2_mt.data.transforms import NormaliseWaveform, Stage, sample_length
+from w2v2_mt.data.worker_resources import WorkerDemand, end_worker_that_cannot_pass_on
 from w2v2_mt.decoding.tokenizer import Tokenizer
 
 _NUM_SORTED_TOGETHER = 20_000
@@ -112,6 +113,11 @@ class TaskData(LightningDataModule, ABC):
     def network_sizes(self) -> dict[str, Any]:
         """Return the arguments for `build` of the network's settings that come from the data."""
 
+    @property
+    def train_batch_samples(self) -> int:
+        """The largest number of audio samples in a training batch with its padding; 0: unknown."""
+        return 0
+
     @abstractmethod
     def sample_maker(self, *, is_training: bool) -> Callable[[EncodedSample], Any]:
         """Return the function from an encoded sample to a sample that can be collated."""
@@ -133,6 +139,20 @@ class TaskData(LightningDataModule, ABC):
     def draw_lengths(self) -> list[int]:
         """Return lengths of training utterances that other tasks may match, in audio samples."""
         return []
+
+    def worker_demands(self, *, trains: bool, tests: bool) -> list[WorkerDemand]:
+        """Return what the DataLoader workers of a run ask of the machine."""
+        loaders = [
+            *(self.test_dataloader() if tests else ()),
+            *(self.val_dataloader() if trains else ()),
+        ]
+        demand = WorkerDemand(
+            num_workers=self.loading.num_workers,
+            train_num_samples=self.train_batch_samples if trains else 0,
+            eval_num_samples=self.loading.eval_max_num_samples,
+            num_evaluations=len(loaders),
+        )
+        return [demand]
 
     def training_folders(self) -> list[str]:
         """Return the folders of the training shards, for messages."""
@@ -244,7 +264,7 @@ class TaskData(LightningDataModule, ABC):
             persistent_workers=self.loading.num_workers > 0,
             # A DataLoader draws a seed when it starts; the network's random state stays untouched.
             generator=torch.Generator(),
-            worker_init_fn=leave_stop_signals_to_parent,
+            worker_init_fn=_start_worker,
         )
 
 
@@ -253,6 +273,11 @@ def _is_fit(name: str, value: Any) -> bool:
     if name == "letter_counts":
         return isinstance(value, dict) and all(type(each) is int for each in value.values())
     return type(value) is int and 1 <= value <= _MAX_COUNTS[name]
+
+
+def _start_worker(_: int) -> None:
+    leave_stop_signals_to_parent()
+    end_worker_that_cannot_pass_on()
 
 
 class _Loader(DataLoader[Any]):

@@ -170,6 +170,11 @@ class SpeakerData(TaskData):
         tests = {name: self._read_trials(path) for name, path in self.corpus.test_trials.items()}
         return tests | self.val_trial_lists
 
+    @property
+    def train_batch_samples(self) -> int:
+        chunk_length = samples_from_seconds(self.selector_train.desired_chunk_length_sec)
+        return self.loading.train_batch_size * chunk_length
+
     def sample_maker(self, *, is_training: bool) -> Callable[[EncodedSample], Any]:
         try:
             names = self.speakers
@@ -199,17 +204,16 @@ class SpeakerData(TaskData):
         batching: Stage = partial(equal_size_batches, batch_size=batch_size)
         if self.selector_train.match_speech_lengths:
             longest = max(self._speech_lengths)
-            chunk_length = samples_from_seconds(self.selector_train.desired_chunk_length_sec)
-            if longest > batch_size * chunk_length:
+            if longest > self.train_batch_samples:
                 raise ValueError(
-                    f"train_batch_size x desired_chunk_length_sec ({batch_size * chunk_length} "
+                    f"train_batch_size x desired_chunk_length_sec ({self.train_batch_samples} "
                     f"samples) must be at least the longest utterance of speech ({longest}). "
                     "Raise speaker.dataloader.train_batch_size or set "
                     "speaker.pipeline.selector_train.match_speech_lengths=false."
                 )
             batching = partial(
                 dynamic_batches,
-                max_num_samples=batch_size * chunk_length,
+                max_num_samples=self.train_batch_samples,
                 max_queue_size=queue_size,
                 length=sample_length,
             )

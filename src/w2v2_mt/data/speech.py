@@ -143,6 +143,10 @@ class SpeechData(TaskData):
             lengths += rng.sample(own, min(len(own), max(1, num_kept)))
         return lengths
 
+    @property
+    def train_batch_samples(self) -> int:
+        return self.loading.train_max_num_samples
+
     def sample_maker(self, *, is_training: bool) -> Callable[[EncodedSample], SpeechSample]:
         return partial(make_speech_sample, normaliser=self.normaliser, tokenizer=self.tokenizer)
 
