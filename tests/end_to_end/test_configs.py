@@ -21,7 +21,10 @@ ENTRY_POINTS = {
     "train_speech": [SPEECH],
     "train_speaker": [SPEAKER],
     "train_mt_*": [BOTH],
+    "data/*_joint": [BOTH],
+    "data/*_speaker": [SPEAKER],
     "data/librispeech": [SPEECH],
+    "data/*_speech": [SPEECH],
     "data/voxceleb*": [SPEAKER],
     "experiment/baseline_speech": [SPEECH],
     "experiment/baseline_speaker_*": [SPEAKER],
@@ -45,10 +48,12 @@ PARTS = {"base", "network/wav2vec2", "hydra/hydra_logging/plain", "hydra/job_log
 
 GROUPS = {
     "experiment": "baseline_speech baseline_speaker_mean baseline_speaker_first+cls "
-    "multi_task_2heads_vanilla",
+    "multi_task_2heads_vanilla demo_real",
     "callbacks": "none speech_default speaker_default mt_default speech_early_stopping "
     "speaker_early_stopping mt_early_stopping",
-    "data": "librispeech voxceleb1 voxceleb2 mt_vox1_libri mt_vox2_libri",
+    "data": "librispeech librispeech_speaker librispeech_joint librispeech_mini_speech "
+    "librispeech_mini_speaker librispeech_mini_joint speech_commands_speech "
+    "speech_commands_speaker speech_commands_joint voxceleb1 voxceleb2 mt_vox1_libri mt_vox2_libri",
     "network": "speech_wav2vec2_fc speaker_wav2vec2_fc mt_wav2vec2",
     "network/regularisation": "wav2vec2_none wav2vec2_default_asr",
     "optim/algo": "adam sgd",
@@ -114,6 +119,7 @@ EXPERIMENTS = {
     "baseline_speaker_first+cls": SPEAKER,
     "multi_task_2heads_vanilla": BOTH,
     "demo": BOTH,
+    "demo_real": BOTH,
 }
 SHORT = ["", "+size=tiny", "+debug=overfit", "+debug=profile", "+debug=smoke"]
 

@@ -31,6 +31,16 @@ def test_rates_are_shown_in_per_cent_with_the_place_of_the_report_and_the_time(t
     assert "Total time: 10 min 05 s" in lines
 
 
+def test_the_demo_with_real_speech_has_a_row_for_each_task(tmp_path):
+    write_metrics(tmp_path, {"test_wer_words": 0.3, "test_eer_words": 0.2})
+    result = table_of(tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert any("word error rate" in x and "30.0 %" in x for x in result.stdout.splitlines())
+    assert any("equal error rate" in x and "20.0 %" in x for x in result.stdout.splitlines())
+    write_metrics(tmp_path, {"test_wer_words": 0.3})
+    assert "has no test_eer_words; run the demo" in table_of(tmp_path).stderr
+
+
 @pytest.mark.parametrize("name", ["demo[lr_grid]", "demo[/red]", "demo:a:"])
 def test_the_name_of_the_folder_is_printed_as_it_is(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

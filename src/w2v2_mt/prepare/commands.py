@@ -10,6 +10,7 @@ from typer import Argument, Option, Typer
 from w2v2_mt.core.errors import exit_with_sentence
 from w2v2_mt.prepare.corpus_options import ManifestOptions
 from w2v2_mt.prepare.options import LibriSpeechOptions, Options, VoxCeleb2Options, VoxCelebOptions
+from w2v2_mt.prepare.speech_commands_options import SpeechCommandsOptions
 
 Run = TypeVar("Run", bound=Callable[[Any], None])
 
@@ -88,6 +89,18 @@ def manifest(options: ManifestOptions) -> None:
     from w2v2_mt.prepare.manifest_corpus import prepare_manifest
 
     prepare_manifest(options)
+
+
+@corpus_command("speech_commands", SpeechCommandsOptions)
+def speech_commands(options: SpeechCommandsOptions) -> None:
+    """Write the shards and trial lists of Speech Commands.
+
+    The archive in <data_folder>/speech_commands becomes shards, trials and recordings of noise in
+    <data_folder>/speech_commands_shards.
+    """
+    from w2v2_mt.prepare.speech_commands import prepare_speech_commands
+
+    prepare_speech_commands(options)
 
 
 @prepare.command("convert-voxceleb2", no_args_is_help=True)

@@ -18,10 +18,17 @@ def find(tmp_path):
 
 def test_a_bare_machine_gets_every_command_up_to_the_shards(find):
     found = find()
-    assert list(found) == ["librispeech", "voxceleb1", "voxceleb2"]
+    assert list(found) == [
+        "librispeech",
+        "librispeech_mini_speech",
+        "speech_commands_speech",
+        "voxceleb1",
+        "voxceleb2",
+    ]
     assert {finding.state for finding in found.values()} == {State.MISSING}
     assert found["librispeech"].needed_for == (
-        "data=librispeech, data=mt_vox1_libri, data=mt_vox2_libri"
+        "data=librispeech, data=librispeech_joint, data=librispeech_speaker, "
+        "data=mt_vox1_libri, data=mt_vox2_libri"
     )
     assert found["voxceleb2"].needed_for == "data=mt_vox2_libri, data=voxceleb2"
     assert found["librispeech"].commands == [
@@ -35,7 +42,7 @@ def test_a_bare_machine_gets_every_command_up_to_the_shards(find):
 def test_every_command_is_a_file_of_the_project(find):
     project = Path(__file__).resolve().parents[3]
     for finding in find().values():
-        assert all((project / command).is_file() for command in finding.commands)
+        assert all((project / command.split()[0]).is_file() for command in finding.commands)
 
 
 def test_shards_are_counted(tmp_path, find):
@@ -45,7 +52,7 @@ def test_shards_are_counted(tmp_path, find):
         metadata = json.loads(path.read_text())
         path.write_text(json.dumps({"num_speakers": 2, **metadata, "num_utterances": 3}))
     found = find()
-    assert {finding.state for finding in found.values()} == {State.OK}
+    assert {found[name].state for name in ("librispeech", "voxceleb1", "voxceleb2")} == {State.OK}
     assert "train_clean_100 (3 utterances, 2 speakers)" in found["librispeech"].found
     assert "vox2_shards_hard/test (3 utterances, " in found["voxceleb2"].found
 
@@ -84,6 +91,19 @@ def test_the_archives_are_those_that_preparation_reads():
 
     assert CORPORA["librispeech"].archives == [f"librispeech/{name}.tar.gz" for name in SUBSETS]
     assert list(CORPORA["voxceleb1"].archives) == [f"voxceleb_archives/{name}" for name in ARCHIVES]
+
+
+def test_either_archive_of_speech_commands_will_do(tmp_path, find):
+    assert "speech_commands_v0.02.tar.gz or speech_commands/mini_speech_commands.zip" in (
+        find()["speech_commands_speech"].found
+    )
+    (tmp_path / "speech_commands").mkdir()
+    (tmp_path / "speech_commands" / "mini_speech_commands.zip").touch()
+    found = find()["speech_commands_speech"]
+    assert found.commands == ["./scripts/data/speech_commands/produce_shards.sh"]
+    assert found.needed_for == (
+        "data=speech_commands_joint, data=speech_commands_speaker, data=speech_commands_speech"
+    )
 
 
 def test_configs_of_the_user_are_found_and_broken_ones_skipped(tmp_path):

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from w2v2_mt.app.doctor.finding import Finding, State
-from w2v2_mt.prepare.options import SUBSETS
+from w2v2_mt.prepare.options import MINI_SUBSETS, SUBSETS
 from w2v2_mt.settings.command_line import CONFIG_FOLDER
 
 _COUNTED = ("utterances", "speakers")
@@ -34,11 +34,26 @@ class Corpus(NamedTuple):
 _VOX1 = ["voxceleb_archives/vox1_dev_wav.zip", "voxceleb_archives/vox1_test_wav.zip"]
 _VOX2 = "voxceleb_archives/vox2_dev_wav.zip|voxceleb_archives/vox2_dev_aac.zip"
 _VOX_METADATA = "./scripts/download/download_voxceleb_meta.sh"
+_MINI = (*MINI_SUBSETS, "test-clean")
 CORPORA = {
     "librispeech": Corpus(
         archives=[f"librispeech/{subset}.tar.gz" for subset in SUBSETS],
         download="./scripts/download/download_librispeech.sh",
         num_hours=982,
+        is_public=True,
+    ),
+    "librispeech_mini_speech": Corpus(
+        archives=[f"librispeech/{subset}.tar.gz" for subset in _MINI],
+        download=f"./scripts/download/download_librispeech.sh {' '.join(_MINI)}",
+        num_hours=13,
+        is_public=True,
+    ),
+    "speech_commands_speech": Corpus(
+        archives=[
+            "speech_commands/speech_commands_v0.02.tar.gz|speech_commands/mini_speech_commands.zip"
+        ],
+        download="./scripts/download/download_speech_commands.sh",
+        num_hours=29,
         is_public=True,
     ),
     "voxceleb1": Corpus(archives=_VOX1, download=_VOX_METADATA, num_hours=352),
@@ -53,17 +68,23 @@ def find_space(folder: Path) -> tuple[Path, float]:
 
 
 def check_shards(data_folder: Path, config_folder: Path = CONFIG_FOLDER) -> Iterator[Finding]:
-    """Check each corpus that a config in `data/` names on its own."""
+    """Check each corpus that a config in `data/` names on its own.
+
+    Configs of one corpus, such as those of two tasks, are checked once, by the one with all sets.
+    """
     names = [path.stem for path in sorted((config_folder / "data").glob("*.yaml"))]
     corpora = {name: _read_corpora(name, data_folder, config_folder) for name in names}
-    for name in names:
-        if len(corpora[name]) != 1:
+    alone = {name: blocks[0] for name, blocks in corpora.items() if len(blocks) == 1}
+    owners = {name: _find_owner(settings, alone) for name, settings in alone.items()}
+    for name, settings in alone.items():
+        if owners[name] != name:
             continue
-        (settings,) = corpora[name]
         root = Path(settings["shards_folder"])
         sets = {each: _describe_set(root / each) for each in _list_sets(settings)}
         problems = {each: text for each, (is_complete, text) in sets.items() if not is_complete}
-        needed_for = ", ".join(f"data={user}" for user in names if settings in corpora[user])
+        members = [alone[each] for each, owner in owners.items() if owner == name]
+        users = [user for user in names if any(each in corpora[user] for each in members)]
+        needed_for = ", ".join(f"data={user}" for user in users)
         if not problems:
             found = "; ".join(f"{each} ({text})" for each, (_, text) in sets.items())
             yield Finding(f"shards of {name}", State.OK, found, needed_for)
@@ -73,6 +94,23 @@ def check_shards(data_folder: Path, config_folder: Path = CONFIG_FOLDER) -> Iter
         advice, commands = _how_to_prepare(name, settings, data_folder)
         found = f"{named} in {root}: {reasons}{advice}"
         yield Finding(f"shards of {name}", State.MISSING, found, needed_for, commands)
+
+
+def _find_owner(settings: dict[str, Any], blocks: dict[str, dict[str, Any]]) -> str:
+    """Return the name of the block of the same corpus with these sets and most others."""
+
+    def identity(block: dict[str, Any]) -> tuple[object, object]:
+        return block["shards_folder"], block.get("prepared_by")
+
+    sets = {name: set(_list_sets(block)) for name, block in blocks.items()}
+    return max(
+        (
+            name
+            for name, block in blocks.items()
+            if identity(block) == identity(settings) and sets[name] >= set(_list_sets(settings))
+        ),
+        key=lambda name: (len(sets[name]), name),
+    )
 
 
 def _how_to_prepare(
