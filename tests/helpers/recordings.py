@@ -31,7 +31,7 @@ def write_recordings(
         speaker = f"speaker{number}"
         channels = [draw_recording(random, signal_to_noise_db=(30.0, 40.0)) for _ in range(2)]
         for index in range(num_each):
-            words = random.choice(sorted(WORDS), size=2, replace=False)
+            words = random.choice(sorted(WORDS), size=2, replace=False).tolist()
             waveform = synthesise(words, voice=voice, recording=channels[index % 2], random=random)
             suffix, rate_hz = SUFFIXES_AND_RATES_HZ[(number + index) % 3]
             path = folder / speaker / f"{index % 2}_{index}.{suffix}"

@@ -98,6 +98,8 @@ class ManifestOptions(CorpusOptions):
     manifest: Annotated[
         Path, Argument(metavar="FILE", help="A manifest, or a folder with one, of recordings.")
     ]
+    limit: Annotated[int | None, "Prepare at most N recordings of each set."] = None
+    delete_originals: Annotated[bool, Option("--delete_originals", hidden=True)] = False
     root: Annotated[
         Path | None,
         "The folder with all audio (default: that of the manifest); paths count from there.",
