@@ -75,7 +75,7 @@ def write_nemo(folder: Path, entries: Sequence[Entry]) -> Path:
     lines = []
     for each in with_splits(entries):
         line = {"audio_filepath": str(folder / each["path"]), "duration": DURATION_SEC}
-        line |= {name: each[name] for name in ("text", "speaker", "split") if name in each}
+        line |= {name: each[name] for name in ("text", "speaker", "session", "split") if name in each}
         if "sex" in each:
             line["gender"] = each["sex"]
         if "start" in each:
@@ -116,13 +116,15 @@ def write_kaldi(folder: Path, entries: Sequence[Entry]) -> Path:
         for number, each in enumerate(each for each in entries if split_of(each) == split):
             utterance = f"{each['speaker']}-{number:04d}"
             recording = utterance
-            if "start" in each:
-                recording = str(each["path"]).replace("/", "_")
-                times = f"{each['start']:.3f} {each['end']:.3f}"
+            if "segments" in lines:
+                recording = str(each["path"]).replace("/", "_").replace(" ", "_")
+                times = f"{each['start']:.3f} {each['end']:.3f}" if "start" in each else "0 -1"
                 lines["segments"].append(f"{utterance} {recording} {times}")
             lines["wav.scp"].append(f"{recording} {folder / each['path']}")
             lines["text"].append(f"{utterance} {each['text']}")
             lines["utt2spk"].append(f"{utterance} {each['speaker']}")
+            if "session" in each:
+                lines.setdefault("utt2session", []).append(f"{utterance} {each['session']}")
             if "sex" in each:
                 sexes[each["speaker"]] = f"{each['speaker']} {each['sex']}"
         lines["spk2gender"] = list(sexes.values())
@@ -147,8 +149,8 @@ def lhotse_cut(folder: Path, entry: Entry, *, name: str = "cut") -> dict[str, An
     }
     if "sex" in entry:
         supervision["gender"] = entry["sex"]
-    if split_of(entry):
-        supervision["custom"] = {"split": split_of(entry)}
+    custom = {"split": split_of(entry), "session": entry.get("session")}
+    supervision["custom"] = {label: value for label, value in custom.items() if value}
     return {
         "id": name,
         "start": start_sec,
