@@ -75,7 +75,9 @@ def write_nemo(folder: Path, entries: Sequence[Entry]) -> Path:
     lines = []
     for each in with_splits(entries):
         line = {"audio_filepath": str(folder / each["path"]), "duration": DURATION_SEC}
-        line |= {name: each[name] for name in ("text", "speaker", "session", "split") if name in each}
+        line |= {
+            name: each[name] for name in ("text", "speaker", "session", "split") if name in each
+        }
         if "sex" in each:
             line["gender"] = each["sex"]
         if "start" in each:

@@ -9,9 +9,9 @@ from pathlib import Path
 from w2v2_mt.app.doctor.finding import Finding, State
 from w2v2_mt.core.units import count
 from w2v2_mt.decoding.vocabulary import read_vocabulary
+from w2v2_mt.prepare.corpus_options import CorpusOptions, SplitBy
 from w2v2_mt.prepare.corpus_splits import (
     SETS,
-    SplitBy,
     SplitRules,
     TooFewGroupsError,
     split_recordings,
@@ -77,7 +77,7 @@ def _check_texts(recordings: Sequence[Recording]) -> Iterator[Finding]:
     if not texts:
         yield Finding("text", State.MISSING, "no recording has a text", SPEECH)
         return
-    normalise = TextNormalisation(case="upper")
+    normalise = TextNormalisation(case=CorpusOptions.case, punctuation=CorpusOptions.punctuation)
     num_letters: Counter[str] = Counter()
     problems: list[str] = []
     for line, text in texts:
@@ -140,11 +140,11 @@ def _check_split(recordings: Sequence[Recording], task: str) -> Finding:
     for split_by in levels:
         rules = SplitRules(
             split_by=split_by,
-            val_fraction=0.1,
-            test_fraction=0.1,
+            val_fraction=CorpusOptions.val_fraction,
+            test_fraction=CorpusOptions.test_fraction,
             recognises_speech=task == SPEECH,
             recognises_speakers=task == SPEAKERS,
-            seed=0,
+            seed=CorpusOptions.seed,
         )
         try:
             sizes = Counter(each.split for each in split_recordings(recordings, rules))
