@@ -175,7 +175,7 @@ def _split(
         notes = []
         if "speaker" in tasks and "speaker" not in attempted:
             because = f": {problems[0]}" if problems else f", as sets are split by {split_by}"
-            notes.append(f"Speaker recognition is not prepared{because}. {_ADVICE['speaker']}")
+            notes.append(f"Speaker recognition is not prepared{because}. {SIZE_ADVICE['speaker']}")
         if split_by != "speaker" and any(each.speaker is not None for each in recordings):
             notes.append(f"Sets may share speakers, as they are split by {split_by}.")
         return split, attempted, notes
@@ -185,14 +185,15 @@ def _split(
             "must not. Leave it out."
         )
     raise ValueError(
-        f"the corpus is too small: {problems[-1]}. {_ADVICE['speech' if speech else 'speaker']}"
+        f"the corpus is too small: {problems[-1]}. {SIZE_ADVICE['speech' if speech else 'speaker']}"
     )
 
 
-_ADVICE: dict[Task, str] = {
+SIZE_ADVICE: dict[Task, str] = {
     "speech": "It needs at least three recordings with text that may be separated.",
     "speaker": "It needs at least six speakers with two recordings or more, two for each set.",
 }
+"""The size that each task needs."""
 
 
 def _limit(recordings: Sequence[Recording], limit: int, seed: int) -> list[Recording]:

@@ -67,7 +67,10 @@ def test_without_speakers_there_is_no_speaker_recognition(check: Check) -> None:
 def test_too_few_speakers_for_validation_and_test_are_named(check: Check) -> None:
     found = check("path,text,speaker\n" + rows(4))["sets for speaker recognition"]
     assert found.state is State.MISSING
-    assert "train has 0 speakers of at least 2" in found.found
+    assert (
+        "It needs at least six speakers with two recordings or more, two for each set."
+        in found.found
+    )
 
 
 def test_a_speaker_in_two_given_splits_is_named_with_both_lines(check: Check) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from w2v2_mt.app.doctor.finding import Finding, State
 from w2v2_mt.core.units import count
 from w2v2_mt.decoding.vocabulary import read_vocabulary
-from w2v2_mt.prepare.corpus_options import CorpusOptions, SplitBy
+from w2v2_mt.prepare.corpus_options import CorpusOptions, SplitBy, Task
+from w2v2_mt.prepare.corpus_plan import SIZE_ADVICE
 from w2v2_mt.prepare.corpus_splits import (
     SETS,
     SplitRules,
@@ -106,7 +107,7 @@ def _check_texts(recordings: Sequence[Recording]) -> Iterator[Finding]:
         found = f"{len(others)} of {len(num_letters)} are not in the English vocabulary: {named}"
     needed_for = "networks that were trained on English; preparation makes a vocabulary of all"
     yield Finding("characters", state, found, needed_for)
-    yield _check_split(recordings, SPEECH)
+    yield _check_split(recordings, "speech")
 
 
 def _check_speakers(recordings: Sequence[Recording]) -> Iterator[Finding]:
@@ -130,31 +131,33 @@ def _check_speakers(recordings: Sequence[Recording]) -> Iterator[Finding]:
     if not any(each.sex for each in named):
         found = "not named, so trials may compare a man and a woman, which is easy"
         yield Finding("sex", State.NOTE, found, "error rates that compare with published ones")
-    yield _check_split(recordings, SPEAKERS)
+    yield _check_split(recordings, "speaker")
 
 
-def _check_split(recordings: Sequence[Recording], task: str) -> Finding:
+def _check_split(recordings: Sequence[Recording], task: Task) -> Finding:
     """Try the split of the preparation, by the first of its rules that fits."""
-    levels: list[SplitBy] = ["speaker"] if task == SPEAKERS else ["speaker", "session", "file"]
+    levels: list[SplitBy] = ["speaker"] if task == "speaker" else ["speaker", "session", "file"]
+    needed_for = SPEECH if task == "speech" else SPEAKERS
+    name = f"sets for {needed_for}"
     problem = ""
     for split_by in levels:
         rules = SplitRules(
             split_by=split_by,
             val_fraction=CorpusOptions.val_fraction,
             test_fraction=CorpusOptions.test_fraction,
-            recognises_speech=task == SPEECH,
-            recognises_speakers=task == SPEAKERS,
+            recognises_speech=task == "speech",
+            recognises_speakers=task == "speaker",
             seed=CorpusOptions.seed,
         )
         try:
             sizes = Counter(each.split for each in split_recordings(recordings, rules))
         except TooFewGroupsError as error:
-            problem = problem or str(error)
+            problem = problem or f"{error}. {SIZE_ADVICE[task]}"
         except ValueError as error:
             problem = str(error)
             break
         else:
             given = "as given" if any(each.split for each in recordings) else "drawn"
             shown = ", ".join(f"{name} {sizes[name]}" for name in SETS)
-            return Finding(f"sets for {task}", State.OK, f"{given}: {shown}", task)
-    return Finding(f"sets for {task}", State.MISSING, problem, task)
+            return Finding(name, State.OK, f"{given}: {shown}", needed_for)
+    return Finding(name, State.MISSING, problem, needed_for)
