@@ -13,7 +13,7 @@ import torch
 
 from tests.helpers.shard_files import Utterance, spoken, write_set
 from w2v2_mt.core.batches import JointBatch
-from w2v2_mt.data import joint as joint_module
+from w2v2_mt.data import transforms
 from w2v2_mt.data.joint import JointData, Mixture
 from w2v2_mt.data.speaker import SpeakerData
 from w2v2_mt.data.speech import SpeechData
@@ -98,7 +98,7 @@ def _labelled(batches: list[JointBatch]) -> Counter[tuple[str, tuple[str, ...]]]
 def test_an_epoch_of_a_set_of_both_tasks_holds_each_labelled_utterance_once(
     own: Callable[..., JointData], num_workers: int
 ) -> None:
-    stream: Any = own().train_dataloader().dataset  # type: ignore[union-attr]
+    stream: Any = own().train_dataloader().dataset
     keys = [
         sample.key
         for worker in range(num_workers)
@@ -150,7 +150,7 @@ def test_an_utterance_is_decoded_once_for_all_tasks(
     own: Callable[..., JointData], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: Counter[str] = Counter()
-    decode = joint_module.decode
+    decode = transforms.decode
 
     def counted(sample: Any) -> Any:
         decoded[sample.key] += sample.decoded is None
@@ -206,7 +206,7 @@ def test_alternating_tasks_skip_the_utterances_without_their_label(
 ) -> None:
     loaders = own(Mixture()).train_dataloader()
     for task, label in (("speech", "transcription"), ("speaker", "speaker_id")):
-        batches = list(islice(loaders[task], 8))  # type: ignore[index]
+        batches = list(islice(loaders[task], 8))
         numbers = {int(key.split("-")[1]) for batch in batches for key in batch.keys}
         assert numbers == {n for n in range(NUM_UTTERANCES) if label in _metadata(n)}
 
@@ -253,7 +253,7 @@ def test_weights_are_shares_of_utterances(
     mixture = Mixture(mode=mode, weights={"a/train": 3.0, "b/train": 1.0})
     data = own(mixture, speech={"train_sets": sets}, speaker={"train_set": sets})
     loader = data.train_dataloader()
-    loader = loader["speech"] if mode == "alternate" else loader  # type: ignore[index, assignment]
+    loader = loader["speech"] if mode == "alternate" else loader
     counts = Counter(key[0] for batch in islice(loader, 60) for key in batch.keys)
     assert counts["a"] / counts.total() == pytest.approx(0.75, abs=0.05)
 

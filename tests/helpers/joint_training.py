@@ -191,10 +191,10 @@ def fit(
             **trainer_settings,
         }
     )
-    loaders: Any = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+    loaders: Any = DataLoader(batches, batch_size=None)
     if isinstance(batches[0], dict):
         loaders = {
-            name: DataLoader([batch[name] for batch in batches], batch_size=None)  # type: ignore[arg-type, index]
+            name: DataLoader([batch[name] for batch in batches], batch_size=None)
             for name in batches[0]
         }
     trainer.fit(task, loaders, ckpt_path=checkpoint)

@@ -22,6 +22,7 @@ from tests.helpers.small_networks import (
     sharing_combinations,
     small_multi_task_network,
 )
+from w2v2_mt.core.batches import SpeakerBatch
 from w2v2_mt.losses.weighting import WEIGHTINGS
 from w2v2_mt.tasks.training_task import TrainingTask
 
@@ -84,6 +85,7 @@ def test_parts_hold_the_rows_with_their_label():
     assert batch.count_labels() == {"speech": 4, "speaker": 3}
     speaker = batch.part("speaker")
     assert speaker.keys == ["1", "2", "3"]
+    assert isinstance(speaker, SpeakerBatch)
     assert speaker.speaker_indices.tolist() == [1, 2, 3]
     assert speaker.num_samples.tolist() == [6_000, 4_000, 6_000]
     assert torch.equal(speaker.waveforms, batch.waveforms[1:4])
