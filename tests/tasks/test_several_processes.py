@@ -10,7 +10,7 @@ import torch
 
 from tests.helpers import one_of_several_processes
 from tests.helpers.joint_training import METHODS
-from tests.helpers.one_of_several_processes import trained_states
+from tests.helpers.one_of_several_processes import JOINT, trained_states
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,6 +59,14 @@ def states_of_one(tmp_path_factory):
 @pytest.mark.parametrize("scale_method", [str(method) for method in METHODS])
 def test_two_processes_train_as_one_does(states_of_one, states_of_two, scale_method):
     one, (two, other) = states_of_one[scale_method], (each[scale_method] for each in states_of_two)
+    torch.testing.assert_close(two, one, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(two, other)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_joint_batches_of_processes_may_lack_different_tasks(states_of_one, states_of_two, method):
+    name = f"{JOINT}{method}"
+    one, (two, other) = states_of_one[name], (each[name] for each in states_of_two)
     torch.testing.assert_close(two, one, atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(two, other)
 
