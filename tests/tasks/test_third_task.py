@@ -110,3 +110,17 @@ def test_gradient_methods_and_branches_work_for_three_tasks(start, tmp_path, sca
     assert "train_speech_sex_gradient_cosine" in columns
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert any(".branches.sex." in name for name in state["state_dict"])
+
+
+def test_three_tasks_train_on_joint_batches(start, tmp_path):
+    score = start(
+        tmp_path / "run", "data.mode=joint", "optim.loss.scale_method=dwa", "eval_model=false"
+    )
+    assert score == metrics_of(tmp_path / "run")["val_score"]
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    # VoxCeleb has two labels and LibriSpeech has another one.
+    for row in rows:
+        assert bool(row["train_sex_loss"]) == bool(row["train_speaker_loss"])
+    assert any(row["train_sex_loss"] for row in rows)
+    assert any(row["train_speech_loss"] for row in rows)
