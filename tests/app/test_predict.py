@@ -236,6 +236,19 @@ def test_the_table_of_cosines_has_names_as_they_are(both, tmp_path, monkeypatch,
         assert f"{number} {name} " in told
 
 
+def test_long_names_are_whole_before_a_table_of_80_columns(both, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [tmp_path / f"{letter * 100}.wav" for letter in "ab"]
+    for path in names:
+        soundfile.write(path, noise(1), 16_000)
+    assert main(["predict", str(both), *map(str, names), "--verify"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [f"{number} {path}" for number, path in enumerate(names, 1)] == [
+        line.rstrip() for line in lines if ".wav" in line
+    ]
+    assert sum("1.000*" in line for line in lines) == 2
+
+
 def test_an_older_checkpoint_needs_the_threshold_option(both, tmp_path, capsys):
     content = torch.load(both, weights_only=True)
     del content[RECORD_KEY]["metrics"]["val_eer_threshold"]

@@ -12,6 +12,7 @@ import yaml
 
 from w2v2_mt.app.build import build_job
 from w2v2_mt.app.run import run
+from w2v2_mt.core.units import shortest_float32
 from w2v2_mt.training.checkpoints import RECORD_KEY
 
 NAME = "train_mt_speaker_speech"
@@ -59,6 +60,8 @@ def test_a_run_leaves_everything_that_explains_it(start, tmp_path):
     assert metrics["tested_step"] == 2
     numbers = [value for name, value in metrics.items() if name != "tested_checkpoint"]
     assert all(math.isfinite(value) for value in numbers)
+    # No number that was logged in float32 has more digits than float32 holds.
+    assert all(value == shortest_float32(value) for value in numbers)
     word_error_rate = (metrics["val_wer_clean"] + metrics["val_wer_other"]) / 2
     assert (
         score == metrics["val_score"] == pytest.approx((word_error_rate + metrics["val_eer"]) / 2)
@@ -457,6 +460,11 @@ def test_a_result_is_not_replaced_by_another_run(start, tmp_path):
             "no checkpoint /no/file. Name a complete one of",
         ),
         (["gpus=1000"], "gpus=1000, but this machine has .*. Set gpus="),
+        # Before data and weights are read.
+        (
+            ["gpus=1000", "data_folder=/no/folder", "network.wav2vec_huggingface_id=./no"],
+            "gpus=1000, but this machine has .*. Set gpus=",
+        ),
         (["network.wav2vec_huggingface_id=tiny", "network.reset_weights=false"], "without weights"),
         (["network.num_speaker_dimensions=32"], "Choose 1 to 31 for this encoder"),
         (["num_workers=3"], "must hold at least 3 shards"),
@@ -581,6 +589,22 @@ def test_a_checkpoint_of_one_task_is_not_tested_on_others(start, tmp_path):
             ValueError, match=r"was trained by run_speaker\.py for speaker\. Test it with that"
         ):
             start(tmp_path / "other", *test, config_name=config_name)
+
+
+def test_a_checkpoint_of_several_tasks_is_tested_on_one_of_them(start, tmp_path):
+    start(tmp_path / "trained")
+    checkpoint = tmp_path / "trained" / "checkpoints" / "best.ckpt"
+    of_both = metrics_of(tmp_path / "trained")
+    for config_name, prefixes in (
+        ("train_speech", ("test_wer", "test_cer")),
+        ("train_speaker", ("test_eer", "test_mindcf", "test_cllr")),
+    ):
+        test = ["fit_model=false", f"load_network_from_checkpoint={checkpoint}"]
+        start(tmp_path / config_name, *test, config_name=config_name)
+        tested = metrics_of(tmp_path / config_name)
+        assert {name: value for name, value in tested.items() if name.startswith("test_")} == {
+            name: value for name, value in of_both.items() if name.startswith(prefixes)
+        }
 
 
 @pytest.mark.parametrize("normalisation", ["s_norm", "as_norm"])

@@ -1,8 +1,9 @@
 import errno
+from pathlib import Path
 
 import pytest
 
-from w2v2_mt.core.errors import exit_with_sentence
+from w2v2_mt.core.errors import exit_with_sentence, name_in_errors
 
 
 def exit_code_of(error: BaseException) -> int:
@@ -34,6 +35,16 @@ def test_bad_input_and_failed_writes_are_one_sentence_and_exit_code_1(capsys, er
     assert message.startswith("Error: ")
     assert message.count("\n") == 1
     assert sentence in message
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [(OSError(errno.EINVAL, "Invalid argument"), "x.zip"), (OSError(5, "no", "own"), "own")],
+)
+def test_a_failed_read_without_a_file_gets_its_name(capsys, error, name):
+    with pytest.raises(SystemExit), exit_with_sentence(), name_in_errors(Path("x.zip")):
+        raise error
+    assert capsys.readouterr().err.startswith(f"Error: {name} cannot be read or written (")
 
 
 def test_ctrl_c_is_exit_code_130_and_says_what_is_left(capsys):

@@ -2,11 +2,13 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from w2v2_mt.metrics.paired_difference import (
     equal_error_rate_difference,
     error_rate_difference,
 )
+from w2v2_mt.metrics.ranked_trials import RankedTrials
 from w2v2_mt.metrics.verification import equal_error_rate
 
 NUM_DRAWS = 400
@@ -199,6 +201,18 @@ class TestOneProcedure:
         found = equal_error_rate_difference([first], [second], labels, pairs)
         assert found.difference >= 0
         assert not self.rejected(found)
+
+    @pytest.mark.parametrize("kind", [0, 1])
+    def test_the_interval_of_one_moved_trial_is_that_of_one_trial_at_least(self, kind):
+        first, _, labels, pairs = self.scores(np.random.default_rng(3))
+        influences = RankedTrials(first, labels).influences()
+        right = np.flatnonzero((labels == kind) & (np.abs(influences) < 0.5 / self.NUM_EACH / 10))
+        second = first.copy()
+        second[right[0]] += -8 if kind else 8
+        found = equal_error_rate_difference([first], [second], labels, pairs)
+        of_one_trial = np.abs(influences).max()
+        half = (found.interval[1] - found.interval[0]) / 2
+        assert half >= 0.99 * stdtrit(self.NUM_SPEAKERS - 1, 0.975) * of_one_trial
 
     def test_without_errors_there_is_no_difference(self):
         labels, pairs = [1, 1, 0], [("a", "a"), ("b", "b"), ("a", "b")]

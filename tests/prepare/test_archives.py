@@ -1,3 +1,4 @@
+import errno
 import gzip
 import io
 import os
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.archive_files import tar_bytes, write_tar_gz, write_zip
+from w2v2_mt.prepare import archives
 from w2v2_mt.prepare.archives import Refused, tar_gz_members, zip_members
 
 MEMBERS = [(f"a/{number}.flac", os.urandom(3000)) for number in range(9)]
@@ -189,6 +191,20 @@ def test_hidden_files_and_those_with_other_suffixes_are_passed_over(tmp_path: Pa
 def test_a_zip_without_its_first_part_is_named_with_the_remedy(tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "x.zip", MEMBERS)
     archive.write_bytes(archive.read_bytes()[10_000:])
+    with pytest.raises(ValueError, match=r"x\.zip is corrupt .* parts, one may be missing"):
+        read_zip(archive)
+
+
+def test_an_error_of_the_system_while_a_zip_is_opened_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = write_zip(tmp_path / "x.zip", MEMBERS)
+
+    def seek_before_the_beginning(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    # As zipfile of some versions of Python, where the directory lies before the beginning.
+    monkeypatch.setattr(archives.zipfile, "ZipFile", seek_before_the_beginning)
     with pytest.raises(ValueError, match=r"x\.zip is corrupt .* parts, one may be missing"):
         read_zip(archive)
 

@@ -4,6 +4,7 @@ import re
 import pytest
 
 from tests.helpers.page_reading import Page
+from w2v2_mt.report.page import page_title
 from w2v2_mt.report.pictures import draw_picture
 from w2v2_mt.report.run_report import write_report
 
@@ -56,6 +57,21 @@ def test_pictures_are_also_written_as_files(run_folder):
         assert picture.svg in text
     # 40,000 trials and curves of 2,000 steps are drawn with as many points as can be seen.
     assert len(text) < 500_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "title"),
+    [
+        ("Run", "run", "Run"),
+        ("Run", "run_3", "Run_3"),
+        ("Run", "4", "Run 4"),
+        ("Sweep", "sweep", "Sweep"),
+        ("Sweep", "grid", "Sweep grid"),
+        ("Run", "", "Run"),
+    ],
+)
+def test_a_title_does_not_repeat_the_kind(kind, name, title):
+    assert page_title(kind, name) == title
 
 
 def test_the_page_shows_run_result_and_settings(run_folder):

@@ -122,6 +122,20 @@ def test_a_test_of_a_checkpoint_calls_nothing_but_registered_classes(
             run_trusting(config=config, config_name=MULTI_TASK, folder=folder, overrides=[])
 
 
+@pytest.mark.parametrize("key", ["speech.tokenizer", "network.stat_pooling_type"])
+def test_a_module_that_a_checkpoint_names_is_not_even_imported(
+    key, write_checkpoint, refusal, traps, tone, tmp_path, monkeypatch
+):
+    (tmp_path / "their_lab.py").write_text(
+        f"import os\nos.system({traps.command!r})\nclass Part: pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    node = "their_lab.Part" if key.startswith("network") else {"_target_": "their_lab.Part"}
+    checkpoint = write_checkpoint(lambda record: put(record, key, node))
+    for command in reading_commands(checkpoint, tone, tmp_path):
+        assert "--trust their_lab" in refusal(*command)
+
+
 def test_a_trusted_package_lends_no_classes_of_others(
     write_checkpoint, refusal, traps, tone, tmp_path, monkeypatch
 ):
