@@ -264,7 +264,21 @@ def test_a_limit_makes_a_small_corpus_of_both_tasks(tmp_path: Path) -> None:
     assert {meta_of(folder / name)["num_utterances"] for name in ("train", "val", "test")} == {5}
 
 
-@pytest.mark.parametrize("name", ["a/b", "", "librispeech", "my corpus"])
+@pytest.mark.parametrize("name", ["12", "on", "null", "1e5"])
+def test_a_name_that_yaml_takes_for_a_value_is_a_name(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert prepare(write_csv(tmp_path, write_files(tmp_path)), tmp_path / "data", name=name) == 0
+    monkeypatch.setenv("DATA_FOLDER", str(tmp_path / "data"))
+    for command, config_name in zip(
+        commands_of(capsys.readouterr().out),
+        ("train_speech", "train_speaker", "train_mt_speaker_speech"),
+        strict=True,
+    ):
+        check_command(config_name, CommandLine.parse(shlex.split(command)[3:]))
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "librispeech", "my corpus", "val"])
 def test_a_name_is_a_part_of_names(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,11 @@
+from pathlib import Path
+
 import pytest
 
+from w2v2_mt.core.trials import Trial
+from w2v2_mt.data.trials import read_trials
 from w2v2_mt.prepare.recordings import Recording, milliseconds, recording_key
+from w2v2_mt.prepare.trials import write_trials
 
 
 @pytest.mark.parametrize(
@@ -34,8 +39,25 @@ def test_a_key_is_one_printable_field_of_a_list(path: str, key: str) -> None:
     assert key.split() == [key]
 
 
+def test_a_list_of_trials_names_the_key_of_a_file_with_two_suffixes(tmp_path: Path) -> None:
+    key = recording_key("a.wav.flac")
+    trials = [Trial(True, key, "b"), Trial(False, key, recording_key("c.wav"))]
+    write_trials(tmp_path / "trials.txt", trials)
+    assert read_trials(tmp_path / "trials.txt", producer="x") == trials
+
+
 def test_paths_that_differ_have_keys_that_differ() -> None:
-    paths = ("a b", "a%20b", "a_b", "a  b", "a\u00a0b", "a\u200bb")
+    paths = (
+        "a.wav.wav",
+        "a%2Ewav.wav",
+        "a.wav",
+        "a b",
+        "a%20b",
+        "a_b",
+        "a  b",
+        "a\u00a0b",
+        "a\u200bb",
+    )
     assert len({recording_key(path) for path in paths}) == len(paths)
 
 

@@ -18,7 +18,8 @@ from w2v2_mt.prepare.text_normalisation import (
 
 Task = Literal["speech", "speaker"]
 SplitBy = Literal["speaker", "session", "file"]
-RESERVED_NAMES = ("librispeech", "vox1", "vox2", "speech_commands")
+RESERVED_NAMES = ("librispeech", "vox1", "vox2", "speech_commands", "val")
+"""Names of folders of other corpora, and of the trials of validation in metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,9 @@ vocabulary: vocabulary.json
 train_sets: [train]
 # Name in metrics (val_wer_<name>): folder of shards.
 val_sets:
-  {name}: val
+  "{name}": val
 test_sets:
-  {name}: test
+  "{name}": test
 """
 
 _SPEAKER = """\
@@ -40,9 +40,9 @@ val_set: val
 val_trials: val/val_trials.txt
 # Name in metrics (test_eer_<name>): folder of shards, and below the list of trials.
 test_sets:
-  {name}: test
+  "{name}": test
 test_trials:
-  {name}: test/test_trials.txt
+  "{name}": test/test_trials.txt
 """
 
 _JOINT = """\

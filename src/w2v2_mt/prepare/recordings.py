@@ -67,7 +67,8 @@ def recording_key(
     if "%" in key or " " in key or not key.isprintable():
         key = "".join(map(_escape, key))
     if start_sec is None and end_sec is None:
-        return key
+        # Lists of trials may name files: a suffix there is not a part of the key.
+        return f"{key[:-4]}%2E{key[-3:]}" if key.endswith((".wav", ".m4a")) else key
     end = "end" if end_sec is None else milliseconds(end_sec)
     return f"{key}-{milliseconds(start_sec or 0)}-{end}"
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 COLUMN_NAMES: Mapping[str, Sequence[str]] = {
     "path": ("path", "audio_filepath", "file_name", "filename", "file", "audio", "wav"),
     "text": ("text", "transcription", "transcript", "sentence"),
-    "speaker": ("speaker", "speaker_id", "speaker_name", "spk_id", "client_id"),
+    "speaker": ("speaker", "speaker_id", "speaker_name", "spk_id", "client_id", "reader_id"),
     "session": ("session", "session_id"),
     "split": ("split",),
     "start": ("start", "offset", "start_sec", "start_time"),
