@@ -16,6 +16,7 @@ import soundfile
 from tests.helpers.archive_files import (
     file_contents,
     librispeech_members,
+    speech_commands_members,
     write_tar_gz,
     write_voxceleb,
     write_voxceleb2,
@@ -30,12 +31,19 @@ CHAPTERS = {
     for chapter in range(3)
 }
 SPEAKERS = {f"id1{number:04d}": "fm"[number % 2] for number in range(1, 21)}
+SET_LETTERS = {"train": "a", "val": "b", "test": "c"}
 TEST_SPEAKERS = {"id10270": "f", "id10271": "m"}
 
 
 def write_librispeech_archive(folder: Path) -> None:
     members = librispeech_members("dev-clean", chapters=CHAPTERS)
     write_tar_gz(folder / "librispeech" / "dev-clean.tar.gz", members)
+
+
+def write_speech_commands_archive(folder: Path) -> None:
+    sets = {name: [f"{letter}{n}" for n in range(20)] for name, letter in SET_LETTERS.items()}
+    members = speech_commands_members(sets)
+    write_tar_gz(folder / "speech_commands" / "speech_commands_v0.02.tar.gz", members)
 
 
 def write_recordings(folder: Path) -> None:
@@ -95,6 +103,7 @@ def results(data_folder: Path) -> dict[str, bytes]:
         ("librispeech", write_librispeech_archive),
         ("voxceleb1", write_voxceleb_archives),
         ("voxceleb2", write_voxceleb2),
+        ("speech_commands", write_speech_commands_archive),
         ("manifest", write_recordings),
     ],
 )

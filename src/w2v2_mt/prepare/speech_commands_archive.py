@@ -62,7 +62,7 @@ def read_speech_commands(
         archive: The path of the archive.
         buckets: The folder for the audio of a `.tar.gz`; a `.zip` is read in place.
         place_of: The position of a member, which decides on its bucket.
-        on_position: Receives how many bytes of a `.tar.gz` have been read.
+        on_position: Receives how many bytes of the archive have been read.
     """
     content = SpeechCommands()
     if zipfile.is_zipfile(archive):
@@ -99,6 +99,7 @@ def read_speech_commands(
         else:
             members[found[1]] = name, found
             content.audio[found[1]] = file
+    on_position(archive.stat().st_size)
     if not members:
         raise ValueError(
             f"{archive} holds no <word>/<speaker>_nohash_<number>.wav. Get the official archive: "
