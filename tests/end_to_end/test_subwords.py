@@ -120,3 +120,24 @@ def test_subwords_from_preparation_to_exports(
     text = "".join(each for each in spoken if each not in metadata["special_symbols"])
     words = text.replace(metadata["word_boundary"], " ").split()
     assert " ".join(words) == trained.tokenizer.decode(best)
+
+
+def test_subwords_guide_the_pooling_of_both_tasks(train, vocabulary: Path, tmp_path: Path) -> None:
+    checkpoint = train(
+        "train_mt_speaker_speech",
+        "data=mt_vox1_libri",
+        "sharing=ctc_pool",
+        "speech/tokenizer=bpe",
+        f"speech.tokenizer.vocabulary_path={vocabulary}",
+    )
+    make_tokens_vary(checkpoint)
+    audio, output = tmp_path / "noise.wav", tmp_path / "out.jsonl"
+    soundfile.write(audio, raw_waveform(), 16_000)
+    arguments = ["--output", str(output), "--embeddings", str(tmp_path / "out.npz")]
+    assert main(["predict", str(checkpoint), str(audio), *arguments]) == 0
+    assert json.loads(output.read_text())["transcript"]
+
+
+def test_a_corpus_without_subwords_is_one_sentence(train) -> None:
+    with pytest.raises(ValueError, match=r"vocabulary_path \(None\) must be a file. Run w2v2-mt"):
+        train("train_speech", "speech/tokenizer=bpe")

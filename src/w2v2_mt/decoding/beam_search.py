@@ -175,6 +175,7 @@ class BeamSearch:
         extended: _Beam = {}
         for prefix, hypothesis in beam.items():
             text, last_token = prefix
+            is_complete = text[-1:] in ("", " ")
             total = hypothesis.log_probability
             same = extended.get(prefix)
             if same is None:
@@ -182,7 +183,7 @@ class BeamSearch:
             same.ends_in_blank = total + blank
             for token, added, log_probability in tokens:
                 gain = total + log_probability
-                if added[0] == " " and text[-1:] in ("", " "):
+                if is_complete and added[0] == " ":
                     # Adjacent spaces are one, and a space at the beginning is dropped.
                     added = added[1:]
                     if not added:
