@@ -154,7 +154,7 @@ class LabelRules:
         if not text.strip() or (
             confidence is not None and confidence < self.options.min_confidence
         ):
-            self.counts["transcripts of too low confidence"] += 1
+            self.counts["empty or uncertain transcripts"] += 1
             return {}
         self.counts["new transcripts"] += 1
         return {"text": text} | ({} if confidence is None else {"confidence": confidence})
