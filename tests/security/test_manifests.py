@@ -3,15 +3,17 @@
 import gzip
 import json
 import os
+import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.manifests import lhotse_cut
+from tests.helpers.manifests import FORMS, lhotse_cut
 from tests.security.conftest import Traps
 from w2v2_mt.app.commands import main
+from w2v2_mt.prepare.manifest.manifest import read_manifest
 
 Watched = Callable[[], AbstractContextManager[None]]
 Refusal = Callable[..., str]
@@ -142,3 +144,34 @@ def test_json_that_exhausts_a_parser_is_refused(refusal: Refusal, corpus: Path, 
 def test_nothing_is_read_of_a_manifest_that_is_a_device(refusal: Refusal) -> None:
     for path in ("/dev/zero", "/dev/stdin"):
         assert "is not a plain file" in refusal("doctor", path)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_any_change_of_bytes_is_answered_with_recordings_or_one_sentence(
+    corpus: Path, form: str
+) -> None:
+    entries = [
+        {"path": f"{name}.wav", "text": 'x, "y"', "speaker": name, "start": 1, "end": 2}
+        for name in "ab"
+    ]
+    path = FORMS[form](corpus, entries)
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    files = [each for each in files if each.stat().st_size > 0]
+    rng = random.Random(form)
+    sentences = []
+    inserted = [b'"', b",", b"\n", b"\0", b"\xff", b"\r", b"\t", b"{", b"[", b"9", b"|", b"null"]
+    for _ in range(100):
+        file = rng.choice(files)
+        content = file.read_bytes()
+        plain = bytearray(gzip.decompress(content) if file.suffix == ".gz" else content)
+        for _ in range(rng.randint(1, 3)):
+            place = rng.randrange(len(plain))
+            plain[place : place + rng.randint(0, 2)] = rng.choice(inserted)
+        file.write_bytes(gzip.compress(plain) if file.suffix == ".gz" else bytes(plain))
+        try:
+            read_manifest(path)
+        except ValueError as error:
+            sentences.append(str(error))
+        file.write_bytes(content)
+    assert sentences
+    assert not [each for each in sentences if "\n" in each]

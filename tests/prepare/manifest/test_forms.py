@@ -243,7 +243,7 @@ def test_several_supervisions_of_a_cut_are_utterances_of_their_own(tmp_path: Pat
         {**first, "start": 0.5, "duration": 1, "language": "German", "custom": {"session": "m"}},
         {**first, "start": 2.0, "duration": 0.25, "text": "two", "speaker": "y"},
     ]
-    cut["custom"] = {"room": "kitchen"}
+    cut["custom"] = {"room": "kitchen", "end": 99, "path": "z.wav"}
     path = write_json_lines(tmp_path / "cuts.jsonl", [cut])
     one, two = read_manifest(path).recordings
     assert (one.start_sec, one.end_sec, one.text, one.session) == (1.5, 2.5, "one", "m")
@@ -254,6 +254,9 @@ def test_several_supervisions_of_a_cut_are_utterances_of_their_own(tmp_path: Pat
 def test_a_cut_that_is_a_part_of_its_file_is_a_segment(tmp_path: Path) -> None:
     cut = lhotse_cut(tmp_path, {"path": "a.wav", "text": "one", "speaker": "x"})
     (tmp_path / "a.wav").touch()
+    cut["custom"] = {"start": 3}
+    path = write_json_lines(tmp_path / "cuts.jsonl", [cut])
+    assert [each.key for each in read_manifest(path).recordings] == ["a"]
     cut["recording"]["duration"] = DURATION_SEC + 0.001
     path = write_json_lines(tmp_path / "cuts.jsonl", [cut])
     assert [each.key for each in read_manifest(path).recordings] == ["a-0-10000"]

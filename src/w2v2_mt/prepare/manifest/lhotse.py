@@ -58,17 +58,18 @@ def _utterances(cut: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         labels = {label: supervision.get(label) for label in _LABELS}
         further = {**(cut.get("custom") or {}), **(supervision.get("custom") or {})}
         is_whole = milliseconds(start_sec) <= 0 and milliseconds(end_sec - duration_sec) >= 0
-        times = {} if is_whole else {"start": round(start_sec, 6), "end": round(end_sec, 6)}
-        yield {**further, **labels, "path": path, **times}
+        times = (None, None) if is_whole else (round(start_sec, 6), round(end_sec, 6))
+        place = {"path": path, **dict(zip(("start", "end"), times, strict=True))}
+        yield {**further, **labels, **place}
 
 
 def _audio_path(cut: Mapping[str, Any]) -> str:
     """Return the file of a cut that takes all of its channels as they are."""
     if "recording" not in cut:
-        kind = cut.get("type", "object")
+        kind = f" ({cut['type']!s:.40})" if "type" in cut else ""
         raise LineError(
-            f"it is a {kind!s:.40} without a recording. Write cuts with one recording each, as "
-            "`lhotse cut simple` and `trim-to-supervisions` do."
+            f"it is not a cut with one recording{kind}. Write such cuts, as `lhotse cut simple` "
+            "and `lhotse cut trim-to-supervisions` do."
         )
     recording = cut["recording"]
     sources = recording["sources"]
@@ -79,13 +80,14 @@ def _audio_path(cut: Mapping[str, Any]) -> str:
             "archives are not read. Save the audio as files, for example with "
             "`CutSet.save_audios`."
         )
-    channels = cut.get("channel", 0)
-    channels = channels if isinstance(channels, list) else [channels]
-    if set(channels) != set(sources[0]["channels"]):
-        raise LineError(
-            f"it takes the channels {channels} of {sources[0]['channels']}; all channels of a "
-            "file are mixed. Save each channel as a file."
-        )
+    for part in (cut, *(cut.get("supervisions") or ())):
+        channels = part.get("channel", 0)
+        channels = channels if isinstance(channels, list) else [channels]
+        if set(channels) != set(sources[0]["channels"]):
+            raise LineError(
+                f"it takes the channels {channels} of {sources[0]['channels']}; all channels of "
+                "a file are mixed. Save each channel as a file."
+            )
     if recording.get("transforms"):
         raise LineError(
             "its recording is changed by transforms, which are not applied. Save the changed "
