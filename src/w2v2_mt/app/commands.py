@@ -116,7 +116,10 @@ class _CommandWithGroup(TyperCommand):
 @app.command(no_args_is_help=True, cls=_CommandWithGroup)
 @exit_with_sentence(after_interrupt=NOTHING_WRITTEN)
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="The folders of two runs.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", readable=False, help="The folders of two runs."),
+    ],
     others: Annotated[
         list[Path],
         typer.Option(
@@ -148,7 +151,9 @@ def compare(
 @report.command("run", no_args_is_help=True)
 @exit_with_sentence(after_interrupt=NOTHING_WRITTEN)
 def report_run(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a run.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", readable=False, help="The folder of a run.")
+    ],
 ) -> None:
     """Write the report of a run, also while it trains or after it failed."""
     from w2v2_mt.report.run_report import write_report
@@ -159,7 +164,9 @@ def report_run(
 @report.command("sweep", no_args_is_help=True)
 @exit_with_sentence(after_interrupt=NOTHING_WRITTEN)
 def report_sweep(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a sweep.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", readable=False, help="The folder of a sweep.")
+    ],
 ) -> None:
     """Write the report of a sweep and print its tables, also while its jobs run."""
     from w2v2_mt.report.sweep_report import print_sweep_report, write_sweep_report

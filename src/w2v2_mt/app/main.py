@@ -136,7 +136,7 @@ def run_job(config: DictConfig, run: Callable[..., float | None]) -> float | Non
                 at_end.enter_context(locked(folder))
             else:
                 at_end.callback(_remove_unused, folder, str(HydraConfig.get().output_subdir))
-        except OutputExistsError as error:
+        except (OutputExistsError, OSError) as error:
             return _end(error)
         return _run_job(checked, run, folder)
 
@@ -193,21 +193,24 @@ def _run_job(
         elif earlier_trace is not None:
             replace_text(trace, earlier_trace)
         return _end(error)
-    except Exception:
+    except Exception as error:
         if not trace.exists():  # Written by another process, which may have caused this failure.
             _write_trace(trace)
+        if isinstance(error, OSError):
+            return _end(error)
         raise
 
 
-def _end(error: ValueError) -> NoReturn:
+def _end(error: ValueError | OSError) -> NoReturn:
     """Print the sentence of an error, and end this process or this job of a sweep."""
     # That of a DataLoader worker reaches PyTorch as a traceback in words.
     from_worker = _WORKER_ERROR.match(str(error))
-    sentence = from_worker[1] if from_worker else error
+    sentence = from_worker[1] if from_worker else describe(error)
     print_visible(f"{type(error).__name__}: {sentence}", to_stderr=True)
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         note_failed_job()
-        raise error  # The launcher records that this job failed, and may start the next one.
+        # The launcher records that this job failed, and may start the next one.
+        raise error if isinstance(error, ValueError) else ValueError(sentence) from error
     sys.exit(1)
 
 

@@ -23,7 +23,10 @@ if TYPE_CHECKING:  # Torch would make --help wait.
     from w2v2_mt.inference.predictor import Prediction
 
 Checkpoint = Annotated[
-    Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, such as .../best.ckpt.")
+    Path,
+    typer.Argument(
+        metavar="CHECKPOINT", readable=False, help="A checkpoint, such as .../best.ckpt."
+    ),
 ]
 Trust = Annotated[
     list[str],

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from w2v2_mt.core.atomic_output import check_no_link
-from w2v2_mt.core.errors import OutputExistsError
+from w2v2_mt.core.errors import describe
 from w2v2_mt.core.terminal import print_visible, visible
 from w2v2_mt.runs.folder_lock import locked
 
@@ -27,15 +28,26 @@ _failed: list[bool] = []
 """Not empty if a job of the sweep of this process has failed."""
 
 
+@contextmanager
+def _exit_with_error() -> Iterator[None]:
+    """Exit with the sentence of an error; Hydra would only warn of it."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        sys.exit(visible(f"{type(error).__name__}: {describe(error)}"))
+
+
 class NoteSweep(Callback):
     """A Hydra callback that stores the folder and the settings of a sweep when it starts."""
 
+    @_exit_with_error()
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         HydraConfig.instance().set_config(config)  # The name of the folder may depend on it.
         folder = Path(str(config.hydra.run.dir))
         _hold(folder)
         _check_hydra_files(folder, config)
 
+    @_exit_with_error()
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         folder = Path(str(config.hydra.sweep.dir)).absolute()
         # Hydra would make it with the umask, often writable by a group, which a launch refuses.
@@ -50,30 +62,22 @@ class NoteSweep(Callback):
 
 
 def _hold(folder: Path) -> None:
-    """Lock a folder until this command ends; exit if another process uses it."""
+    """Lock a folder until this command ends; an OutputExistsError names who uses it."""
     if any(os.environ.get(name, "0") != "0" for name in ("RANK", "SLURM_PROCID")):
         return  # Perhaps not the first process of the run; `run_job` knows.
-    try:
-        LOCKS.enter_context(locked(folder))
-    except OutputExistsError as error:
-        sys.exit(visible(f"{type(error).__name__}: {error}"))
-    except OSError:
-        return  # Hydra fails with it too, and ignores errors of a callback.
+    LOCKS.enter_context(locked(folder))
 
 
 def _check_hydra_files(folder: Path, config: DictConfig, *, is_in_sweep: bool = False) -> None:
-    """Exit if the folder of Hydra's own files is a link; links at the names of these are removed.
+    """Raise a ValueError if the folder of Hydra's files is a link; remove links at their names.
 
     In the folder of a sweep, that of a job must not be a link either.
 
-    Hydra opens its files before the run starts, follows links, and ignores errors of a callback.
+    Hydra opens its files before the run starts, and follows links.
     """
     own = folder / str(config.hydra.output_subdir)
-    try:
-        for path in [folder, own] if is_in_sweep else [own]:
-            check_no_link(path)
-    except ValueError as error:
-        sys.exit(visible(f"{type(error).__name__}: {error}"))
+    for path in [folder, own] if is_in_sweep else [own]:
+        check_no_link(path)
     names = ("config.yaml", "hydra.yaml", "overrides.yaml")
     for path in (folder / "multirun.yaml", *(own / name for name in names)):
         if path.is_symlink():
