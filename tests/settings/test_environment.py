@@ -131,10 +131,10 @@ def test_a_line_that_is_accepted_is_the_same_to_python_and_bash(project, line):
     [
         "A", "A=~/x", "A=$HOME/x", "A = b", "A= b", "A =b", "A=a b", "A=/x:~/y", "A='${HOME}'",
         "A='$HOME'", "A=b\r", 'A="$HOME"', 'A="a\\nb"', "A=$(date)", "A=`date`", "A=a;b",
-        "A=(b)", 'A="b',
+        "A=(b)", 'A="b', "A=\udcff",
     ],
 )  # fmt: skip
 def test_a_line_that_bash_would_read_otherwise_is_refused(project, line):
-    (project / ".env").write_bytes(f"# first\n{line}\n".encode())
+    (project / ".env").write_bytes(f"# first\n{line}\n".encode(errors="surrogateescape"))
     with pytest.raises(SystemExit, match=r"^Error: line 2 of .*/\.env \(A\) must be NAME=value as"):
         load_environment()

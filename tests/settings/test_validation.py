@@ -119,6 +119,11 @@ def test_settings_that_fit_together_pass(small_config, overrides):
     small_config(BOTH, *overrides)
 
 
+def test_a_duration_without_a_frame_is_refused_before_training(problems):
+    (problem,) = problems(SPEAKER, "evaluation.durations_sec=[2,0.02]")
+    assert "evaluation.durations_sec (0.02) must be at least 0.025 s, one frame" in problem
+
+
 @pytest.mark.parametrize("name", ["WANDB_API_KEY", "HF_TOKEN"])
 def test_a_secret_must_not_be_a_setting(problems, monkeypatch, name):
     key = "0123456789" * 4

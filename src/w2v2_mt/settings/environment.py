@@ -67,7 +67,8 @@ def load_environment() -> None:
 def check_env_file(path: Path) -> None:
     """End the process with a sentence if bash and Python would read a line differently."""
     # Not by splitlines, so that bash's reading of a carriage return is seen.
-    for number, line in enumerate(path.read_bytes().decode("utf-8").split("\n"), start=1):
+    text = path.read_bytes().decode("utf-8", errors="surrogateescape")
+    for number, line in enumerate(text.split("\n"), start=1):
         if not _READ_ALIKE.fullmatch(line):
             name = line.partition("=")[0].strip()  # The value may be a key.
             raise SystemExit(

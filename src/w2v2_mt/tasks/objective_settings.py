@@ -5,6 +5,7 @@ from typing import Literal
 
 from w2v2_mt.core.constraints import PositiveFloat, PositiveInt, SeveralInt
 from w2v2_mt.core.trials import ScoreNormalisation
+from w2v2_mt.core.units import MIN_UTTERANCE_SAMPLES, seconds_from_samples
 from w2v2_mt.data.speaker import VAL_SET, SpeakerData
 from w2v2_mt.data.speech import SpeechData
 from w2v2_mt.decoding.beam_search import BeamSearch, BeamSearchSettings
@@ -28,6 +29,16 @@ class EvaluationSettings:
     durations_sec: list[PositiveFloat]
     decoder: Literal["greedy", "beam"]
     beam_search: BeamSearchSettings
+
+    def __post_init__(self) -> None:
+        """Refuse durations without a frame, which would end a run only in its test."""
+        least_sec = seconds_from_samples(MIN_UTTERANCE_SAMPLES)
+        for duration_sec in self.durations_sec:
+            if duration_sec < least_sec:
+                raise ValueError(
+                    f"evaluation.durations_sec ({duration_sec:g}) must be at least {least_sec:g} s, "
+                    "one frame. Raise it."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
