@@ -161,6 +161,19 @@ def test_the_tokens_of_a_ctc_head_are_found_by_their_symbols(architecture, tmp_p
     assert torch.equal(network.head.linear.bias, other.lm_head.bias[rows])
 
 
+@pytest.mark.parametrize("vocabulary", [None, {"eng": {"A": 0}, "deu": {"A": 0}}])
+def test_a_ctc_head_whose_symbols_are_not_known_is_warned_of(
+    architecture, tmp_path, caplog, vocabulary
+):
+    other = save_ctc_model(tmp_path, {symbol: index for index, symbol in enumerate(SYMBOLS)})
+    (tmp_path / "vocab.json").unlink()
+    if vocabulary is not None:
+        (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    network = start_from(tmp_path, architecture)
+    assert torch.equal(network.head.linear.weight, other.lm_head.weight)
+    assert "has no vocab.json of one language: its tokens are taken in the order" in caplog.text
+
+
 def test_a_ctc_head_of_other_symbols_is_refused(architecture, tmp_path):
     save_ctc_model(tmp_path, {"<pad>": 0, "|": 1, "a": 2, "B": 3, "C": 4})
     with pytest.raises(ValueError, match=r"it lacks 'A' and has in addition 'a'\. Set speech"):

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.archive_files import tar_bytes, write_tar_gz, write_zip
-from w2v2_mt.prepare import archives
 from w2v2_mt.prepare.archives import Refused, tar_gz_members, zip_members
 
 MEMBERS = [(f"a/{number}.flac", os.urandom(3000)) for number in range(9)]
@@ -204,7 +203,7 @@ def test_an_error_of_the_system_while_a_zip_is_opened_is_named_with_the_remedy(
         raise OSError(errno.EINVAL, "Invalid argument")
 
     # As zipfile of some versions of Python, where the directory lies before the beginning.
-    monkeypatch.setattr(archives.zipfile, "ZipFile", seek_before_the_beginning)
+    monkeypatch.setattr(zipfile, "ZipFile", seek_before_the_beginning)
     with pytest.raises(ValueError, match=r"x\.zip is corrupt .* parts, one may be missing"):
         read_zip(archive)
 

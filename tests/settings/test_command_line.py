@@ -155,6 +155,10 @@ def test_a_setting_of_sweeps_alone_is_refused_in_a_single_run(flags, override, s
         (["optim/schedule=constant", "fit_model=false"], "optim/schedule"),
         (["callbacks=mt_early_stopping", "fit_model=false"], "callbacks"),
         (["optim.algo.lr=1", "fit_model=false"], "optim.algo.lr"),
+        (
+            ["network.speech_head_huggingface_id=x", "load_network_from_checkpoint=x"],
+            "network.speech_head_huggingface_id",
+        ),
         (["speaker.dataloader.train_batch_size=8", "fit_model=false"], "speaker.dataloader.train_"),
         (["trainer.precision=16-mixed", "fit_model=false"], "trainer.precision"),
         (["data.speech.val_sets.clean=b", "fit_model=false"], "data.speech.val_sets.clean"),

@@ -1,5 +1,6 @@
 """The settings of networks, the flat keys of `network`, and how networks are built from them."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,8 @@ from w2v2_mt.models.pooling import POOLINGS, Pooling
 from w2v2_mt.models.trunk import FramePermutation, Trunk
 from w2v2_mt.models.trunk_settings import TrunkSettings
 from w2v2_mt.models.upstream import load_ctc_head
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,13 @@ class SpeechHeadSettings(TrunkSettings):
                 f"{pretrained.in_features} dimensions to {pretrained.out_features} tokens, "
                 f"this network needs {dim} to {num_tokens}. Choose a matching model or null."
             )
-        if symbols is not None and (index_of := load_ctc_symbols(huggingface_id)) is not None:
+        index_of = None if symbols is None else load_ctc_symbols(huggingface_id)
+        if symbols is not None and index_of is None:
+            log.warning(
+                f"network.speech_head_huggingface_id ({huggingface_id}) has no vocab.json of one "
+                "language: its tokens are taken in the order of speech.tokenizer. Compare the two."
+            )
+        elif symbols is not None and index_of is not None:
             if problem := describe_difference(sorted(index_of), sorted(symbols)):
                 raise ValueError(
                     f"network.speech_head_huggingface_id ({huggingface_id}) does not have the "

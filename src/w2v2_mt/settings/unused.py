@@ -49,6 +49,10 @@ _NEEDS: list[tuple[str, dict[str, list[Any]]]] = [
         "network.enable_ctc_pool_no_grad network.ctc_pool_on_blank_embeddings",
         {"network.enable_ctc_pool_speaker_embedding": [True]},
     ),
+    (
+        "network.speech_head_huggingface_id network.ctc_bias_init",
+        {"load_network_from_checkpoint": [None]},
+    ),
     ("optim.loss.static_speech_weight", {_SCALE_METHOD: ["static"]}),
     ("optim.loss.dwa_*", {_SCALE_METHOD: ["dwa"]}),
     ("optim.loss.weight_lr", {_SCALE_METHOD: ["uncertainty", "gradnorm"]}),

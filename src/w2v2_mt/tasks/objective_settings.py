@@ -36,8 +36,8 @@ class EvaluationSettings:
         for duration_sec in self.durations_sec:
             if duration_sec < least_sec:
                 raise ValueError(
-                    f"evaluation.durations_sec ({duration_sec:g}) must be at least {least_sec:g} s, "
-                    "one frame. Raise it."
+                    f"evaluation.durations_sec ({duration_sec:g}) must be at least {least_sec:g} "
+                    "s, one frame. Raise it."
                 )
 
 
