@@ -13,6 +13,13 @@ def test_the_list_is_sorted_and_each_reason_is_one_line(tmp_path: Path) -> None:
     )
 
 
+def test_control_characters_of_names_are_shown(tmp_path: Path) -> None:
+    write_rejections(tmp_path / "rejected.tsv", [Rejection("a\t\x1b.wav", "\x1b[2J is odd.")])
+    assert (tmp_path / "rejected.tsv").read_text() == (
+        "file\treason\na\\t\\x1b.wav\t\\x1b[2J is odd.\n"
+    )
+
+
 def test_one_more_than_the_allowed_number_stops_the_run(tmp_path: Path) -> None:
     account = RejectionAccount(num_files=1000, max_share=0.002, folder=tmp_path)
     account.add([Rejection("a.wav", "it is empty.")])

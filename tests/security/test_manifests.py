@@ -8,7 +8,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from tests.helpers.manifests import FORMS, lhotse_cut
 from tests.security.conftest import Traps
@@ -175,3 +177,30 @@ def test_any_change_of_bytes_is_answered_with_recordings_or_one_sentence(
         file.write_bytes(content)
     assert sentences
     assert not [each for each in sentences if "\n" in each]
+
+
+def test_preparation_reads_nothing_outside_and_writes_no_escape_sequence(
+    corpus: Path, traps: Traps, watched: Watched, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    escape = "\x1b]0;owned\x07"
+    rows = [f"b{escape}.wav,x\n", f"{traps.victim},x\n", "link.wav,x\n"]
+    for number in range(9):
+        soundfile.write(corpus / f"{number}.wav", rng.uniform(-0.5, 0.5, 16_000), 16_000)
+        rows.append(f"{number}.wav,good day\n")
+    (corpus / f"b{escape}.wav").write_bytes(b"RIFF" + bytes(99))
+    (corpus / "link.wav").symlink_to(traps.victim)
+    manifest = corpus / "mine.csv"
+    manifest.write_text("path,text\n" + "".join(rows))
+    arguments = ["--name", "mine", "--data_folder", str(tmp_path / "data"), "--num_workers", "0"]
+    with watched():
+        code = main(["prepare", "manifest", str(manifest), *arguments, "--max_rejected", "0.5"])
+    assert code == 0
+    shards = tmp_path / "data" / "mine_shards"
+    rejected = (shards / "rejected.tsv").read_text()
+    assert len(rejected.splitlines()) == 4
+    assert "is outside of" in rejected
+    assert "link that leads out of" in rejected
+    assert not set("\x1b\x07") & set(rejected + "".join(capfd.readouterr()))
+    written = b"".join(path.read_bytes() for path in shards.rglob("*") if path.is_file())
+    assert traps.victim.read_bytes() not in written

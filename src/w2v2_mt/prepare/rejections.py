@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from w2v2_mt.core.terminal import visible
 from w2v2_mt.core.units import count
 
 REJECTED_FILE = "rejected.tsv"
@@ -19,8 +20,11 @@ class Rejection:
 
 
 def write_rejections(path: Path, rejections: Iterable[Rejection]) -> None:
-    """Write the sorted list, one line each under a line of headings."""
-    lines = [f"{each.file}\t{' '.join(each.reason.split())}\n" for each in sorted(rejections)]
+    """Write the sorted list, one line each under a line of headings; control characters visibly."""
+    lines = [
+        f"{visible(each.file, keep='')}\t{visible(' '.join(each.reason.split()), keep='')}\n"
+        for each in sorted(rejections)
+    ]
     path.write_text("file\treason\n" + "".join(lines), encoding="utf-8")
 
 
