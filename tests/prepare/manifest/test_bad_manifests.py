@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.manifests import lhotse_cut, write_json_lines
 from tests.prepare.manifest.conftest import ReadCsv
+from w2v2_mt.prepare.corpus_options import CorpusOptions
+from w2v2_mt.prepare.corpus_plan import plan_corpus
 from w2v2_mt.prepare.corpus_splits import SplitRules, split_recordings
 from w2v2_mt.prepare.manifest.manifest import Manifest, read_manifest
 from w2v2_mt.prepare.rejections import Rejection
@@ -88,6 +91,27 @@ def test_an_empty_text_is_rejected(read_csv: ReadCsv, text: str) -> None:
         "mine.csv, line 3",
         "its text is empty and it has no speaker, so that no task can learn from it.",
     )
+
+
+def test_a_text_with_characters_outside_of_a_given_vocabulary_is_rejected(
+    read_csv: ReadCsv, tmp_path: Path
+) -> None:
+    (tmp_path / "d.wav").touch()
+    manifest = read_csv("path,text\na.wav,one\nb.wav,grün\nsub/c.wav,two\nd.wav,three\n")
+    english = Path(str(files("w2v2_mt.data") / "vocabulary.json"))
+    plan = plan_corpus(
+        "mine",
+        manifest.recordings,
+        rejections=manifest.rejections,
+        options=CorpusOptions(data_folder=tmp_path, vocabulary=english),
+    )
+    assert plan.rejections == [
+        Rejection(
+            "mine.csv, line 3",
+            f"the character 'Ü' of its text 'GRÜN' is not in the vocabulary {english}.",
+        )
+    ]
+    assert sum(map(len, plan.sets.values())) == 3
 
 
 def test_a_recording_without_text_but_with_a_speaker_is_kept(read_csv: ReadCsv) -> None:
