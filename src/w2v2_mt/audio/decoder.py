@@ -27,7 +27,12 @@ from w2v2_mt.audio.completeness import (
     lacks_size,
 )
 from w2v2_mt.audio.flac import count_flac_samples, is_flac
-from w2v2_mt.audio.pyav_files import NamelessFile, mpeg_frame_bytes, num_mp3_frames
+from w2v2_mt.audio.pyav_files import (
+    NamelessFile,
+    min_duration_sec,
+    mpeg_frame_bytes,
+    num_mp3_frames,
+)
 from w2v2_mt.audio.stream import AudioStream, DecodingError, Samples, reason_of
 from w2v2_mt.core.units import SAMPLE_RATE_HZ
 
@@ -56,19 +61,6 @@ PYAV_OPTIONS = {
     # FFmpeg would open a decoder only to probe the stream, which takes a third of the time.
     "codec_whitelist": "none",
 }
-
-DURATION_ERRORS_SEC = {
-    "au": 0.0,
-    "caf": 0.3,  # the last packet of a compressed stream is not full
-    "nistsphere": 0.0,
-    "mov": 0.02,
-    "matroska": 0.2,
-    "asf": 0.2,
-}
-"""The most by which less than the duration in the header may be decoded, per FFmpeg format.
-
-FFmpeg guesses the durations of other formats from the size of the file.
-"""
 
 
 @contextmanager
@@ -233,7 +225,7 @@ def _open_pyav(
             num_channels=first_frame.layout.nb_channels,
             num_samples=None,
             min_num_samples=max(
-                num_flac_samples, round(_min_duration_sec(container, stream) * rate_hz)
+                num_flac_samples, round(min_duration_sec(container, stream) * rate_hz)
             ),
             blocks=_blocks(chain([first_frame], frames), name),
         )
@@ -305,15 +297,3 @@ def _samples_of(frame: "AudioFrame | None") -> Samples:
     if samples.dtype.kind == "i":
         return (samples.astype(np.float32) / 2.0 ** (8 * samples.dtype.itemsize - 1)).T
     return samples.astype(np.float32, copy=False).T
-
-
-def _min_duration_sec(container: "InputContainer", stream: "PyavStream") -> float:
-    """Return the shortest duration that the header allows; 0 if it does not hold a duration."""
-    import av
-
-    error_sec = DURATION_ERRORS_SEC.get(container.format.name.partition(",")[0])
-    if error_sec is not None and stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base) - error_sec
-    if error_sec is not None and container.duration is not None:
-        return container.duration / av.time_base - error_sec
-    return 0.0

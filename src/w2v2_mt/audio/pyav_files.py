@@ -1,4 +1,4 @@
-"""Helpers for files that PyAV decodes: hide their names, and read headers of MPEG audio."""
+"""Helpers for files that PyAV decodes: hide their names, and read durations in headers."""
 
 import os
 import re
@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING
 from w2v2_mt.audio.completeness import BinaryFile
 
 if TYPE_CHECKING:
-    from av import Packet
+    from av import AudioStream, Packet
+    from av.container import InputContainer
+
+DURATION_ERRORS_SEC = {
+    "au": 0.0,
+    "caf": 0.3,  # the last packet of a compressed stream is not full
+    "nistsphere": 0.0,
+    "mov": 0.02,
+    "matroska": 0.2,
+    "asf": 0.2,
+}
+"""The most by which less than the duration in the header may be decoded, per FFmpeg format.
+
+FFmpeg guesses the durations of other formats from the size of the file.
+"""
 
 MP3_FRAME_COUNT = re.compile(
     rb"(?:VBRI.{10}|(?:Xing|Info)...[\x01\x03\x05\x07\x09\x0b\x0d\x0f])(....)", re.DOTALL
@@ -83,3 +97,15 @@ def num_mp3_frames(file: BinaryFile, first_packet: "Packet") -> int:
     file.seek(position)
     # Some encoders count the header, too.
     return 0 if found is None else int.from_bytes(found[1], "big") - 1
+
+
+def min_duration_sec(container: "InputContainer", stream: "AudioStream") -> float:
+    """Return the shortest duration that the header allows; 0 if it does not hold a duration."""
+    import av
+
+    error_sec = DURATION_ERRORS_SEC.get(container.format.name.partition(",")[0])
+    if error_sec is not None and stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base) - error_sec
+    if error_sec is not None and container.duration is not None:
+        return container.duration / av.time_base - error_sec
+    return 0.0

@@ -100,8 +100,10 @@ def split_recordings(recordings: Sequence[Recording], rules: SplitRules) -> list
             sets.update(dict.fromkeys(chosen, name))
     result = list(recordings)
     for name, group in groups.items():
+        split = sets.get(name, "train")
         for place in group.places:
-            result[place] = replace(recordings[place], split=sets.get(name, "train"))
+            if result[place].split != split:
+                result[place] = replace(result[place], split=split)
     _check_sizes(result, rules)
     return result
 
