@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from pathlib import Path
@@ -27,6 +28,8 @@ LIMIT = () if ALL_KILLS else ("--limit", "60")
 
 def start(corpus: str, data_folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "w2v2_mt", "prepare", corpus]
+    if corpus == "manifest":
+        command += [str(data_folder / "recordings" / "mine.csv"), "--name", "mine"]
     return subprocess.Popen(
         [*command, "--data_folder", str(data_folder), "--num_workers", "2", *LIMIT],
         stdout=subprocess.DEVNULL,
@@ -36,8 +39,24 @@ def start(corpus: str, data_folder: Path) -> subprocess.Popen[bytes]:
 
 def linked(archives: Path, folder: Path) -> Path:
     folder.mkdir()
-    for name in ("librispeech", "voxceleb_archives", "voxceleb_meta"):
-        (folder / name).symlink_to(archives / name)
+    for name in ("librispeech", "voxceleb_archives", "voxceleb_meta", "recordings"):
+        if (archives / name).exists():
+            (folder / name).symlink_to(archives / name)
+    return folder
+
+
+def unpacked_words(archive: Path, folder: Path) -> Path:
+    """A folder of words of Speech Commands, and a table of their texts and speakers."""
+    recordings = folder / "recordings"
+    with tarfile.open(archive) as members:
+        words = [each for each in members if each.name.endswith(".wav")]
+        words = [each for each in words if "_nohash_" in each.name]
+        members.extractall(recordings, words if ALL_KILLS else words[:600], filter="data")
+    with (recordings / "mine.csv").open("w") as file:
+        file.write("path,text,speaker\n")
+        for path in sorted(recordings.rglob("*.wav")):
+            name, speaker = path.relative_to(recordings), path.name.partition("_")[0]
+            file.write(f"{name},{path.parent.name},{speaker}\n")
     return folder
 
 
@@ -51,11 +70,14 @@ def digests(data_folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("corpus", ["librispeech", "voxceleb1", "voxceleb2"])
+@pytest.mark.parametrize("corpus", ["librispeech", "voxceleb1", "voxceleb2", "manifest"])
 def test_killed_runs_end_with_the_same_bytes(
     shared_folder: Path, tmp_path: Path, ffmpeg: str, corpus: str
 ) -> None:
     archives = shared_folder / "data"
+    if corpus == "manifest":
+        words = archives / "speech_commands" / "speech_commands_v0.02.tar.gz"
+        archives = unpacked_words(words, tmp_path / "words")
     undisturbed = linked(archives, tmp_path / "undisturbed")
     begin = time.monotonic()
     assert start(corpus, undisturbed).wait() == 0
