@@ -175,3 +175,17 @@ def test_the_order_of_a_manifest_does_not_matter() -> None:
     described = recordings(8, *GERMAN)
     assert plan(described).sets == plan(described[::-1]).sets
     assert plan(described).sets != plan(described, seed=2).sets
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"val_fraction": 0.5}, "--val_fraction is 0.5; it must be above 0 and below 0.5"),
+        ({"test_fraction": 0.0}, "--test_fraction is 0.0; it must be above 0"),
+        ({"num_trials": 3}, "--num_trials is 3; it must be an even number"),
+        ({"bpe": 9, "vocabulary": Path("v.json")}, "--bpe makes a vocabulary and --vocabulary"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CorpusOptions(data_folder=Path(), **options)
