@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from tests.golden.runs import replace_settings
 from tests.helpers.left_in_folder import metrics_of, rows_of
 from tests.helpers.shard_files import Utterance, spoken, write_set
 from w2v2_mt.app.run import run
@@ -67,28 +68,26 @@ def both_folder(data_folder) -> Path:
     return folder
 
 
+SETTINGS = [
+    "data.mode=joint",
+    "data.speech.shards_folder=${data_folder}",
+    "data.speech.train_sets=[both_shards/train]",
+    "data.speech.val_sets.clean=librispeech_shards/dev_clean",
+    "data.speech.val_sets.other=librispeech_shards/dev_other",
+    "data.speech.test_sets.clean=librispeech_shards/test_clean",
+    "data.speech.test_sets.other=librispeech_shards/test_other",
+    "data.speaker.train_set=both_shards/train",
+    "trainer.max_steps=8",
+    "trainer.val_check_interval=4",
+]
+
+
 @pytest.fixture
 def start(small_config, both_folder):
     """Starts a joint run of eight steps; returns the batches of its steps."""
 
     def start_run(folder, *overrides, killed_after=0):
-        config = small_config(
-            NAME,
-            "data.mode=joint",
-            "data.speech.shards_folder=${data_folder}",
-            "data.speech.train_sets=[both_shards/train]",
-            *(
-                f"data.speech.{kind}_sets={{clean: {path}_clean, other: {path}_other}}"
-                for kind, path in (
-                    ("val", "librispeech_shards/dev"),
-                    ("test", "librispeech_shards/test"),
-                )
-            ),
-            "data.speaker.train_set=both_shards/train",
-            "trainer.max_steps=8",
-            "trainer.val_check_interval=4",
-            *overrides,
-        )
+        config = small_config(NAME, *replace_settings(SETTINGS, overrides))
         watch = Watch(killed_after)
         run(
             config,
@@ -143,3 +142,24 @@ def test_a_joint_run_that_was_killed_resumes_as_if_it_had_not_been(
     assert [batch.keys for batch in rest] == [batch.keys for batch in whole[-len(rest) :]]
     assert rows_of(tmp_path / "parts") == rows_of(tmp_path / "whole")
     assert metrics_of(tmp_path / "parts") == metrics_of(tmp_path / "whole")
+
+
+def test_two_processes_with_joint_batches_end_with_the_same_network(
+    run_command, both_folder, tmp_path
+):
+    settings = [
+        "network.wav2vec_initially_frozen=false",
+        "network.enable_ctc_pool_speaker_embedding=true",
+        "optim.loss.scale_method=pcgrad",
+        "optim.loss.gradient_diagnostics_every_n_steps=2",
+        # Batches of one or two utterances, so that processes lack different labels.
+        "speech.dataloader.train_max_num_samples=15_000",
+        "trainer.devices=2",
+        "num_workers=1",
+    ]
+    output = run_command(tmp_path, NAME, *replace_settings(SETTINGS, settings))
+    assert output.count("step 8: ") == 1
+    steps = [row for row in rows_of(tmp_path) if "train_loss" in row]
+    assert len(steps) == 8
+    assert {"train_speaker_loss" in row for row in steps} == {True, False}
+    assert {"test_eer_o", "test_wer_other"} <= set(metrics_of(tmp_path))

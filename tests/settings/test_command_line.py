@@ -168,6 +168,12 @@ def test_a_setting_of_sweeps_alone_is_refused_in_a_single_run(flags, override, s
             "data.speech.train_sets",
         ),
         (["trainer.test_precision=training", "eval_model=false"], "trainer.test_precision"),
+        (["data.mode=joint", "fit_model=false"], "data.mode"),
+        (
+            ["speaker.dataloader.train_batch_size=8", "data.mode=joint"],
+            "speaker.dataloader.train_batch_size has no effect, because data.mode is joint. Set "
+            "data.mode=alternate, or leave",
+        ),
     ],
 )
 def test_a_setting_without_effect_is_reported(capsys, overrides, key):

@@ -16,6 +16,7 @@ from tests.helpers.joint_training import (
     small_training_task,
 )
 from tests.helpers.list_logger import ListLogger
+from tests.helpers.reads_of_numbers import ReadsOfNumbers
 from tests.helpers.small_networks import (
     SHARING,
     save_architecture,
@@ -188,6 +189,20 @@ def test_every_method_trains_on_batches_that_lack_tasks(make_task, tmp_path, met
     assert all(each.isfinite().all() for each in after.values())
     for name in ("speech", "speaker"):
         assert any(of_task(key, name) and not torch.equal(after[key], before[key]) for key in after)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("sharing", [{}, *SHARING.values()], ids=["plain", *SHARING])
+def test_a_joint_step_reads_no_value_back(make_task, monkeypatch, method, sharing):
+    # On a CPU they ask whether a batch has padding; of lengths on another device they do not.
+    for module in ("encoder", "frame_statistics"):
+        monkeypatch.setattr(f"w2v2_mt.models.{module}.is_known_unpadded", lambda *_: False)
+    task, reads = make_task(scale_method=method, **sharing).float(), ReadsOfNumbers()
+    for labels in (MIXED, [SPEECH], [BOTH]):
+        with reads:
+            weighted, _ = task.compute_loss(joint_batch(labels))
+            task.backpropagate(weighted.loss, weighted)
+    assert reads.names == []
 
 
 def test_a_step_without_a_task_logs_no_value_of_it(make_task, tmp_path):
