@@ -14,7 +14,7 @@ from pathlib import Path
 
 from own_process import peak_memory_mib, run_in_own_process
 
-from w2v2_mt.prepare.manifest.manifest import read_manifest
+from w2v2_mt.manifests.manifest import read_manifest
 
 FILES_PER_FOLDER = 1000
 WORDS = "the quick brown fox jumps over the lazy dog and runs away into the dark wood".split()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from own_process import peak_memory_mib, run_in_own_process
 
+from w2v2_mt.manifests.recordings import Sex
 from w2v2_mt.prepare.options import VoxCelebOptions
-from w2v2_mt.prepare.recordings import Sex
 from w2v2_mt.prepare.splits import split_utterances
 from w2v2_mt.prepare.trials import make_trials
 from w2v2_mt.prepare.voxceleb_utterances import UtteranceName

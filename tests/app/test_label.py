@@ -18,8 +18,8 @@ from w2v2_mt.core.atomic_output import replace_text
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.data.shards import find_shards, read_shard
 from w2v2_mt.data.transforms import decode
-from w2v2_mt.prepare.labelling import network_labels
-from w2v2_mt.prepare.manifest.manifest import read_manifest
+from w2v2_mt.labelling import network_labels
+from w2v2_mt.manifests.manifest import read_manifest
 from w2v2_mt.settings.environment import PROJECT_FOLDER
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from w2v2_mt.manifests.recordings import Recording
+from w2v2_mt.manifests.rejections import Rejection
 from w2v2_mt.prepare.corpus_options import CorpusOptions
 from w2v2_mt.prepare.corpus_plan import CorpusPlan, plan_corpus
-from w2v2_mt.prepare.recordings import Recording
-from w2v2_mt.prepare.rejections import Rejection
 
 GERMAN = ("Grüße aus Köln!", "Straße, Übermut", "Fünf süße Äpfel")
 CHINESE = ("你好\uff0c世界。", "今天天气很好\uff01", "我们去学校")

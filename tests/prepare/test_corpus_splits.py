@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from w2v2_mt.manifests.recordings import Recording
 from w2v2_mt.prepare.corpus_splits import (
     SETS,
     SplitRules,
@@ -13,7 +14,6 @@ from w2v2_mt.prepare.corpus_splits import (
     group_names,
     split_recordings,
 )
-from w2v2_mt.prepare.recordings import Recording
 
 RULES = SplitRules(
     split_by="speaker",

@@ -1,7 +1,7 @@
 import pytest
 
+from w2v2_mt.manifests.rejections import Rejection
 from w2v2_mt.prepare.progress import print_summary
-from w2v2_mt.prepare.rejections import Rejection
 from w2v2_mt.prepare.shard_sets import ShardSet
 from w2v2_mt.prepare.shard_writer import ShardReport
 

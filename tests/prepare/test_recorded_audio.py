@@ -6,10 +6,10 @@ import pytest
 import soundfile
 from rich.progress import Progress
 
+from w2v2_mt.manifests.recordings import Recording, recording_key
 from w2v2_mt.prepare.audio import decode, decode_segment
 from w2v2_mt.prepare.audio_sources import OpenFiles
 from w2v2_mt.prepare.recorded_audio import RecordedFiles, open_recorded_files
-from w2v2_mt.prepare.recordings import Recording, recording_key
 from w2v2_mt.prepare.workers import Workers
 
 DURATION_SEC = 20.5

@@ -10,8 +10,8 @@ from rich.progress import Progress
 from tests.helpers.archive_files import file_contents, noise, options
 from tests.helpers.shard_files import encoded_audio
 from w2v2_mt.data.shards import find_shards, read_shard
+from w2v2_mt.manifests.rejections import RejectionAccount
 from w2v2_mt.prepare.archives import Piece
-from w2v2_mt.prepare.rejections import RejectionAccount
 from w2v2_mt.prepare.shard_sets import (
     SetWriter,
     ShardSet,

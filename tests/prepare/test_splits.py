@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from w2v2_mt.manifests.recordings import Sex
 from w2v2_mt.prepare.options import VoxCelebOptions
-from w2v2_mt.prepare.recordings import Sex
 from w2v2_mt.prepare.splits import Split, check_no_leakage, split_utterances
 from w2v2_mt.prepare.voxceleb_utterances import UtteranceName
 

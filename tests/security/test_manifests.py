@@ -15,7 +15,7 @@ import soundfile
 from tests.helpers.manifests import FORMS, lhotse_cut
 from tests.security.conftest import Traps
 from w2v2_mt.app.commands import main
-from w2v2_mt.prepare.manifest.manifest import read_manifest
+from w2v2_mt.manifests.manifest import read_manifest
 
 Watched = Callable[[], AbstractContextManager[None]]
 Refusal = Callable[..., str]

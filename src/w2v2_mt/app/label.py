@@ -86,8 +86,8 @@ def label(
         if not 0 < seconds < math.inf:
             raise ValueError(f"--{name} ({seconds:g}) must be a finite number above 0.")
 
-    from w2v2_mt.prepare.labelling.label import label as write_labels
-    from w2v2_mt.prepare.labelling.options import LabelOptions
+    from w2v2_mt.labelling.label import label as write_labels
+    from w2v2_mt.labelling.options import LabelOptions
 
     options = LabelOptions(
         source=source,

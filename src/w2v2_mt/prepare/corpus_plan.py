@@ -7,10 +7,10 @@ from itertools import chain
 
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.decoding.vocabulary import letter_vocabulary, read_vocabulary
+from w2v2_mt.manifests.recordings import Recording, Sex, SplitName
+from w2v2_mt.manifests.rejections import Rejection
 from w2v2_mt.prepare.corpus_options import CorpusOptions, SplitBy, Task
 from w2v2_mt.prepare.corpus_splits import SETS, SplitRules, TooFewGroupsError, split_recordings
-from w2v2_mt.prepare.recordings import Recording, Sex, SplitName
-from w2v2_mt.prepare.rejections import Rejection
 from w2v2_mt.prepare.shard_sets import place
 from w2v2_mt.prepare.trials import SpokenUtterance, make_trials
 

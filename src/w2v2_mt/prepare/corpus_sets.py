@@ -8,11 +8,11 @@ from typing import Any
 
 from w2v2_mt.core.units import count
 from w2v2_mt.decoding.vocabulary import write_vocabulary
+from w2v2_mt.manifests.recordings import Recording, SplitName
+from w2v2_mt.manifests.rejections import REJECTED_FILE, write_rejections
 from w2v2_mt.prepare.audio_sources import AudioSource
 from w2v2_mt.prepare.corpus_plan import CorpusPlan
 from w2v2_mt.prepare.corpus_splits import SETS
-from w2v2_mt.prepare.recordings import Recording, SplitName
-from w2v2_mt.prepare.rejections import REJECTED_FILE, write_rejections
 from w2v2_mt.prepare.shard_sets import SetWriter, ShardSet, place, write_metadata
 from w2v2_mt.prepare.shard_writer import Utterance
 from w2v2_mt.prepare.statistics import write_statistics

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from w2v2_mt.core.units import count
+from w2v2_mt.manifests.recordings import Recording, Sex, SplitName
 from w2v2_mt.prepare.corpus_options import SplitBy
-from w2v2_mt.prepare.recordings import Recording, Sex, SplitName
 
 SETS: tuple[SplitName, ...] = get_args(SplitName)
 NUM_COMPARED_SPEAKERS = 2

@@ -9,13 +9,13 @@ from pathlib import Path
 from rich.progress import Progress
 
 from w2v2_mt.audio.file_names import AUDIO_SUFFIXES
+from w2v2_mt.manifests.rejections import REJECTED_FILE, RejectionAccount, write_rejections
 from w2v2_mt.prepare.archives import archive_metadata, no_audio_error
 from w2v2_mt.prepare.buckets import Buckets
 from w2v2_mt.prepare.librispeech_trials import trials_path, write_reader_trials
 from w2v2_mt.prepare.librispeech_utterances import join_utterances, key_of
 from w2v2_mt.prepare.options import MINI_SUBSETS, SUBSETS, LibriSpeechOptions, Options
 from w2v2_mt.prepare.progress import BYTES_PER_MB, print_passed_over, print_summary, stage_bars
-from w2v2_mt.prepare.rejections import REJECTED_FILE, RejectionAccount, write_rejections
 from w2v2_mt.prepare.shard_sets import SetWriter, ShardSet, check_readable, place, write_metadata
 from w2v2_mt.prepare.statistics import write_statistics
 from w2v2_mt.prepare.work_folder import produce

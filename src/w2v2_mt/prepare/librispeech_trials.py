@@ -4,8 +4,8 @@ from pathlib import Path
 
 from w2v2_mt.core.text_files import split_lines
 from w2v2_mt.core.units import count
+from w2v2_mt.manifests.recordings import Sex
 from w2v2_mt.prepare.archives import tar_gz_members
-from w2v2_mt.prepare.recordings import Sex
 from w2v2_mt.prepare.statistics import UTTERANCES_FILE
 from w2v2_mt.prepare.trials import SpokenUtterance, make_trials, write_trials
 

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from w2v2_mt.core.text_files import split_fields, split_lines
+from w2v2_mt.manifests.rejections import Rejection
 from w2v2_mt.prepare.archives import Piece, Refused
 from w2v2_mt.prepare.buckets import Buckets
 from w2v2_mt.prepare.options import Options
-from w2v2_mt.prepare.rejections import Rejection
 from w2v2_mt.prepare.shard_sets import place
 from w2v2_mt.prepare.shard_writer import Utterance
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from w2v2_mt.core.terminal import print_visible
 from w2v2_mt.core.units import count
+from w2v2_mt.manifests.manifest import Manifest, read_manifest
+from w2v2_mt.manifests.recordings import Recording
+from w2v2_mt.manifests.rejections import RejectionAccount
 from w2v2_mt.prepare.corpus_options import ManifestOptions
 from w2v2_mt.prepare.corpus_plan import CorpusPlan, plan_corpus
 from w2v2_mt.prepare.corpus_sets import write_corpus
 from w2v2_mt.prepare.data_configs import find_kinds, training_commands, write_data_configs
-from w2v2_mt.prepare.manifest.manifest import Manifest, read_manifest
 from w2v2_mt.prepare.progress import print_summary, stage_bars
 from w2v2_mt.prepare.recorded_audio import open_recorded_files
-from w2v2_mt.prepare.recordings import Recording
-from w2v2_mt.prepare.rejections import RejectionAccount
 from w2v2_mt.prepare.shard_sets import SetWriter, ShardSet
 from w2v2_mt.prepare.work_folder import produce
 from w2v2_mt.prepare.workers import Workers

@@ -16,10 +16,10 @@ from typing import Any
 from w2v2_mt.core.atomic_output import atomic_replacement, replace_text
 from w2v2_mt.core.speakers import labelled_speaker
 from w2v2_mt.core.units import MIN_UTTERANCE_SAMPLES, SAMPLE_RATE_HZ, count
+from w2v2_mt.manifests.rejections import Rejection
 from w2v2_mt.prepare.audio import encode
 from w2v2_mt.prepare.audio_sources import AudioSource, OpenFiles
 from w2v2_mt.prepare.options import AudioFormat
-from w2v2_mt.prepare.rejections import Rejection
 from w2v2_mt.prepare.work_folder import at_work
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from w2v2_mt.core.atomic_output import atomic_replacement
 from w2v2_mt.core.terminal import print_visible
 from w2v2_mt.core.units import count
+from w2v2_mt.manifests.rejections import RejectionAccount
 from w2v2_mt.prepare.archives import StoredFile, archive_metadata
 from w2v2_mt.prepare.buckets import Buckets
 from w2v2_mt.prepare.corpus_plan import plan_corpus
 from w2v2_mt.prepare.corpus_sets import write_corpus
 from w2v2_mt.prepare.corpus_splits import SETS
 from w2v2_mt.prepare.progress import BYTES_PER_MB, print_passed_over, print_summary, stage_bars
-from w2v2_mt.prepare.rejections import RejectionAccount
 from w2v2_mt.prepare.shard_sets import SetWriter, ShardSet, check_readable, place
 from w2v2_mt.prepare.speech_commands_archive import read_speech_commands
 from w2v2_mt.prepare.speech_commands_options import SpeechCommandsOptions

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 
 from w2v2_mt.audio.file_names import AUDIO_SUFFIXES
 from w2v2_mt.core.text_files import split_lines
+from w2v2_mt.manifests.recordings import Recording, SplitName, recording_key
+from w2v2_mt.manifests.rejections import Rejection
 from w2v2_mt.prepare.archives import Refused, StoredFile, zip_members
 from w2v2_mt.prepare.buckets import Buckets
-from w2v2_mt.prepare.recordings import Recording, SplitName, recording_key
-from w2v2_mt.prepare.rejections import Rejection
 
 NOISE_FOLDER = "_background_noise_"
 SPLIT_LISTS: dict[str, SplitName] = {"validation_list.txt": "val", "testing_list.txt": "test"}

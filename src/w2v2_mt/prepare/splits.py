@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import product, zip_longest
 
 from w2v2_mt.core.units import count
+from w2v2_mt.manifests.recordings import Sex
 from w2v2_mt.prepare.options import ValSplitMode, VoxCelebOptions
-from w2v2_mt.prepare.recordings import Sex
 from w2v2_mt.prepare.voxceleb_utterances import UtteranceName
 
 Video = tuple[str, str]

@@ -12,7 +12,7 @@ from w2v2_mt.core.atomic_output import replace_text
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.core.units import count
 from w2v2_mt.data.trials import keys_of_trials, read_trials
-from w2v2_mt.prepare.recordings import Sex
+from w2v2_mt.manifests.recordings import Sex
 from w2v2_mt.prepare.voxceleb_utterances import META_PRODUCER, UtteranceName, parse_key
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from w2v2_mt.core.terminal import print_visible
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.core.units import count
+from w2v2_mt.manifests.recordings import Sex
+from w2v2_mt.manifests.rejections import REJECTED_FILE, RejectionAccount, write_rejections
 from w2v2_mt.prepare.archives import archive_metadata
 from w2v2_mt.prepare.options import VoxCeleb2Options, VoxCelebOptions
 from w2v2_mt.prepare.progress import print_passed_over, print_summary, stage_bars
-from w2v2_mt.prepare.recordings import Sex
-from w2v2_mt.prepare.rejections import REJECTED_FILE, RejectionAccount, write_rejections
 from w2v2_mt.prepare.shard_sets import SetWriter, ShardSet, check_readable, place, write_metadata
 from w2v2_mt.prepare.shard_writer import ShardReport, Utterance
 from w2v2_mt.prepare.splits import Split, check_no_leakage, split_utterances

@@ -10,9 +10,9 @@ from typing import NamedTuple, cast
 from w2v2_mt.audio.file_names import AUDIO_SUFFIXES
 from w2v2_mt.core.text_files import read_text, split_lines
 from w2v2_mt.core.units import count
+from w2v2_mt.manifests.recordings import Sex
+from w2v2_mt.manifests.rejections import Rejection
 from w2v2_mt.prepare.archives import ZipMember, no_audio_error, zip_members
-from w2v2_mt.prepare.recordings import Sex
-from w2v2_mt.prepare.rejections import Rejection
 
 META_PRODUCER = "scripts/download/download_voxceleb_meta.sh"
 ID_COLUMNS = ("VoxCeleb1 ID", "VoxCeleb2 ID")

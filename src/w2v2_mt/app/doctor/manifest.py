@@ -9,6 +9,8 @@ from pathlib import Path
 from w2v2_mt.app.doctor.finding import Finding, State
 from w2v2_mt.core.units import count
 from w2v2_mt.decoding.vocabulary import read_vocabulary
+from w2v2_mt.manifests.manifest import Manifest, read_manifest
+from w2v2_mt.manifests.recordings import Recording
 from w2v2_mt.prepare.corpus_options import CorpusOptions, SplitBy, Task
 from w2v2_mt.prepare.corpus_plan import SIZE_ADVICE
 from w2v2_mt.prepare.corpus_splits import (
@@ -17,8 +19,6 @@ from w2v2_mt.prepare.corpus_splits import (
     TooFewGroupsError,
     split_recordings,
 )
-from w2v2_mt.prepare.manifest.manifest import Manifest, read_manifest
-from w2v2_mt.prepare.recordings import Recording
 from w2v2_mt.prepare.text_normalisation import TextNormalisation
 
 SPEECH = "speech recognition"

@@ -12,11 +12,11 @@ from w2v2_mt.core.console import plain_console
 from w2v2_mt.core.units import count
 from w2v2_mt.inference.predictor import Predictor
 from w2v2_mt.inference.trained_network import TrainedNetwork
-from w2v2_mt.prepare.labelling.network_labels import NetworkLabeller, NetworkLabels
-from w2v2_mt.prepare.labelling.options import LabelOptions
-from w2v2_mt.prepare.labelling.other_transcripts import OtherTranscript
-from w2v2_mt.prepare.labelling.speaker_clusters import cluster_speakers, cosines_to_speakers
-from w2v2_mt.prepare.labelling.utterances import LabelSource, SourceUtterance
+from w2v2_mt.labelling.network_labels import NetworkLabeller, NetworkLabels
+from w2v2_mt.labelling.options import LabelOptions
+from w2v2_mt.labelling.other_transcripts import OtherTranscript
+from w2v2_mt.labelling.speaker_clusters import cluster_speakers, cosines_to_speakers
+from w2v2_mt.labelling.utterances import LabelSource, SourceUtterance
 
 _THRESHOLD_METRIC = "val_eer_threshold"
 

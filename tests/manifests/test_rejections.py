@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from w2v2_mt.prepare.rejections import Rejection, RejectionAccount, write_rejections
+from w2v2_mt.manifests.rejections import Rejection, RejectionAccount, write_rejections
 
 
 def test_the_list_is_sorted_and_each_reason_is_one_line(tmp_path: Path) -> None:

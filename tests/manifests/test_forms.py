@@ -18,8 +18,8 @@ from tests.helpers.manifests import (
     write_json_lines,
     write_table,
 )
-from w2v2_mt.prepare.manifest.manifest import read_manifest
-from w2v2_mt.prepare.recordings import Recording
+from w2v2_mt.manifests.manifest import read_manifest
+from w2v2_mt.manifests.recordings import Recording
 
 EXPECTED_WHOLE = [
     ("train/anna/1", "guten Morgen, Welt", "anna", "f", "train"),

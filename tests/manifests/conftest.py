@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from w2v2_mt.prepare.manifest.manifest import Manifest, read_manifest
+from w2v2_mt.manifests.manifest import Manifest, read_manifest
 
 ReadCsv = Callable[..., Manifest]
 

@@ -17,14 +17,14 @@ from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.core.speakers import SPEAKER_ENTRIES
 from w2v2_mt.data.shards import SHARD_PATTERN, find_shards, read_shard
 from w2v2_mt.data.transforms import decode
+from w2v2_mt.manifests.columns import COMPUTED
+from w2v2_mt.manifests.manifest import read_manifest
+from w2v2_mt.manifests.recordings import Recording, recording_key
+from w2v2_mt.manifests.rejections import Rejection
 from w2v2_mt.prepare.audio import FULL_SCALE
 from w2v2_mt.prepare.audio_sources import OpenFiles
-from w2v2_mt.prepare.manifest.columns import COMPUTED
-from w2v2_mt.prepare.manifest.manifest import read_manifest
 from w2v2_mt.prepare.progress import stage_bars
 from w2v2_mt.prepare.recorded_audio import RecordedFiles, open_recorded_files
-from w2v2_mt.prepare.recordings import Recording, recording_key
-from w2v2_mt.prepare.rejections import Rejection
 from w2v2_mt.prepare.workers import Workers
 
 _LABELS = ("transcription", *SPEAKER_ENTRIES, "session_id")

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from w2v2_mt.core.terminal import visible
-from w2v2_mt.prepare.manifest.audio_folders import find_tables, read_audio_folder
-from w2v2_mt.prepare.manifest.audio_root import AudioRoot
-from w2v2_mt.prepare.manifest.kaldi import AUDIO_LIST, find_kaldi_folders, read_kaldi
-from w2v2_mt.prepare.manifest.lhotse import is_of_lhotse, read_cuts
-from w2v2_mt.prepare.manifest.lines import first_line
-from w2v2_mt.prepare.manifest.rows import Rows
-from w2v2_mt.prepare.manifest.tables import read_json_lines, read_separated
+from w2v2_mt.manifests.audio_folders import find_tables, read_audio_folder
+from w2v2_mt.manifests.audio_root import AudioRoot
+from w2v2_mt.manifests.kaldi import AUDIO_LIST, find_kaldi_folders, read_kaldi
+from w2v2_mt.manifests.lhotse import is_of_lhotse, read_cuts
+from w2v2_mt.manifests.lines import first_line
+from w2v2_mt.manifests.rows import Rows
+from w2v2_mt.manifests.tables import read_json_lines, read_separated
 
 
 @dataclass(frozen=True, kw_only=True)

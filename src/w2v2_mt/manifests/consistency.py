@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from w2v2_mt.prepare.recordings import Recording
+from w2v2_mt.manifests.recordings import Recording
 
 
 def check_consistency(recordings: Iterable[Recording]) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from w2v2_mt.core.terminal import visible
 from w2v2_mt.core.text_files import split_fields
-from w2v2_mt.prepare.manifest.audio_root import AudioRoot
-from w2v2_mt.prepare.manifest.labels import split_name
-from w2v2_mt.prepare.manifest.lines import read_lines
-from w2v2_mt.prepare.manifest.rows import Row, Rows, shared_metadata
-from w2v2_mt.prepare.rejections import Rejection
+from w2v2_mt.manifests.audio_root import AudioRoot
+from w2v2_mt.manifests.labels import split_name
+from w2v2_mt.manifests.lines import read_lines
+from w2v2_mt.manifests.rejections import Rejection
+from w2v2_mt.manifests.rows import Row, Rows, shared_metadata
 
 AUDIO_LIST = "wav.scp"
 _LABELS = {"text": "text", "utt2spk": "speaker", "utt2session": "session"}

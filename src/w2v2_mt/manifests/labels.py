@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping
 
 from w2v2_mt.core.registry import did_you_mean
-from w2v2_mt.prepare.manifest.audio_root import AudioRoot
-from w2v2_mt.prepare.manifest.rows import LineError, Row
-from w2v2_mt.prepare.recordings import Recording, Sex, SplitName, milliseconds, recording_key
+from w2v2_mt.manifests.audio_root import AudioRoot
+from w2v2_mt.manifests.recordings import Recording, Sex, SplitName, milliseconds, recording_key
+from w2v2_mt.manifests.rows import LineError, Row
 
 SPLIT_NAMES: Mapping[str, SplitName] = {
     "train": "train",

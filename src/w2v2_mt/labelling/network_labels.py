@@ -13,7 +13,7 @@ from jaxtyping import Float
 from w2v2_mt.core.atomic_output import atomic_replacement, replace_text
 from w2v2_mt.core.units import seconds_from_samples
 from w2v2_mt.inference.predictor import LoadedAudio, Predictor
-from w2v2_mt.prepare.labelling.utterances import SourceUtterance
+from w2v2_mt.labelling.utterances import SourceUtterance
 
 BLOCK_SIZE = 100
 """The number of utterances after which the results so far are on the disk.

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from w2v2_mt.core.units import count
-from w2v2_mt.prepare.manifest.audio_root import AudioRoot
-from w2v2_mt.prepare.manifest.consistency import check_consistency
-from w2v2_mt.prepare.manifest.forms import open_form
-from w2v2_mt.prepare.manifest.labels import make_recording
-from w2v2_mt.prepare.manifest.rows import LineError
-from w2v2_mt.prepare.recordings import Recording
-from w2v2_mt.prepare.rejections import Rejection
+from w2v2_mt.manifests.audio_root import AudioRoot
+from w2v2_mt.manifests.consistency import check_consistency
+from w2v2_mt.manifests.forms import open_form
+from w2v2_mt.manifests.labels import make_recording
+from w2v2_mt.manifests.recordings import Recording
+from w2v2_mt.manifests.rejections import Rejection
+from w2v2_mt.manifests.rows import LineError
 
 _MAX_REJECTIONS = 100_000
 """More are not collected: the manifest as a whole is wrong, or its root is."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from w2v2_mt.core.limits import MAX_LINE_BYTES
 from w2v2_mt.core.units import count
-from w2v2_mt.prepare.manifest.columns import describe_columns, match_columns
-from w2v2_mt.prepare.manifest.lines import first_line, read_lines
-from w2v2_mt.prepare.manifest.rows import JsonRows, Row, Rows, shared_metadata
-from w2v2_mt.prepare.rejections import Rejection
+from w2v2_mt.manifests.columns import describe_columns, match_columns
+from w2v2_mt.manifests.lines import first_line, read_lines
+from w2v2_mt.manifests.rejections import Rejection
+from w2v2_mt.manifests.rows import JsonRows, Row, Rows, shared_metadata
 
 _DELIMITERS = "\t,;"
 _MAX_LINES_OF_RECORD = 1000

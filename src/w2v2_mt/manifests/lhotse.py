@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from w2v2_mt.prepare.manifest.columns import COLUMN_NAMES
-from w2v2_mt.prepare.manifest.rows import JsonRows, LineError, Rows
-from w2v2_mt.prepare.manifest.tables import json_objects
-from w2v2_mt.prepare.recordings import milliseconds
-from w2v2_mt.prepare.rejections import Rejection
+from w2v2_mt.manifests.columns import COLUMN_NAMES
+from w2v2_mt.manifests.recordings import milliseconds
+from w2v2_mt.manifests.rejections import Rejection
+from w2v2_mt.manifests.rows import JsonRows, LineError, Rows
+from w2v2_mt.manifests.tables import json_objects
 
 _LABELS = ("text", "speaker", "gender", "language")
 

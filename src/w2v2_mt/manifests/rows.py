@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from w2v2_mt.prepare.manifest.columns import describe_columns, match_columns
-from w2v2_mt.prepare.rejections import Rejection
+from w2v2_mt.manifests.columns import describe_columns, match_columns
+from w2v2_mt.manifests.rejections import Rejection
 
 _NUM_SHARED_METADATA = 4096
 _MAX_COLUMN_SETS = 1000

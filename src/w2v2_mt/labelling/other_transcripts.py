@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from w2v2_mt.core.registry import did_you_mean
-from w2v2_mt.prepare.manifest.columns import COLUMN_NAMES
-from w2v2_mt.prepare.manifest.labels import segment
-from w2v2_mt.prepare.manifest.tables import json_objects
-from w2v2_mt.prepare.recordings import recording_key
-from w2v2_mt.prepare.rejections import Rejection
+from w2v2_mt.manifests.columns import COLUMN_NAMES
+from w2v2_mt.manifests.labels import segment
+from w2v2_mt.manifests.recordings import recording_key
+from w2v2_mt.manifests.rejections import Rejection
+from w2v2_mt.manifests.tables import json_objects
 
 _TEXT_NAMES = ("pred_text", *COLUMN_NAMES["text"])
 """The first is that of NeMo's transcripts, whose `text` is the reference."""

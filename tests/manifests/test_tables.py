@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.prepare.manifest.conftest import ReadCsv
+from tests.manifests.conftest import ReadCsv
 from w2v2_mt.core.limits import MAX_LINE_BYTES
-from w2v2_mt.prepare.manifest import lines as lines_module
-from w2v2_mt.prepare.manifest.lines import read_lines
-from w2v2_mt.prepare.manifest.manifest import read_manifest
+from w2v2_mt.manifests import lines as lines_module
+from w2v2_mt.manifests.lines import read_lines
+from w2v2_mt.manifests.manifest import read_manifest
 
 PLAIN = "path,text\na.wav,grün\nb.wav,\u65e9\n"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from w2v2_mt.core.atomic_output import atomic_replacement, check_is_new
 from w2v2_mt.core.terminal import print_visible
 from w2v2_mt.inference.trained_network import load_trained
-from w2v2_mt.prepare.labelling.label_rules import LabelRules
-from w2v2_mt.prepare.labelling.options import LabelOptions
-from w2v2_mt.prepare.labelling.other_transcripts import read_transcripts
-from w2v2_mt.prepare.labelling.utterances import open_source
+from w2v2_mt.labelling.label_rules import LabelRules
+from w2v2_mt.labelling.options import LabelOptions
+from w2v2_mt.labelling.other_transcripts import read_transcripts
+from w2v2_mt.labelling.utterances import open_source
 from w2v2_mt.prepare.work_folder import resumable
 
 

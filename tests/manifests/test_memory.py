@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.manifests import FORMS
-from w2v2_mt.prepare.manifest.manifest import Manifest, read_manifest
+from w2v2_mt.manifests.manifest import Manifest, read_manifest
 
 NUM_LINES = 600
 MAX_BYTES_PER_LINE = 900
@@ -56,7 +56,7 @@ def test_metadata_that_recur_are_stored_once(tmp_path: Path, entries: list[dict[
 def test_a_million_wrong_lines_are_not_collected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("w2v2_mt.prepare.manifest.manifest._MAX_REJECTIONS", 100)
+    monkeypatch.setattr("w2v2_mt.manifests.manifest._MAX_REJECTIONS", 100)
     (tmp_path / "a.wav").touch()
     path = tmp_path / "mine.csv"
     path.write_text("path,text\na.wav,x\n" + "none.wav,x\n" * 100)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.manifests import lhotse_cut, write_json_lines
-from tests.prepare.manifest.conftest import ReadCsv
+from tests.manifests.conftest import ReadCsv
+from w2v2_mt.manifests.manifest import Manifest, read_manifest
+from w2v2_mt.manifests.rejections import Rejection
 from w2v2_mt.prepare.corpus_options import CorpusOptions
 from w2v2_mt.prepare.corpus_plan import plan_corpus
 from w2v2_mt.prepare.corpus_splits import SplitRules, split_recordings
-from w2v2_mt.prepare.manifest.manifest import Manifest, read_manifest
-from w2v2_mt.prepare.rejections import Rejection
 
 
 def rejection(manifest: Manifest) -> Rejection:

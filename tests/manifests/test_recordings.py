@@ -4,7 +4,7 @@ import pytest
 
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.data.trials import read_trials
-from w2v2_mt.prepare.recordings import Recording, milliseconds, recording_key
+from w2v2_mt.manifests.recordings import Recording, milliseconds, recording_key
 from w2v2_mt.prepare.trials import write_trials
 
 

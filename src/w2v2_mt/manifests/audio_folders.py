@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from w2v2_mt.core.terminal import visible
-from w2v2_mt.prepare.manifest.labels import SPLIT_NAMES
-from w2v2_mt.prepare.manifest.rows import Rows
-from w2v2_mt.prepare.manifest.tables import read_json_lines, read_separated
-from w2v2_mt.prepare.rejections import Rejection
+from w2v2_mt.manifests.labels import SPLIT_NAMES
+from w2v2_mt.manifests.rejections import Rejection
+from w2v2_mt.manifests.rows import Rows
+from w2v2_mt.manifests.tables import read_json_lines, read_separated
 
 _TABLES = ("metadata.csv", "metadata.jsonl")
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from w2v2_mt.prepare.labelling import speaker_clusters
-from w2v2_mt.prepare.labelling.speaker_clusters import cluster_speakers, cosines_to_speakers
+from w2v2_mt.labelling import speaker_clusters
+from w2v2_mt.labelling.speaker_clusters import cluster_speakers, cosines_to_speakers
 
 
 def voices(num_speakers: int, num_utterances: int, *, noise: float) -> tuple[np.ndarray, list[int]]:

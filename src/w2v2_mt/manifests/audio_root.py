@@ -6,7 +6,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from w2v2_mt.prepare.manifest.rows import LineError
+from w2v2_mt.manifests.rows import LineError
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
