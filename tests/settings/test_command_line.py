@@ -349,3 +349,16 @@ def test_a_launcher_in_swept_experiments_is_reported(capsys, tmp_path, content, 
         f"Note: {key} in an option of experiment has no effect, because a sweep is launched before "
         f"its jobs choose their options. Add {remedy} to the command, for all jobs.\n"
     )
+
+
+def test_a_file_may_ask_for_a_sweep(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    for name, text in (("mine", "hydra: {mode: MULTIRUN}"), ("other", "seed: 3")):
+        path = tmp_path / "experiment" / f"{name}.yaml"
+        path.write_text(f"# @package _global_\n{text}\n")
+    flags = ["--config-dir", str(tmp_path)]
+    check("train_speech", "+experiment=mine", "seed=1,2", "hydra/launcher=basic", flags=flags)
+    with pytest.raises(ConfigError, match=r"hydra.run.dir=/x has no effect with -m"):
+        check("train_speech", "+experiment=mine", "seed=1,2", "hydra.run.dir=/x", flags=flags)
+    with pytest.raises(ConfigError, match=r"seed=1,2 must be one value"):
+        check("train_speech", "+experiment=other", "seed=1,2", flags=flags)

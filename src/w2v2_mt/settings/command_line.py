@@ -7,7 +7,9 @@ import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import env_override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from w2v2_mt.core.arguments import ConfigError, advise, join_key, raise_problems, unknown_key
@@ -119,13 +122,26 @@ class _Checker:
     command: CommandLine
     loader: ConfigLoader
 
+    @cached_property
+    def is_sweep(self) -> bool:
+        """Return True for a sweep; a yaml file may ask for it, too (`hydra.mode: MULTIRUN`)."""
+        parsed = parse_overrides(self.command.overrides, self.loader)
+        lines = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
+        is_asked = len(lines) < len(parsed) or any(map(_OF_SWEEPS.match, self.command.overrides))
+        if self.command.is_sweep or not is_asked:
+            return self.command.is_sweep
+        with suppress(HydraException):  # What is wrong is reported elsewhere.
+            composed = hydra.compose(self.config_name, lines, return_hydra_config=True)
+            return bool(composed.hydra.mode == RunMode.MULTIRUN)
+        return False
+
     def wrong_options(self) -> Iterator[str]:
         parsed = parse_overrides(self.command.overrides, self.loader)
         for key in filter(self.options, repeated_keys(parsed)):
             yield f"{key} must be given once in a command. Remove all but one of them."
         for override in parsed:
             key, is_sweep = override.key_or_group, override.is_sweep_override()
-            if is_sweep and not self.command.is_sweep:
+            if is_sweep and not self.is_sweep:
                 yield (
                     f"{override.input_line} must be one value. Add -m to the command for a job "
                     "with each value, write [..] around them for a list, or type "
@@ -142,9 +158,9 @@ class _Checker:
 
     def _misplaced(self, override: Override) -> Iterator[str]:
         """Yield a sentence for a setting of sweeps in a single run, or the other way round."""
-        if self.command.is_sweep and override.key_or_group.startswith("hydra.run."):
+        if self.is_sweep and override.key_or_group.startswith("hydra.run."):
             yield f"{override.input_line} has no effect with -m. Set hydra.sweep.dir instead."
-        elif not self.command.is_sweep and _OF_SWEEPS.match(override.key_or_group):
+        elif not self.is_sweep and _OF_SWEEPS.match(override.key_or_group):
             yield (
                 f"{override.input_line} has no effect without -m. Add -m to the command, which "
                 "also submits a single job."
@@ -179,7 +195,7 @@ class _Checker:
         shared = [each for each in parsed if not (each.is_sweep_override() or is_hydras(each))]
         axes = [each.get_key_element() for each in parsed if each.is_sweep_override()]
         groups = [axis.lstrip("+") for axis in axes if self.options(axis.lstrip("+"))]
-        if not (self.command.is_sweep and groups):
+        if not (self.is_sweep and groups):
             return
         lines = [str(each.input_line) for each in shared]
         sweep = hydra.compose(self.config_name, lines, return_hydra_config=True)
