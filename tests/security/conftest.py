@@ -7,6 +7,7 @@ command answers with one sentence.
 
 import os
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
@@ -27,6 +28,32 @@ from w2v2_mt.training.checkpoints import RECORD_KEY
 
 MULTI_TASK = "train_mt_speaker_speech"
 _MAX_GROWTH_BYTES = 2**30
+
+
+def write_zeros(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(6 << 30)
+
+
+PAYLOADS: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "6 GiB": write_zeros,
+    "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe\xe9\n"),
+    "no text": lambda path: path.write_bytes(bytes(3)),
+    "depth": lambda path: path.write_text("[" * 100_000),
+    "a long number": lambda path: path.write_text("1" * 5_000),
+    "a long cell": lambda path: path.write_text("x" * 200_000 + "\n" + "x" * 200_000 + "\n"),
+    "other rows": lambda path: path.write_text("a\tb\tc\n1\n1\t2\t3\t4\n"),
+    "objects": lambda path: path.write_text(
+        '{"test_wer_a": {"a": 1}, "test_eer_o": [1], "packages": 3, "loss": "x"}'
+    ),
+    "large numbers": lambda path: path.write_text(
+        '{"test_wer_a": 1' + "0" * 400 + ', "val_wer_a": 1e999, "packages": {"a": {"b": 1}}}'
+    ),
+}
+"""What somebody else may have put in the place of a file: each is written to a path."""
 
 
 class Traps:
@@ -149,3 +176,17 @@ def tone(tmp_path: Path) -> Path:
     path = tmp_path / "tone.wav"
     soundfile.write(path, [0.1, -0.1] * 4_000, 16_000)
     return path
+
+
+@pytest.fixture
+def within_a_minute():
+    """A command that waits for a pipe is interrupted, and then shows a traceback."""
+
+    def interrupt(*_: object) -> None:
+        raise TimeoutError("the command hangs")
+
+    former = signal.signal(signal.SIGALRM, interrupt)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, former)

@@ -1,12 +1,10 @@
 """The files of a run or sweep folder; memory stays bounded, and nothing runs or waits."""
 
 import os
-import signal
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
+from tests.security.conftest import PAYLOADS
 from w2v2_mt.app.commands import main
 
 BILLIONS = "a: &a {b: 1}\nk0: &k0 {" + ", ".join(f"x{j}: *a" for j in range(10)) + "}\n"
@@ -53,47 +51,10 @@ def test_a_plan_of_a_sweep_that_is_none_is_a_sentence(name, tmp_path, refusal):
     assert file in refusal("report", "sweep", tmp_path / "sweep")
 
 
-def write_zeros(path: Path) -> None:
-    with path.open("wb") as file:
-        file.truncate(6 << 30)
-
-
-PAYLOADS: dict[str, Callable[[Path], object]] = {
-    "a pipe": os.mkfifo,
-    "a device": lambda path: path.symlink_to("/dev/zero"),
-    "a folder": Path.mkdir,
-    "6 GiB": write_zeros,
-    "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe\xe9\n"),
-    "no text": lambda path: path.write_bytes(bytes(3)),
-    "depth": lambda path: path.write_text("[" * 100_000),
-    "a long number": lambda path: path.write_text("1" * 5_000),
-    "a long cell": lambda path: path.write_text("x" * 200_000 + "\n" + "x" * 200_000 + "\n"),
-    "other rows": lambda path: path.write_text("a\tb\tc\n1\n1\t2\t3\t4\n"),
-    "objects": lambda path: path.write_text(
-        '{"test_wer_a": {"a": 1}, "test_eer_o": [1], "packages": 3, "loss": "x"}'
-    ),
-    "large numbers": lambda path: path.write_text(
-        '{"test_wer_a": 1' + "0" * 400 + ', "val_wer_a": 1e999, "packages": {"a": {"b": 1}}}'
-    ),
-}
 FILES = (
     "config.yaml overrides environment.json metrics.json metrics.csv lr_range.json error.txt "
     "transcripts_a.tsv scores_a.txt errors_by_speaker_a.tsv errors_by_duration_a.tsv"
 ).split()
-
-
-@pytest.fixture
-def within_a_minute():
-    """A command that waits for a pipe is interrupted, and then shows a traceback."""
-
-    def interrupt(*_: object) -> None:
-        raise TimeoutError("the command hangs")
-
-    former = signal.signal(signal.SIGALRM, interrupt)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, former)
 
 
 @pytest.mark.usefixtures("within_a_minute")

@@ -20,6 +20,7 @@ from w2v2_mt.core.tar_headers import BoundedTarInfo
 
 SHARD_PATTERN = "*.tar"
 _END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
+_BLOCK_BYTES = 1 << 20
 
 
 def find_shards(folder: Path, *, producer: str) -> list[Path]:
@@ -67,8 +68,9 @@ def read_shard(shard: Path, *, with_audio: bool = True) -> Iterator[EncodedSampl
             raise _corrupt(shard, str(error)) from error
         # tarfile takes a corrupt header for the end of the archive, after which all bytes are zero.
         stream.seek(end)
-        if any(stream.read()):
-            raise _corrupt(shard, "a member's header cannot be read")
+        while rest := stream.read(_BLOCK_BYTES):
+            if rest.count(0) < len(rest):
+                raise _corrupt(shard, "a member's header cannot be read")
 
 
 def _read_samples(

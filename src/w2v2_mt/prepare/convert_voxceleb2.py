@@ -46,7 +46,7 @@ def convert(
             wav = wav_path(file)
             if not wav.exists():
                 try:
-                    samples, _ = decode(file.read_bytes(), source=str(file))
+                    samples, _ = decode(file, source=str(file))
                 except ValueError as error:
                     rejections.append(Rejection(str(file), str(error)))
                     continue
@@ -59,7 +59,7 @@ def convert(
             if delete_originals and Path(os.path.realpath(file)).is_relative_to(
                 os.path.realpath(work.parent)
             ):
-                decode(wav.read_bytes(), source=str(wav))
+                decode(wav, source=str(wav))
                 file.unlink()
     return len(files), rejections
 
