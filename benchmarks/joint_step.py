@@ -50,7 +50,7 @@ def draw_batch(durations_sec: list[float]) -> JointBatch:
         samples.append(
             JointSample(key=key, waveform=waveform, speaker_id=speaker, labelled=labelled)
         )
-    collate = {"speech": SpeechBatch.collate, "speaker": SpeakerBatch.collate}
+    collate: dict[str, Any] = {"speech": SpeechBatch.collate, "speaker": SpeakerBatch.collate}
     return JointBatch.collate(samples, set_name="train", collate=collate)
 
 

@@ -37,7 +37,9 @@ class TrainingTask(pl.LightningModule):
     ):
         super().__init__()
         self.network = network
-        self.objectives: Mapping[str, Objective] = nn.ModuleDict(objectives)  # type: ignore[assignment]
+        modules = nn.ModuleDict(objectives)
+        self.objectives: Mapping[str, Objective] = modules  # type: ignore[assignment]
+        self._counters = [each for each in modules.modules() if isinstance(each, EventCounter)]
         self.optimization = optimization
         self.loss = loss or MultiTaskLoss(weighting=EqualWeighting())
         self.evaluation = RunEvaluation(
@@ -93,9 +95,8 @@ class TrainingTask(pl.LightningModule):
             for task, objective in self.objectives.items()
             if task in outputs
         }
-        for module in self.modules():
-            if isinstance(module, EventCounter):
-                module.share()
+        for counter in self._counters:
+            counter.share()
         losses = {task: result.loss for task, result in by_task.items()}
         return self.loss(losses, num_labelled), by_task
 
