@@ -153,7 +153,7 @@ def test_a_speaker_in_two_given_splits_is_refused(read_csv: ReadCsv) -> None:
         seed=1,
     )
     message = (
-        r"anna is in 2 sets: mine\.csv, line 2 \(train\) and mine\.csv, line 4 \(test\)\. Sets"
+        r"speaker 'anna' is in 2 sets: mine.csv, line 2 .train. and mine.csv, line 4 .test.\. Sets"
     )
     with pytest.raises(ValueError, match=message):
         split_recordings(read_csv(text).recordings, rules)

@@ -121,8 +121,9 @@ def test_a_speaker_in_two_given_sets_is_refused_with_both_lines() -> None:
     recordings[4] = replace(recordings[4], split="train")
     with pytest.raises(
         ValueError,
-        match=r"speaker f0 is in 2 sets: mine.csv, line 6 \(train\) and mine.csv, line 5 \(test\). "
-        "Sets must not share a speaker .1 such case.. Correct the sets, or .* --split_by file",
+        match=r"speaker 'f0' is in 2 sets: mine.csv, line 6 .train. and mine.csv, line 5 .test.\. "
+        "Sets must not share a speaker .1 such case.. Correct the sets, or .* --split_by file, "
+        "which allows it for speech recognition alone",
     ):
         split_recordings(recordings, RULES)
 

@@ -12,6 +12,7 @@ from w2v2_mt.prepare.options import (
     VoxCeleb2Options,
     VoxCelebOptions,
 )
+from w2v2_mt.settings import environment
 
 LINE = "--data_folder d --seed 3 --samples_per_shard 9 --audio_format flac --strict"
 LINE += " --max_rejected 0.5 --num_workers 0 --overwrite --delete_originals"
@@ -86,8 +87,24 @@ def test_each_corpus_has_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given(monkeypatch, "voxceleb2") == [
         VoxCeleb2Options(data_folder=folder, num_val_trials=30_000)
     ]
-    monkeypatch.delenv("DATA_FOLDER")
-    assert given(monkeypatch, "librispeech") == []
+
+
+def test_the_data_folder_is_that_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "PROJECT_FOLDER", tmp_path)
+    monkeypatch.delenv("DATA_FOLDER", raising=False)
+    assert given(monkeypatch, "librispeech") == []  # This package without its project.
+    (tmp_path / "config").mkdir()
+    for line, folder in (
+        ("DATA_FOLDER=", tmp_path / "data"),
+        ("DATA_FOLDER=mine", tmp_path / "mine"),
+        ('DATA_FOLDER="/from/file"', Path("/from/file")),
+    ):
+        (tmp_path / ".env").write_text(f"{line}\n")
+        assert given(monkeypatch, "librispeech") == [LibriSpeechOptions(data_folder=folder)]
+    monkeypatch.setenv("DATA_FOLDER", "d")
+    assert given(monkeypatch, "librispeech") == [LibriSpeechOptions(data_folder=Path("d"))]
 
 
 def test_subsets_are_named_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def test_a_speaker_in_two_sets_is_refused(
     members = [*MEMBERS, ("./no/3a3b_nohash_9.wav", dict(MEMBERS)["./no/3a3b_nohash_0.wav"])]
     write_archive(tmp_path, members)
     error = error_of(tmp_path, capsys)
-    assert "speaker 3a3b is in 2 sets" in error
+    assert "speaker '3a3b' is in 2 sets" in error
     assert not (tmp_path / "speech_commands_shards").exists()
 
 

@@ -64,6 +64,20 @@ def test_a_wrong_setting_is_answered_with_one_sentence(problems, name, override,
     assert problem.startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        (SPEECH, ["+data.vocabulary=gone.json"]),
+        (SPEECH, ["+data.vocabulary=gone.json", "speech/tokenizer=bpe"]),
+        (BOTH, ["+data.speech.vocabulary=gone.json"]),
+    ],
+)
+def test_the_vocabulary_of_a_corpus_that_is_missing_is_prepared(problems, name, overrides):
+    (problem,) = problems(name, *overrides)
+    assert "/gone.json must exist. Run scripts/data/" in problem
+    assert problem.endswith("_shards.sh or set DATA_FOLDER.")
+
+
 def test_all_wrong_values_are_reported_at_once(problems):
     overrides = ["gpus=-1", "optim.algo.lr=x", "trainer.precision=8", "callbacks.memory=3"]
     assert [problem.split()[0] for problem in problems(SPEECH, *overrides)] == [

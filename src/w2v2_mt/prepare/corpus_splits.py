@@ -6,7 +6,7 @@ file. Segments of one file are never separated.
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -133,13 +133,14 @@ def group_names(recordings: Sequence[Recording], split_by: SplitBy) -> list[str]
     return [find(name) for name in names]
 
 
-def _name(recording: Recording, split_by: SplitBy) -> str:
+def _name(recording: Recording, split_by: SplitBy, quote: Callable[[str], str] = str) -> str:
     if split_by == "speaker" and recording.speaker is not None:
-        return f"speaker {recording.speaker}"
+        return f"speaker {quote(recording.speaker)}"
     if split_by != "file" and recording.session is not None:
-        of_speaker = "" if recording.speaker is None else f" of speaker {recording.speaker}"
-        return f"session {recording.session}{of_speaker}"
-    return f"file {recording.path}"
+        speaker = recording.speaker
+        of_speaker = "" if speaker is None else f" of speaker {quote(speaker)}"
+        return f"session {quote(recording.session)}{of_speaker}"
+    return f"file {quote(recording.path)}"
 
 
 def _given_sets(
@@ -153,12 +154,19 @@ def _given_sets(
         lines = {each.split: each.line for each in reversed(named)}
         if len(lines) > 1:
             places = " and ".join(f"{lines[each]} ({each})" for each in SETS if each in lines)
-            leaks.append(f"{name} is in {count(len(lines), 'set')}: {places}")
+            quoted = next(
+                _name(each, split_by, repr)
+                for each in map(recordings.__getitem__, group.places)
+                if _name(each, split_by) == name
+            )
+            leaks.append(f"{quoted} is in {count(len(lines), 'set')}: {places}")
         for each in named[:1]:
             assert each.split is not None
             sets[name] = each.split
     if leaks:
-        further = "" if split_by == "file" else ", or pass --split_by file, which allows it"
+        further = ""
+        if split_by != "file":
+            further = ", or pass --split_by file, which allows it for speech recognition alone"
         raise ValueError(
             f"{leaks[0]}. Sets must not share a {split_by} ({count(len(leaks), 'such case')}). "
             "Correct the sets, or leave them out to have the recordings split"

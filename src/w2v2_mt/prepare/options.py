@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from typer import Argument, BadParameter, Option
 
+from w2v2_mt.settings.environment import find_data_folder
+
 AudioFormat = Literal["wav", "flac"]
 ValSplitMode = Literal["equal", "different"]
 SUBSETS = (
@@ -26,12 +28,27 @@ NUM_CORES = len(os.sched_getaffinity(0))
 """CPU cores that this process may use."""
 
 
+def default_data_folder() -> Path:
+    """Return the data folder of the project; raise BadParameter where there is no project."""
+    folder = find_data_folder()
+    if folder is None:
+        raise BadParameter("--data_folder or the variable DATA_FOLDER must be given.")
+    return folder
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The options that all corpora share; a text next to a type is the help of `--<name>`."""
 
     data_folder: Annotated[
-        Path, Option("--data_folder", envvar="DATA_FOLDER", help="Folder of archives and shards.")
+        Path,
+        Option(
+            "--data_folder",
+            envvar="DATA_FOLDER",
+            default_factory=default_data_folder,
+            help="Folder of archives and shards (default: that in .env, or data in the project).",
+            show_default=False,
+        ),
     ]
     seed: Annotated[int, "Decides every order and split."] = 42133724
     samples_per_shard: Annotated[int, "Utterances in one shard, at most."] = 1000

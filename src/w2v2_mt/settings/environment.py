@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dotenv import load_dotenv
+from dotenv import dotenv_values, load_dotenv
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[3]
 
@@ -62,6 +62,20 @@ def load_environment() -> None:
     for name, value in defaults.items():
         if not os.environ.get(name):
             os.environ[name] = value
+
+
+def find_data_folder() -> Path | None:
+    """Return DATA_FOLDER of `.env`, or else the folder `data`, of the project.
+
+    Returns None if this package was installed without its project. A line of `.env` that bash would
+    read in another way ends the process with a sentence.
+    """
+    path = PROJECT_FOLDER / ".env"
+    if path.is_file():
+        check_env_file(path)
+    elif not (PROJECT_FOLDER / "config").is_dir():
+        return None
+    return PROJECT_FOLDER / (dotenv_values(path).get("DATA_FOLDER") or "data")
 
 
 def check_env_file(path: Path) -> None:

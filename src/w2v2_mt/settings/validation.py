@@ -101,6 +101,7 @@ OmegaConf.register_new_resolver("vocabulary", _find_vocabulary, replace=True)
 def check_settings(config: DictConfig) -> Config:
     """Return the settings as plain values; only the node `assembly` keeps its references."""
     settings = check_keys(config)
+    raise_problems(_missing_vocabulary(config))
     problems: list[str] = []
     try:
         check_arguments(RunSettings, {name: settings[name] for name in _TOP if name in settings})
@@ -114,6 +115,16 @@ def check_settings(config: DictConfig) -> Config:
     raise_problems(problems)
     raise_problems(_conflicts(settings))
     return settings
+
+
+def _missing_vocabulary(config: DictConfig) -> Iterator[str]:
+    """Yield a sentence if the vocabulary of the corpus, which the run reads, does not exist."""
+    tokenizer_path = OmegaConf.select(config, "speech.tokenizer.vocabulary_path")
+    if tokenizer_path is None or tokenizer_path != _find_vocabulary(_root_=config):
+        return
+    if not Path(tokenizer_path).exists():
+        producer = _speech_corpus(config).get("prepared_by")
+        yield f"{tokenizer_path} must exist. Run {producer} or set DATA_FOLDER."
 
 
 def check_keys(config: DictConfig) -> Config:
