@@ -221,8 +221,19 @@ def test_an_unchanged_corpus_is_not_made_again_and_a_changed_one_needs_a_word(
     assert commands_of(output) == first
     write_noise(tmp_path / str(entries[0]["path"]), duration_sec=0.3, rate_hz=16_000, seed=99)
     assert prepare(manifest, tmp_path / "data") == 1
-    assert "pass --overwrite to replace it" in capsys.readouterr().err
+    assert (
+        "made from another manifest, from other audio or with other options; move it away, or pass "
+        "--overwrite to replace it"
+    ) in capsys.readouterr().err
     assert prepare(manifest, tmp_path / "data", "--overwrite") == 0
+
+
+def test_the_size_of_a_vocabulary_is_that_of_an_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = write_csv(tmp_path, write_files(tmp_path))
+    assert prepare(manifest, tmp_path / "data", "--bpe", "2") == 1
+    assert "--bpe (2) must be at least" in capsys.readouterr().err
 
 
 def test_bad_lines_and_files_are_rejected_with_reasons(

@@ -73,11 +73,11 @@ def test_only_the_most_frequent_words_are_learned_from(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("texts", "num_tokens", "message"),
     [
-        (["ab ab"], 4, r"The size of the vocabulary \(4\) must be at least 5, for 2 characters"),
+        (["ab ab"], 4, r"--num_tokens \(4\) must be at least 5, for 2 characters"),
         (
             ["ab ab"],
             1000,
-            r"The size of the vocabulary \(1000\) must be at most \d+, for 1 different word\.",
+            r"--num_tokens \(1000\) must be at most \d+, for 1 different word\.",
         ),
         (["  "], 10, "must have words to learn subwords from"),
         (["a▁b"], 10, "must not have the character '▁'"),

@@ -362,3 +362,48 @@ def test_a_file_may_ask_for_a_sweep(tmp_path):
         check("train_speech", "+experiment=mine", "seed=1,2", "hydra.run.dir=/x", flags=flags)
     with pytest.raises(ConfigError, match=r"seed=1,2 must be one value"):
         check("train_speech", "+experiment=other", "seed=1,2", flags=flags)
+
+
+def test_a_folder_of_settings_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(ConfigError) as error:
+        check("train_speech", flags=["--config-dir", str(tmp_path / "gone")])
+    assert str(error.value) == f"--config-dir ({tmp_path}/gone) must be a folder. Correct the path."
+
+
+def test_data_of_ones_own_need_their_folder(tmp_path):
+    advice = "Those of your own need --config-dir <data_folder>/<name>_shards/config."
+    for flags, is_advised in (([], True), (["--config-dir", str(tmp_path)], False)):
+        with pytest.raises(ConfigError, match="data has no option 'mine_speech'") as error:
+            check("train_speech", "data=mine_speech", flags=flags)
+        assert str(error.value).endswith(advice) == is_advised
+
+
+@pytest.mark.parametrize(
+    ("config_name", "option", "sentence"),
+    [
+        (
+            "train_speech",
+            "librispeech_mini_joint",
+            "data=librispeech_mini_joint must be used with run_mt_speech_speaker.py, not with "
+            "run_speech.py. Give data=librispeech_mini_speech, or start run_mt_speech_speaker.py.",
+        ),
+        (
+            "train_speaker",
+            "speech_commands_speech",
+            "data=speech_commands_speech must be used with run_speech.py, not with run_speaker.py. "
+            "Give data=speech_commands_speaker, or start run_speech.py.",
+        ),
+        (
+            "train_mt_speaker_speech",
+            "voxceleb1",
+            "data=voxceleb1 must be used with run_speaker.py, not with run_mt_speech_speaker.py. "
+            "Choose another data config, or start run_speaker.py.",
+        ),
+    ],
+)
+def test_data_of_another_kind_of_run_are_answered_with_the_fitting_one(
+    config_name, option, sentence
+):
+    with pytest.raises(ConfigError) as error:
+        check(config_name, f"data={option}", flags=())
+    assert str(error.value) == sentence

@@ -221,4 +221,4 @@ def _make_vocabulary(
     from w2v2_mt.prepare.subwords import count_words, learn_subwords  # brings sentencepiece
 
     words = count_words(each.text for each in sets["train"] if each.text is not None)
-    return learn_subwords(words, num_tokens=options.bpe, letters=letters)
+    return learn_subwords(words, num_tokens=options.bpe, letters=letters, option="--bpe")

@@ -44,6 +44,7 @@ def prepare_manifest(options: ManifestOptions) -> None:
         },
         overwrite=options.overwrite,
         fill=lambda work: _write(manifest, work, work / folder.name, options),
+        other_source="another manifest, from other audio",
     )
     if written is None:
         print_visible(f"{folder} exists already, made with these options.")

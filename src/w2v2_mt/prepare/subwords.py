@@ -27,7 +27,11 @@ def count_words(texts: Iterable[str]) -> Counter[str]:
 
 
 def learn_subwords(
-    words: Mapping[str, int], *, num_tokens: int, letters: Collection[str] = ()
+    words: Mapping[str, int],
+    *,
+    num_tokens: int,
+    letters: Collection[str] = (),
+    option: str = "--num_tokens",
 ) -> list[str]:
     """Return the symbols of a vocabulary of subwords, by byte pair encoding.
 
@@ -40,6 +44,7 @@ def learn_subwords(
         num_tokens: The size of the vocabulary, special tokens and characters included.
         letters: Characters that the vocabulary must have in addition to those of the words, such as
             those of transcripts that are not learned from.
+        option: The option of the command that gives `num_tokens`, for messages.
 
     Raises:
         ValueError: The words are too few for this size, the size is too small for the characters,
@@ -56,7 +61,7 @@ def learn_subwords(
     smallest = len((BLANK, UNKNOWN, PIECE_BOUNDARY)) + len(alphabet)
     if num_tokens < smallest:
         raise ValueError(
-            f"The size of the vocabulary ({num_tokens}) must be at least {smallest}, for "
+            f"{option} ({num_tokens}) must be at least {smallest}, for "
             f"{count(len(alphabet), 'character')} and 3 special tokens. Raise it."
         )
     frequent = sorted(words, key=lambda word: (-words[word], word))[:MAX_NUM_WORDS]
@@ -86,7 +91,7 @@ def learn_subwords(
         if (largest := re.search(r"too high .* <= (\d+)", str(error))) is None:
             raise
         raise ValueError(
-            f"The size of the vocabulary ({num_tokens}) must be at most {largest[1]}, for "
+            f"{option} ({num_tokens}) must be at most {largest[1]}, for "
             f"{count(len(words), 'different word')}. Lower it."
         ) from error
     learned = SentencePieceProcessor(model_proto=model.getvalue())

@@ -29,13 +29,15 @@ def produce(
     record: Mapping[str, object],
     overwrite: bool,
     fill: Callable[[Path], Result],
+    other_source: str = "other archives",
 ) -> Result | None:
     """Call `fill` to make the folders `work/<name of target>`, then move them to the targets.
 
     `record` contains all that decides the result. Where an earlier call with the same record was
     stopped, `fill` finds in `work` what it had written. Returns the result of `fill`, or None where
     the targets are there already, made with this record. Raises ValueError where a target was made
-    with another record, unless `overwrite`, or where another process works in `work`.
+    with another record, such as from `other_source`, unless `overwrite`, or where another process
+    works in `work`.
     """
     text = json.dumps(record, indent=1) + "\n"
     if (work / _COMPLETE).exists():
@@ -47,8 +49,8 @@ def produce(
     existing = [target for target in targets if target.exists()]
     if existing and not overwrite:
         raise ValueError(
-            f"{existing[0]} exists already, made from other archives or with other options; move "
-            "it away, or pass --overwrite to replace it."
+            f"{existing[0]} exists already, made from {other_source} or with other options; "
+            "move it away, or pass --overwrite to replace it."
         )
     work.mkdir(parents=True, exist_ok=True)
     with _lock(work):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from w2v2_mt.core.arguments import yaml_text
+from w2v2_mt.settings.data_kind import SCRIPTS
 from w2v2_mt.settings.instantiation import TARGET, Config, check_targets, find_setting
 
 NETWORK_SETTINGS = (
@@ -13,11 +14,6 @@ NETWORK_SETTINGS = (
 ).split()
 _LOSSES = {"speech": "optim.loss.ctc_loss", "speaker": "optim.loss.speaker_loss"}
 """The loss of each task in the settings of a run with several tasks."""
-_SCRIPTS = {
-    "train_speech": "run_speech.py",
-    "train_speaker": "run_speaker.py",
-    "train_mt_speaker_speech": "run_mt_speech_speaker.py",
-}
 
 
 def evaluation_settings(
@@ -46,9 +42,9 @@ def evaluation_settings(
         task = tasks[0]
         if len(tasks) > 1 or task not in trained_tasks or task not in _LOSSES:
             raise ValueError(
-                f"{checkpoint} was trained by {_SCRIPTS.get(trained_by, trained_by)} for "
+                f"{checkpoint} was trained by {SCRIPTS.get(trained_by, trained_by)} for "
                 f"{' and '.join(trained_tasks)}. Test it with that instead of "
-                f"{_SCRIPTS.get(config_name, config_name)}."
+                f"{SCRIPTS.get(config_name, config_name)}."
             )
         loss = find_setting(trained_config, _LOSSES[task])
         trained_config = {**trained_config, "optim": {**trained_config["optim"], "loss": loss}}

@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from w2v2_mt.core.arguments import ConfigError, advise, join_key, raise_problems, unknown_key
+from w2v2_mt.settings.data_kind import unfit_data
 from w2v2_mt.settings.environment import PROJECT_FOLDER
 from w2v2_mt.settings.instantiation import TARGET, Config, flatten
 from w2v2_mt.settings.overrides import (
@@ -43,6 +44,7 @@ CONFIG_FOLDER = PROJECT_FOLDER / "config"
 _QUESTIONS = "--cfg -c, --info -i, --package -p, --config-name -cn, --config-path -cp".split(", ")
 """Options of Hydra with a value, for which a command is not checked in advance."""
 
+_OWN_DATA = "Those of your own need --config-dir <data_folder>/<name>_shards/config."
 _VARIABLES = "hydra.job.env_set."
 _OF_LAUNCH = {
     "hydra.launcher": "hydra/launcher",
@@ -91,6 +93,9 @@ class CommandLine:
 
 def check_command(config_name: str, command: CommandLine) -> None:
     """Compose and check every job of a command before the first of them starts."""
+    for folder in command.config_folders:
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir ({folder}) must be a folder. Correct the path.")
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         checker = _Checker(config_name, command, GlobalHydra.instance().config_loader())
         try:
@@ -101,6 +106,9 @@ def check_command(config_name: str, command: CommandLine) -> None:
                 jobs = [checker.compose(overrides) for overrides in expanded]
                 ignored = [*checker.ignored_launches(jobs)]
                 for config in jobs:
+                    option = str(config.hydra.runtime.choices.get("data"))
+                    data, options = config.get("data"), checker.options("data")
+                    raise_problems(unfit_data(config_name, data, option=option, options=options))
                     with open_dict(config):
                         del config["hydra"]
                     check_keys(config)
@@ -154,7 +162,10 @@ class _Checker:
                 # Null removes a group, and a mapping changes settings of the chosen option.
                 for option in chosen:
                     if not isinstance(option, dict | None) and str(option) not in options:
-                        yield f"{key} has no option {str(option)!r}. {advise(option, options)}"
+                        advice = advise(option, options)
+                        if key == "data" and self.command.config_folders == [CONFIG_FOLDER]:
+                            advice += f" {_OWN_DATA}"
+                        yield f"{key} has no option {str(option)!r}. {advice}"
 
     def _misplaced(self, override: Override) -> Iterator[str]:
         """Yield a sentence for a setting of sweeps in a single run, or the other way round."""
