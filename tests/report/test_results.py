@@ -79,6 +79,13 @@ def test_half_of_an_interval_and_texts_are_not_lost():
     }
 
 
+def test_an_interval_without_width_is_not_shown():
+    metrics = {"test_wer_a": 0.25, "test_wer_a_low": 0.25, "test_wer_a_high": 0.25}
+    (table,) = result_tables(metrics)
+    assert [list(row) for row in table.rows] == [["a", "25.00"]]
+    assert [list(row) for row in error_rate_table(metrics).rows] == [["WER a", "25.00", "-"]]
+
+
 def test_error_rates_have_a_row_each_with_their_interval():
     metrics = {
         "val_eer": 0.5,

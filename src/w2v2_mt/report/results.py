@@ -40,6 +40,7 @@ _TABLES = (
 def result_tables(metrics: Mapping[str, MetricValue]) -> list[Table]:
     """Return the tables that have rows: errors by test set, trial lists, and all other values."""
     tables = []
+    metrics = _drop_empty_intervals(metrics)
     rest = dict(metrics)
     for title, item, columns in _TABLES:
         names = _names(metrics, columns)
@@ -71,6 +72,7 @@ def result_tables(metrics: Mapping[str, MetricValue]) -> list[Table]:
 
 def error_rate_table(metrics: Mapping[str, MetricValue]) -> Table:
     """Return the error rates of each test set and trial list, with their intervals."""
+    metrics = _drop_empty_intervals(metrics)
     rows = []
     for _, _, columns in _TABLES:
         heading, pattern, scale = columns[0]
@@ -114,6 +116,15 @@ def _row(name: str, value: MetricValue) -> tuple[str, str]:
     if is_rate(name) and isinstance(value, int | float):
         return f"{name}, %", _scale(value, 100)
     return name, _format(value)
+
+
+def _drop_empty_intervals(metrics: Mapping[str, MetricValue]) -> dict[str, MetricValue]:
+    """Return the metrics without intervals of no width, such as those of equal rates."""
+    low, high = _INTERVAL
+    stems = [name.removesuffix(low) for name in metrics if name.endswith(low)]
+    empty = [each for each in stems if metrics[each + low] == metrics.get(each + high)]
+    bounds = {stem + bound for stem in empty for bound in _INTERVAL}
+    return {name: value for name, value in metrics.items() if name not in bounds}
 
 
 def _interval(metrics: Mapping[str, MetricValue], key: str, scale: float) -> str:

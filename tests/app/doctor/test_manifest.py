@@ -64,6 +64,12 @@ def test_without_speakers_there_is_no_speaker_recognition(check: Check) -> None:
     assert found["sets for speech recognition"].found == "drawn: train 1, val 1, test 1"
 
 
+def test_the_sets_of_both_tasks_are_those_of_the_preparation(check: Check) -> None:
+    found = check("path,text,speaker\n" + rows(6, num_each=4))
+    for task in ("speech", "speaker"):
+        assert found[f"sets for {task} recognition"].found == "drawn: train 8, val 8, test 8"
+
+
 def test_too_few_speakers_for_validation_and_test_are_named(check: Check) -> None:
     found = check("path,text,speaker\n" + rows(4))["sets for speaker recognition"]
     assert found.state is State.MISSING
@@ -113,7 +119,10 @@ def test_recordings_without_text_or_speaker_are_counted(check: Check) -> None:
 def test_lines_that_cannot_be_used_are_counted(check: Check) -> None:
     found = check("path,text\na.wav,x\nnone.wav,y\nb.wav,z\n")["lines"]
     assert found.state is State.MISSING
-    assert found.found.startswith("1 line cannot be used, the first being mine.csv, line 3: 'none")
+    assert found.needed_for.endswith("more than --max_rejected (0.1% by default)")
+    assert found.found.startswith(
+        "1 line (33.3%) cannot be used, the first being mine.csv, line 3: 'none"
+    )
 
 
 def test_the_exit_code_is_1_if_no_task_can_use_the_manifest(

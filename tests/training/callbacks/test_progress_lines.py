@@ -121,3 +121,4 @@ def test_a_validation_is_a_table_with_the_best_so_far(capsys, best, lowest):
 
 def test_entries_of_metadata_that_are_missing_are_left_out():
     assert list(describe_data({"a": {"hours": 2}})) == ["training data a: 2.0 h"]
+    assert list(describe_data({"a": {"hours": 0.02}})) == ["training data a: 1.2 min"]

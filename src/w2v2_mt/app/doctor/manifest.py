@@ -58,17 +58,22 @@ def _check_lines(manifest: Manifest) -> Iterator[Finding]:
     yield Finding("manifest", State.OK, found, "all tasks")
     if manifest.rejections:
         first = manifest.rejections[0]
+        num_lines = len(manifest.recordings) + len(manifest.rejections)
         found = (
-            f"{count(len(manifest.rejections), 'line')} cannot be used, the first being "
+            f"{count(len(manifest.rejections), 'line')} "
+            f"({len(manifest.rejections) / num_lines:.1%}) cannot be used, the first being "
             f"{first.file}: {first.reason}"
         )
-        needed_for = "all tasks; preparation stops at a share of --max_rejected"
+        needed_for = (
+            "all tasks; preparation stops if it rejects more than --max_rejected "
+            f"({CorpusOptions.max_rejected:.1%} by default)"
+        )
         yield Finding("lines", State.MISSING, found, needed_for)
     unlabelled = [each for each in manifest.recordings if each.text is each.speaker is None]
     if unlabelled:
         found = (
             f"{count(len(unlabelled), 'recording')} with neither text nor speaker, the first in "
-            f"{unlabelled[0].line}; preparation rejects such lines"
+            f"{unlabelled[0].line}; preparation rejects such lines, w2v2-mt label can label them"
         )
         yield Finding("labels", State.MISSING, found, "all tasks")
 
@@ -136,23 +141,31 @@ def _check_speakers(recordings: Sequence[Recording]) -> Iterator[Finding]:
 
 def _check_split(recordings: Sequence[Recording], task: Task) -> Finding:
     """Try the split of the preparation, by the first of its rules that fits."""
+    has_text = any(each.text is not None for each in recordings)
+    has_speaker = any(each.speaker is not None for each in recordings)
+    # As preparation does, both tasks are tried before one alone.
+    attempts: list[tuple[SplitBy, set[Task]]] = []
+    if has_text and has_speaker:
+        attempts.append(("speaker", {"speech", "speaker"}))
     levels: list[SplitBy] = ["speaker"] if task == "speaker" else ["speaker", "session", "file"]
+    attempts += [(split_by, {task}) for split_by in levels]
     needed_for = SPEECH if task == "speech" else SPEAKERS
     name = f"sets for {needed_for}"
     problem = ""
-    for split_by in levels:
+    for split_by, tasks in attempts:
         rules = SplitRules(
             split_by=split_by,
             val_fraction=CorpusOptions.val_fraction,
             test_fraction=CorpusOptions.test_fraction,
-            recognises_speech=task == "speech",
-            recognises_speakers=task == "speaker",
+            recognises_speech="speech" in tasks,
+            recognises_speakers="speaker" in tasks,
             seed=CorpusOptions.seed,
         )
         try:
             sizes = Counter(each.split for each in split_recordings(recordings, rules))
         except TooFewGroupsError as error:
-            problem = problem or f"{error}. {SIZE_ADVICE[task]}"
+            if tasks == {task}:
+                problem = problem or f"{error}. {SIZE_ADVICE[task]}"
         except ValueError as error:
             problem = str(error)
             break

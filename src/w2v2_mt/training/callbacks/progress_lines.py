@@ -39,13 +39,12 @@ def describe_parameters(task: pl.LightningModule) -> str:
 def describe_data(metadata: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield a line for each training set of which `meta.json` states the size."""
     for name, meta in metadata.items():
-        parts = [
-            f"{meta[key]:,.{digits}f} {unit}"
-            for key, unit, digits in (
-                ("hours", "h", 1),
-                ("num_speakers", "speakers", 0),
-                ("num_utterances", "utterances", 0),
-            )
+        parts = []
+        if isinstance(hours := meta.get("hours"), (int, float)):
+            parts.append(f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:.1f} min")
+        parts += [
+            f"{meta[key]:,.0f} {unit}"
+            for key, unit in (("num_speakers", "speakers"), ("num_utterances", "utterances"))
             if isinstance(meta.get(key), (int, float))
         ]
         yield f"training data {name}: {', '.join(parts) or 'of unknown size'}"
