@@ -46,14 +46,14 @@ def test_a_complete_manifest_lacks_nothing(check: Check) -> None:
     assert "sex in 'gender'; kept as metadata: 'age'" in found["manifest"].found
     assert found["text"].found == "24 of 24 recordings have one"
     assert found["speakers"].found == "12 speakers with 2 to 2 recordings each"
-    assert found["sets for speaker recognition"].found.startswith("drawn: train 16, val 4, test 4")
+    assert found["speaker sets"].found.startswith("drawn: train 16, val 4, test 4")
 
 
 def test_without_texts_there_is_no_speech_recognition(check: Check) -> None:
     found = check("path,speaker\n" + rows(8).replace(",hello", ""))
     assert found["text"].state is State.MISSING
     assert found["text"].needed_for == "speech recognition"
-    assert found["sets for speaker recognition"].state is State.OK
+    assert found["speaker sets"].state is State.OK
     assert not found["text"].is_required
 
 
@@ -61,17 +61,17 @@ def test_without_speakers_there_is_no_speaker_recognition(check: Check) -> None:
     found = check("path,text\na.wav,x\nb.wav,y\nc.wav,z\n")
     assert found["speakers"].state is State.MISSING
     assert found["speakers"].needed_for == "speaker recognition"
-    assert found["sets for speech recognition"].found == "drawn: train 1, val 1, test 1"
+    assert found["speech sets"].found == "drawn: train 1, val 1, test 1"
 
 
 def test_the_sets_of_both_tasks_are_those_of_the_preparation(check: Check) -> None:
     found = check("path,text,speaker\n" + rows(6, num_each=4))
     for task in ("speech", "speaker"):
-        assert found[f"sets for {task} recognition"].found == "drawn: train 8, val 8, test 8"
+        assert found[f"{task} sets"].found == "drawn: train 8, val 8, test 8"
 
 
 def test_too_few_speakers_for_validation_and_test_are_named(check: Check) -> None:
-    found = check("path,text,speaker\n" + rows(4))["sets for speaker recognition"]
+    found = check("path,text,speaker\n" + rows(4))["speaker sets"]
     assert found.state is State.MISSING
     assert (
         "It needs at least six speakers with two recordings or more, two for each set."
@@ -84,7 +84,7 @@ def test_a_speaker_in_two_given_splits_is_named_with_both_lines(check: Check) ->
         "path,text,speaker,split\na.wav,x,anna,train\nb.wav,y,bo,test\nc.wav,z,anna,test\n"
     )
     for task in ("speech", "speaker"):
-        finding = found[f"sets for {task} recognition"]
+        finding = found[f"{task} sets"]
         assert finding.state is State.MISSING
         assert "line 2 (train) and mine.csv, line 4 (test)" in finding.found
 

@@ -150,7 +150,7 @@ def _check_split(recordings: Sequence[Recording], task: Task) -> Finding:
     levels: list[SplitBy] = ["speaker"] if task == "speaker" else ["speaker", "session", "file"]
     attempts += [(split_by, {task}) for split_by in levels]
     needed_for = SPEECH if task == "speech" else SPEAKERS
-    name = f"sets for {needed_for}"
+    name = f"{task} sets"
     problem = ""
     for split_by, tasks in attempts:
         rules = SplitRules(
