@@ -12,7 +12,7 @@ from own_process import peak_memory_mib, run_in_own_process
 from w2v2_mt.manifests.recordings import Sex
 from w2v2_mt.prepare.options import VoxCelebOptions
 from w2v2_mt.prepare.splits import split_utterances
-from w2v2_mt.prepare.trials import make_trials
+from w2v2_mt.prepare.trials import SpokenUtterance, make_trials
 from w2v2_mt.prepare.voxceleb_utterances import UtteranceName
 
 
@@ -31,7 +31,14 @@ def measure_names(num_speakers: int, num_videos: int, num_per_video: int) -> str
     split_utterances(names, sexes=sexes, options=options)
     split_sec = time.perf_counter() - start
     start = time.perf_counter()
-    make_trials(names, sexes=sexes, num_trials=30_000, seed=1)
+    make_trials(
+        [SpokenUtterance(name.speaker_id, name.video_id, name.key) for name in names],
+        sexes=sexes,
+        num_trials=30_000,
+        seed=1,
+        set_name="corpus",
+        remedy="use more speakers",
+    )
     trials_sec = time.perf_counter() - start
     return (
         f"{len(names)} files of {num_speakers} speakers: split {split_sec:.1f} s, 30,000 trials "

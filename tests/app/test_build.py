@@ -45,7 +45,7 @@ def test_the_decoder_of_a_test_is_the_chosen_one(small_config, config_name, tmp_
 def test_the_classes_of_a_network_are_those_of_the_data(small_config):
     job = build_job(small_config("train_mt_speaker_speech"))
     network = job.task.network
-    assert network.speaker_head.num_speakers == job.data.data_of_task["speaker"].num_speakers == 4  # type: ignore[attr-defined]
+    assert network.speaker_head.num_speakers == job.data.data_of_task["speaker"].num_speakers == 4
     assert network.speech_head.linear.out_features == len(job.network_record["vocabulary"]) == 32
     batch = next(iter(job.data.train_dataloader()["speaker"]))
     assert isinstance(batch, SpeakerBatch)

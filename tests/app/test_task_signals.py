@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -97,7 +98,7 @@ def test_utterances_that_cannot_be_aligned_are_skipped_and_all_counted(
     small_config, tmp_path, config_name
 ):
     job = build_job(small_config(config_name))
-    loaders = job.data.train_dataloader()
+    loaders: Any = job.data.train_dataloader()
     is_speech = config_name == "train_speech"
     speech = next(iter(loaders if is_speech else loaders["speech"]))
     # No utterance of the test data has as many frames.

@@ -6,13 +6,13 @@ import pytest
 
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.data.trials import read_trials
+from w2v2_mt.manifests.recordings import Sex
 from w2v2_mt.prepare.trials import (
     SpokenUtterance,
     make_trials,
     read_trial_list,
     write_trials,
 )
-from w2v2_mt.prepare.voxceleb_utterances import Sex
 
 SEXES: dict[str, Sex] = {"f1": "f", "f2": "f", "f3": "f", "m1": "m", "m2": "m"}
 
