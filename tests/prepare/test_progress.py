@@ -15,6 +15,7 @@ def test_the_table_fits_80_columns_with_its_numbers_complete(
         ShardReport(
             f"{shard}.tar",
             num_frames={f"{shard}-{number}/v/1": 4_000_000 for number in range(40)},
+            speakers={f"{shard}-{number}/v/1": f"{shard}-{number}" for number in range(40)},
             num_converted=12_345,
             num_bytes_read=10**9,
         )
