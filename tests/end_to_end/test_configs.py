@@ -1,5 +1,6 @@
 """Every file below config/ is composed, in each entry point where it is of use."""
 
+import json
 from fnmatch import fnmatch
 
 import hydra
@@ -18,6 +19,7 @@ FILES = sorted(
 
 SPEECH, SPEAKER, BOTH = "train_speech", "train_speaker", "train_mt_speaker_speech"
 ENTRY_POINTS = {
+    "mixture": [BOTH],
     "train_speech": [SPEECH],
     "train_speaker": [SPEAKER],
     "train_mt_*": [BOTH],
@@ -43,7 +45,13 @@ ENTRY_POINTS = {
 }
 """Where a file is of use: the first pattern that fits."""
 
-PARTS = {"base", "network/wav2vec2", "hydra/hydra_logging/plain", "hydra/job_logging/plain"}
+PARTS = {
+    "base",
+    "mixture",
+    "network/wav2vec2",
+    "hydra/hydra_logging/plain",
+    "hydra/job_logging/plain",
+}
 """What other files include, and no command line chooses."""
 
 GROUPS = {
@@ -62,7 +70,7 @@ GROUPS = {
     "reduce_on_plateau",
     "speech/dataloader": "speech",
     "speech/pipeline": "base_wav",
-    "speech/tokenizer": "default",
+    "speech/tokenizer": "default bpe",
     "speaker/dataloader": "speaker",
     "speaker/pipeline": "base_wav_chunked",
     "sharing": "plain branched split ctc_pool layer_weights branched_split",
@@ -71,8 +79,21 @@ GROUPS = {
 }
 """Options that published commands, and commands of users, may name."""
 
-NEEDED = {"optim/loss/cross_entropy": ["network.use_cosine_linear=false"]}
-"""Settings without which an option conflicts with the defaults."""
+NEEDED = {
+    "optim/loss/cross_entropy": ["network.use_cosine_linear=false"],
+    "speech/tokenizer/bpe": ["speech.tokenizer.vocabulary_path=${oc.env:SUBWORDS}"],
+}
+"""Settings without which an option conflicts with the defaults, or lacks a file."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def subwords(tmp_path_factory):
+    """A vocabulary of subwords, named by the variable SUBWORDS."""
+    path = tmp_path_factory.mktemp("subwords") / "bpe.json"
+    path.write_text(json.dumps({"<pad>": 0, "<unk>": 1, "▁": 2, "A": 3, "▁A": 4}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUBWORDS", str(path))
+        yield
 
 
 def entry_points(file: str) -> list[str]:

@@ -146,7 +146,11 @@ def test_every_job_of_a_command_composes_with_what_was_typed(command: Command):
 @pytest.mark.parametrize("command", documented_commands(), ids=str)
 def test_a_command_is_checked_as_the_jobs_that_the_sweeper_starts(command: Command):
     started = [
-        [setting for setting in _keys_and_values(job) if not setting[0].startswith("hydra/")]
+        [
+            (key, value)
+            for key, value in _keys_and_values(job)
+            if key[:6] not in ("hydra/", "hydra.")
+        ]
         for job in command.jobs
     ]
     with hydra.initialize_config_dir(str(PROJECT_FOLDER / "config"), version_base="1.3"):

@@ -94,7 +94,8 @@ def fenced_blocks(markdown: str, language: str = "") -> list[str]:
 def experiment_commands(markdown: str) -> list[Command]:
     """Return each `python run_*.py` with an experiment in a fenced block, in order.
 
-    A command with a placeholder such as <folder> cannot be run and is skipped.
+    A command with a placeholder such as <folder> cannot be run and is skipped, as is one with a
+    folder of settings that an earlier command of its page makes.
     """
     lines = [
         " ".join(line.split())
@@ -105,7 +106,7 @@ def experiment_commands(markdown: str) -> list[Command]:
     return [
         Command(text, variables)
         for variables, text in (match.groups() for match in found)
-        if "+experiment=" in text and "<" not in text
+        if "+experiment=" in text and "<" not in text and "--config-dir" not in text
     ]
 
 
