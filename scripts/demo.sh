@@ -24,7 +24,7 @@ if [ "${1:-}" = --real ]; then
     if [ -n "$archive" ]; then
         shift
         if ! [ -f "$archive" ]; then
-            echo "Error: there is no archive $archive. Correct the path, or leave it out." >&2
+            echo "Error: the archive $archive must exist. Correct the path, or leave it out." >&2
             exit 1
         fi
     fi

@@ -163,7 +163,7 @@ def test_the_archive_is_named_if_there_are_two_or_none(
     assert "has two archives" in error_of(tmp_path, capsys)
     assert run(tmp_path, "--archive", str(archive)) == 0
     missing = str(tmp_path / "none.zip")
-    assert f"there is no archive {missing}" in error_of(tmp_path, capsys, "--archive", missing)
+    assert f"--archive ({missing}) must exist" in error_of(tmp_path, capsys, "--archive", missing)
 
 
 def test_a_speaker_in_two_sets_is_refused(

@@ -130,7 +130,7 @@ def test_a_given_archive_is_used_wherever_the_command_is_started(
         (["sc.zip"], "Error: 'sc.zip' is not a setting."),
         (["seed=1", "--real"], "Error: '--real' is not a setting."),
         (["--real", "seed=1", "sc.zip"], "Error: 'sc.zip' is not a setting."),
-        (["--real", "none.zip"], "Error: there is no archive"),
+        (["--real", "none.zip"], "Error: the archive /"),
     ],
 )
 def test_other_arguments_are_one_sentence(project: Path, arguments: list[str], error: str) -> None:

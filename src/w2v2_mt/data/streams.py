@@ -82,8 +82,8 @@ class TrainingStream(BatchStream):
     pass a shuffle buffer and the stages of `choosing`. Lists of them cross the borders of epochs,
     so that no utterance is dropped.
 
-    With `weights` there are no epochs: each set is read again and again, permuted in each pass, and
-    the next utterance comes from the set that lags most in its share of the weights.
+    With `weights`, the data is not divided into epochs: each set is read repeatedly, permuted in
+    each pass, and the next utterance comes from the set that lags most in its share of the weights.
 
     A resumed stream repeats the random choices of the batches that were consumed, without reading
     or decoding audio, and continues with the next batch.

@@ -40,7 +40,7 @@ def open_form(path: Path, *, root: Path | None) -> Form:
         root: The folder that holds all audio; by default that of the manifest.
 
     Raises:
-        ValueError: There is no manifest, or it has an unknown form.
+        ValueError: The manifest does not exist or has an unknown form.
     """
     columns: dict[str, str | None] = {}
     if path.name == AUDIO_LIST:

@@ -29,7 +29,7 @@ NUM_CORES = len(os.sched_getaffinity(0))
 
 
 def default_data_folder() -> Path:
-    """Return the data folder of the project; raise BadParameter where there is no project."""
+    """Return the data folder of the project; raise BadParameter outside of a project."""
     folder = find_data_folder()
     if folder is None:
         raise BadParameter("--data_folder or the variable DATA_FOLDER must be given.")

@@ -55,7 +55,7 @@ def prepare_speech_commands(options: SpeechCommandsOptions) -> None:
 def _find_archive(options: SpeechCommandsOptions) -> Path:
     if options.archive is not None:
         if not options.archive.is_file():
-            raise ValueError(f"there is no archive {options.archive}. Correct --archive.")
+            raise ValueError(f"--archive ({options.archive}) must exist. Correct the path.")
         return options.archive
     folder = options.data_folder / NAME
     found = [folder / name for name in ARCHIVES if (folder / name).is_file()]
