@@ -50,7 +50,7 @@ def test_a_run_leaves_everything_that_explains_it(start, tmp_path):
     assert {path.name for path in folder.iterdir()} == {
         "checkpoints", "config.yaml", "environment.json", "metrics.csv", "metrics.json",
         "overrides", "report", "scores_e.txt", "scores_h.txt", "scores_o.txt", "scores_val.txt",
-        "tensorboard", "transcripts_clean.tsv", "transcripts_other.tsv",
+        "speed.json", "tensorboard", "transcripts_clean.tsv", "transcripts_other.tsv",
         "errors_by_duration_clean.tsv", "errors_by_duration_other.tsv",
         "errors_by_speaker_clean.tsv", "errors_by_speaker_other.tsv",
     }  # fmt: skip

@@ -5,7 +5,8 @@ import re
 from contextlib import suppress
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-RATES = r"[\d.e+]+ steps/s, \d+ s of audio/s, \d:\d\d:\d\d left"
+RATES = r"[\d.e+]+ steps/s, \d:\d\d:\d\d left"
+SPEED = r"\d+ s of audio/s, padding [\d.]+ %, loader wait [\d.]+ %"
 
 
 def test_a_bar_shows_progress_and_tables_show_validations_and_the_test(
@@ -29,8 +30,9 @@ def test_a_bar_shows_progress_and_tables_show_validations_and_the_test(
     assert max(len(line) for line in lines if "━" in line or "│" in line) <= 80
     bars = [line for line in lines if re.fullmatch(rf"step \d/4 [━╸╺]+ +{RATES} *", line)]
     assert bars
-    below = lines[lines.index(bars[0]) + 1]
+    below, speed = lines[lines.index(bars[0]) + 1 :][:2]
     assert re.fullmatch(r"loss [\d.]+, speaker_loss [\d.]+, speech_loss [\d.]+, lr .+", below)
+    assert re.fullmatch(rf"{SPEED} *", speed)
     assert any(re.fullmatch(r"validation [━╸╺ ]+ set \w+, batch 1 *", line) for line in lines)
     text = "\n".join(lines)
     assert re.search(r"\nstep 2: validation *\n.*\n. dev metric +. +value . best so far .\n", text)

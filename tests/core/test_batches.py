@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import torch
 
-from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
-from w2v2_mt.core.samples import SpeakerSample, SpeechSample
+from w2v2_mt.core.batches import JointBatch, SpeakerBatch, SpeechBatch
+from w2v2_mt.core.samples import JointSample, SpeakerSample, SpeechSample
 
 
 def speaker_sample(key, num_samples, index):
@@ -35,6 +37,22 @@ def test_a_speaker_outside_the_training_set_has_index_minus_one():
         [speaker_sample("a", 2, 4), speaker_sample("b", 2, None)], set_name="val"
     )
     assert batch.speaker_indices.tolist() == [4, -1]
+
+
+def test_lengths_are_read_with_padding_and_rows():
+    batch = SpeakerBatch.collate(
+        [speaker_sample("a", 5, 0), speaker_sample("b", 3, 1)], set_name="train"
+    )
+    lengths = batch.read_lengths()
+    assert (lengths.num_samples, lengths.num_padded_samples) == ([5, 3], 10)
+    assert lengths.rows == {"speaker": None}
+    labelled = JointSample(key="c", waveform=torch.ones(2), speaker_id="idc", labelled={})
+    samples = [
+        labelled,
+        replace(labelled, labelled={"speaker": speaker_sample("c", 2, 1)}),
+    ]
+    joint = JointBatch.collate(samples, set_name="train", collate={"speaker": SpeakerBatch.collate})
+    assert joint.read_lengths().rows == {"speaker": [1]}
 
 
 def test_moving_a_batch_moves_every_tensor_and_nothing_else():

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from tests.golden.run_commands import run_commands
+from tests.helpers.left_in_folder import depends_on_machine
 from tests.helpers.shard_files import write_librispeech_shards, write_voxceleb_shards
 
 GOLDEN_FOLDER = Path(__file__).resolve().parent
@@ -96,13 +97,13 @@ def read_result(folder: Path) -> Result:
 
 
 def read_logged(folder: Path) -> dict[str, dict[str, float]]:
-    """Return what was logged, by name and step, but for the memory that was taken."""
+    """Return what was logged, by name and step, but for the memory and the time that were taken."""
     logged: dict[str, dict[str, float]] = {}
     with (folder / "metrics.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             step = row.pop("step")
             for name, value in row.items():
-                if value and "memory" not in name:
+                if value and not depends_on_machine(name):
                     logged.setdefault(name, {})[step] = float(f"{float(value):.7g}")
     return logged
 

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 
+def depends_on_machine(name: str) -> bool:
+    """Return True for a logged value that is not that of the same run on another machine."""
+    return name.startswith(("memory_", "speed_"))
+
+
 def rows_of(folder: Path) -> list[dict[str, str]]:
-    """What was logged, but for the memory that was taken."""
+    """What was logged, but for the memory and the time that were taken."""
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return [
-        {name: value for name, value in row.items() if value and "memory" not in name}
+        {name: value for name, value in row.items() if value and not depends_on_machine(name)}
         for row in rows
     ]
 

@@ -50,7 +50,7 @@ def small_trainer(folder, callbacks=(), **changes):
         "progress_interval_sec": 30.0,
     }
     return TrainerSettings(**settings | changes).build(
-        folder=folder, loggers=[], callbacks=callbacks
+        folder=folder, loggers=[], callbacks=callbacks, profiler=None
     )
 
 

@@ -31,6 +31,7 @@ from w2v2_mt.runs.run_record import (
 )
 from w2v2_mt.settings.validation import ASSEMBLY, without_assembly
 from w2v2_mt.training.callbacks.last_checkpoint import latest_checkpoint
+from w2v2_mt.training.callbacks.monitors import SpeedMonitor
 from w2v2_mt.training.callbacks.progress_lines import ProgressLines
 from w2v2_mt.training.callbacks.run_state import RandomStates, RunRecord
 from w2v2_mt.training.callbacks.stop_on_signal import StopOnSignal
@@ -43,6 +44,7 @@ from w2v2_mt.training.checkpoints import (
 )
 from w2v2_mt.training.launcher import count_processes
 from w2v2_mt.training.lr_range_test import run_range_test
+from w2v2_mt.training.speed_meter import SpeedMeter
 from w2v2_mt.training.trainer import check_num_gpus
 from w2v2_mt.training.user_errors import user_errors
 
@@ -127,10 +129,13 @@ def run(
             remove_test_outputs(folder)
         write_setting(folder, config=config, overrides=overrides)
 
+        meter = SpeedMeter()
         callbacks = [
             *extra_callbacks,
             *job.callbacks,
+            SpeedMonitor(meter),
             ProgressLines(
+                meter=meter,
                 training_data=job.training_metadata,
                 interval_sec=job.trainer.progress_interval_sec,
                 has_bar=job.trainer.enable_progress_bar and sys.stdout.isatty(),
@@ -146,7 +151,9 @@ def run(
                 config, folder, num_steps_done=num_steps_done, command=config_name, sweep=sweep
             ) as loggers,
         ):
-            trainer = job.trainer.build(folder=folder, loggers=loggers, callbacks=callbacks)
+            trainer = job.trainer.build(
+                folder=folder, loggers=loggers, callbacks=callbacks, profiler=meter.loader_timer
+            )
             best = _train(trainer, job, config, folder, saved, has_weights=trained is not None)
             dev_metrics = {} if best is None else _dev_metrics(read_checkpoint(Path(best)))
             if config["eval_model"]:

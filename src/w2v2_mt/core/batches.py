@@ -18,6 +18,26 @@ SomeBatch = TypeVar("SomeBatch", bound="WaveformBatch")
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchLengths:
+    """The lengths of a batch as numbers, read before it moves to a device.
+
+    Args:
+        num_samples: The number of valid samples of each utterance.
+        max_num_samples: The number of samples of each row, padding included.
+        rows: The utterances that have a label, by task; None means all of them.
+    """
+
+    num_samples: Sequence[int]
+    max_num_samples: int
+    rows: Mapping[str, Sequence[int] | None]
+
+    @property
+    def num_padded_samples(self) -> int:
+        """Return the number of samples of all rows, padding included."""
+        return len(self.num_samples) * self.max_num_samples
+
+
+@dataclass(frozen=True, kw_only=True)
 class WaveformBatch:
     """A batch of padded waveforms of one set, such as "train" or "clean", for one task.
 
@@ -47,6 +67,17 @@ class WaveformBatch:
     def count_labels(self) -> Mapping[str, int] | None:
         """Return the number of labels of each task of the run, if the batch may lack some."""
         return None
+
+    def read_lengths(self) -> BatchLengths:
+        """Return the lengths as numbers; of a batch on a GPU, this waits for the GPU."""
+        return BatchLengths(
+            num_samples=self.num_samples.tolist(),
+            max_num_samples=self.waveforms.shape[1],
+            rows={
+                task: None if rows is None else rows.tolist()
+                for task, rows in self.label_rows().items()
+            },
+        )
 
     @classmethod
     def pad(cls: type[SomeBatch], samples: Sequence[Any], **fields: Any) -> SomeBatch:

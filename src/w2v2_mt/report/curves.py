@@ -1,7 +1,7 @@
-"""Pictures of the logged values: losses, weights, error rates, learning rate, memory."""
+"""Pictures of the logged values: losses, weights, error rates, learning rate, speed, memory."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
@@ -11,7 +11,10 @@ from matplotlib.axes import Axes
 from w2v2_mt.report.pictures import INK, Picture, draw_picture, series_style, thin_out
 from w2v2_mt.runs.run_folder import MetricValue, Points, RunFolder
 
-_PLANS = (
+_Plans = Sequence[tuple[str, str, float, tuple[str, ...]]]
+"""Title, unit and scale of each picture, and the patterns of the names of its values."""
+
+_TRAINING: _Plans = (
     ("Training loss", "loss", 1, ("train_loss", "train_speech_loss", "train_speaker_loss")),
     ("Validation loss", "loss", 1, ("val_loss*",)),
     ("Loss weights", "weight", 1, ("train_speech_loss_weight", "train_speaker_loss_weight")),
@@ -20,18 +23,35 @@ _PLANS = (
     ("Speakers classified correctly", "% of utterances", 100, ("train_acc", "val_speaker_acc")),
     ("Learning rate", "learning rate", 1, ("lr-*",)),
     ("Gradients of the two tasks", "cosine", 1, ("train_gradient_cosine",)),
+)
+_SPEED: _Plans = (
+    ("Audio per second", "s of audio per s", 1, ("speed_audio_per_sec",)),
+    ("Shares of time and samples", "%", 100, ("speed_*_share",)),
     ("Memory", "peak so far, GiB", 1, ("memory_*",)),
 )
-"""Title, unit and scale of each picture, and the patterns of the names of its values."""
 _MAX_MARKED = 30
 _MOST_SHOWN = 2.0
 """Upper limit of the loss axis of a diverged test, as a multiple of the first smoothed loss."""
 
 
 def curve_pictures(run: RunFolder) -> list[Picture]:
+    """Draw what training and validations logged, and a learning-rate range test."""
+    pictures = _draw_plans(run, _TRAINING)
+    if run.lr_range:
+        draw = partial(_draw_lr_range, run.lr_range)
+        pictures.append(draw_picture("learning_rate_range_test", "Learning-rate range test", draw))
+    return pictures
+
+
+def speed_pictures(run: RunFolder) -> list[Picture]:
+    """Draw the speed of training, and the memory that it took."""
+    return _draw_plans(run, _SPEED)
+
+
+def _draw_plans(run: RunFolder, plans: _Plans) -> list[Picture]:
     """Draw what was logged; a line marks the step of the tested checkpoint."""
     pictures = []
-    for title, unit, scale, patterns in _PLANS:
+    for title, unit, scale, patterns in plans:
         curves = {
             name: [(step, scale * value) for step, value in points]
             for pattern in patterns
@@ -42,9 +62,6 @@ def curve_pictures(run: RunFolder) -> list[Picture]:
             tested_step = run.metrics.get("tested_step")
             draw = partial(_draw_curves, curves, unit, tested_step)
             pictures.append(draw_picture(title.lower().replace(" ", "_"), title, draw))
-    if run.lr_range:
-        draw = partial(_draw_lr_range, run.lr_range)
-        pictures.append(draw_picture("learning_rate_range_test", "Learning-rate range test", draw))
     return pictures
 
 

@@ -5,10 +5,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 from w2v2_mt.metrics.word_error_rate import align_words
-from w2v2_mt.report.curves import curve_pictures
+from w2v2_mt.report.curves import curve_pictures, speed_pictures
 from w2v2_mt.report.errors import error_report
 from w2v2_mt.report.page import Report, page_title, print_report, write_page
 from w2v2_mt.report.results import error_rate_table, result_tables
+from w2v2_mt.report.speed import speed_tables
 from w2v2_mt.report.verification import verification_pictures
 from w2v2_mt.runs.run_folder import MetricValue, RunFolder
 from w2v2_mt.tasks.transcripts import Transcript, random_sample, worst
@@ -26,7 +27,8 @@ def write_report(folder: Path) -> Report:
     """
     run = RunFolder(folder)
     results = result_tables(run.metrics)
-    curves = curve_pictures(run)
+    curves, speed = curve_pictures(run), speed_pictures(run)
+    of_speed = speed_tables(run.speed)
     verification, lists_without_picture = verification_pictures(run)
     error_tables, error_pictures = error_report(run)
     transcripts = []
@@ -38,8 +40,8 @@ def write_report(folder: Path) -> Report:
         folder,
         "run.html.j2",
         title=page_title("Run", run.name),
-        pictures=[*curves, *verification, *error_pictures],
-        tables=[*results, *error_tables],
+        pictures=[*curves, *verification, *error_pictures, *speed],
+        tables=[*results, *error_tables, *of_speed],
         run=run,
         last_step=max((points[-1][0] for points in run.curves.values()), default=None),
         results=results,
@@ -49,6 +51,8 @@ def write_report(folder: Path) -> Report:
         error_tables=error_tables,
         transcripts=transcripts,
         curves=curves,
+        speed_tables=of_speed,
+        speed_pictures=speed,
     )
 
 

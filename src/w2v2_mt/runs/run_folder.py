@@ -31,6 +31,7 @@ REPORT_FOLDER = "report"
 TENSORBOARD_FOLDER = "tensorboard"
 WANDB_FOLDER = "wandb"
 LR_RANGE_FILE = "lr_range.json"
+SPEED_FILE = "speed.json"
 
 _MAX_CURVES_BYTES = 1 << 29
 _MAX_STEP = 2**53
@@ -59,6 +60,7 @@ class _LrRange(TypedDict):
 
 _ENVIRONMENT: Any = TypeAdapter(_Environment)
 _METRICS: Any = TypeAdapter(dict[str, _Integer | float | str | None])
+_SPEED: Any = TypeAdapter(dict[str, _Integer | float])
 _LR_RANGE: Any = TypeAdapter(_LrRange)
 
 
@@ -118,6 +120,11 @@ class RunFolder:
     def metrics(self) -> dict[str, MetricValue]:
         """The results of the test and the dev metrics of the tested checkpoint."""
         return self._json(METRICS_FILE, _METRICS)
+
+    @cached_property
+    def speed(self) -> dict[str, float]:
+        """The sums and rates of the speed of training."""
+        return self._json(SPEED_FILE, _SPEED)
 
     @cached_property
     def lr_range(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from w2v2_mt.runs.run_folder import (
     METRICS_FILE,
     OVERRIDES_FILE,
     REPORT_FOLDER,
+    SPEED_FILE,
     TENSORBOARD_FOLDER,
     WANDB_FOLDER,
 )
@@ -82,6 +83,12 @@ def write_setting(folder: Path, *, config: dict[str, Any], overrides: Sequence[s
 def write_metrics(folder: Path, metrics: Mapping[str, float | int | str | None]) -> None:
     """Write `metrics.json`, a flat mapping of metric names to numbers."""
     replace_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+
+
+@rank_zero_only
+def write_speed(folder: Path, speed: Mapping[str, float]) -> None:
+    """Write `speed.json`, the speed of training over the whole run."""
+    replace_text(folder / SPEED_FILE, json.dumps(speed, indent=2) + "\n")
 
 
 @rank_zero_only

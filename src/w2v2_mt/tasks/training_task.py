@@ -1,12 +1,12 @@
 """The LightningModule of every run: one network, and an objective for each of its tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor, nn
 
-from w2v2_mt.core.batches import WaveformBatch
+from w2v2_mt.core.batches import BatchLengths, WaveformBatch
 from w2v2_mt.losses.multi_task import MultiTaskLoss, MultiTaskLossResult
 from w2v2_mt.losses.task_gradients import GradientGeometry
 from w2v2_mt.losses.weighting import EqualWeighting
@@ -24,7 +24,8 @@ Batch = WaveformBatch | Mapping[str, WaveformBatch]
 class TrainingTask(pl.LightningModule):
     """Wires a network to the objectives of its tasks, by the task's name, and logs.
 
-    `loss` weights and adds the losses of the tasks; None gives them equal weights.
+    `loss` weights and adds the losses of the tasks; None gives them equal weights. `batch_lengths`
+    are those of the batches that were moved to the device last.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class TrainingTask(pl.LightningModule):
         )
         self._weighted: MultiTaskLossResult | None = None  # between forward and backward pass
         self._compares_gradients = False
+        self.batch_lengths: Sequence[BatchLengths] = ()
         self.register_load_state_dict_pre_hook(rename_old_counts)
 
     def configure_optimizers(self) -> Any:
@@ -101,9 +103,11 @@ class TrainingTask(pl.LightningModule):
         return self.loss(losses, num_labelled), by_task
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Check lengths while they are on the CPU: reading them later would stall the step."""
-        for each in batch.values() if isinstance(batch, Mapping) else [batch]:
+        """Read and check lengths while they are on the CPU: doing so later would stall the step."""
+        batches = list(batch.values()) if isinstance(batch, Mapping) else [batch]
+        for each in batches:
             self.network.trunk.backbone.check_lengths(each)
+        self.batch_lengths = [each.read_lengths() for each in batches]
         return batch
 
     def _answer(self, batch: WaveformBatch) -> dict[str, Any]:

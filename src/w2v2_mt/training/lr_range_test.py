@@ -70,7 +70,7 @@ def run_range_test(
     )
     steps = {"max_steps": num_steps, "val_check_interval": num_steps, "step_limit": None}
     trainer = instantiate({**config["trainer"], **steps}).build(
-        folder=folder, loggers=[], callbacks=[]
+        folder=folder, loggers=[], callbacks=[], profiler=None
     )
     trainer.callbacks = [curve]  # A loss that is NaN ends the test, not the run.
     trainer.limit_val_batches = 0

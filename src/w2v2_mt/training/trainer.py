@@ -14,6 +14,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins import MixedPrecision
+from pytorch_lightning.profilers import Profiler
 from pytorch_lightning.strategies import Strategy
 
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveFloat, PositiveInt
@@ -68,7 +69,12 @@ class TrainerSettings:
             )
 
     def build(
-        self, *, folder: Path, loggers: Sequence[Logger], callbacks: Sequence[pl.Callback]
+        self,
+        *,
+        folder: Path,
+        loggers: Sequence[Logger],
+        callbacks: Sequence[pl.Callback],
+        profiler: Profiler | None,
     ) -> pl.Trainer:
         """Build the Trainer of a run."""
         num_steps = min(self.max_steps, self.step_limit or self.max_steps)
@@ -116,6 +122,7 @@ class TrainerSettings:
             log_every_n_steps=self.log_every_n_steps,
             gradient_clip_val=self.gradient_clip_val,
             logger=list(loggers),
+            profiler=profiler,
             plugins=plugins,
             # The first one, so that no other callback saves a state after a non-finite loss.
             callbacks=[NonFiniteLosses(skip=self.skip_non_finite), *callbacks],

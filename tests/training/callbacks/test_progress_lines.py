@@ -1,5 +1,4 @@
 import re
-from unittest.mock import Mock
 
 import pytest
 import pytorch_lightning as pl
@@ -7,13 +6,26 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from tests.helpers.callback_trainer import trainer_with
-from w2v2_mt.core.batches import SpeakerBatch
+from w2v2_mt.core.batches import BatchLengths
 from w2v2_mt.training.callbacks.progress_lines import (
     ProgressLines,
     describe_data,
 )
+from w2v2_mt.training.speed_meter import SpeedMeter
 
-SETTINGS = {"training_data": {}, "interval_sec": 30.0, "has_bar": False}
+
+def _meter():
+    """Return a meter after ten minutes, one of them a wait, with 20 minutes of audio in 30."""
+    times = iter([0.0, 60.0])
+    meter = SpeedMeter(clock=lambda: next(times, 600.0))
+    meter.begin_wait()
+    meter.end_wait()
+    lengths = [900 * 16_000, 300 * 16_000]
+    meter.add_batches([BatchLengths(num_samples=lengths, max_num_samples=lengths[0], rows={})])
+    return meter
+
+
+SETTINGS = {"meter": _meter(), "training_data": {}, "interval_sec": 30.0, "has_bar": False}
 
 
 class _Task(pl.LightningModule):
@@ -48,15 +60,7 @@ def test_the_start_names_device_parameters_data_and_steps(trainer, capsys):
 
 
 def _train_to_step_100(lines, trainer, monkeypatch):
-    """Train from step 7 to step 100 in ten minutes, on a batch of 20 minutes in all."""
-    batch = SpeakerBatch.pad(
-        [
-            Mock(waveform=torch.zeros(seconds * 16_000), key="a", speaker_id="s")
-            for seconds in (900, 300)
-        ],
-        set_name="train",
-        speaker_indices=torch.tensor([0, 1]),
-    )
+    """Train from step 7 to step 100 in ten minutes."""
     task = _Task()
     task._trainer = trainer
     times = iter([1000.0, 1600.0])
@@ -66,13 +70,14 @@ def _train_to_step_100(lines, trainer, monkeypatch):
     lines.on_train_start(trainer, task)
     trainer.global_step = 99
     monkeypatch.setattr(_Task, "global_step", 99)
-    lines.on_train_batch_end(trainer, task, None, {"speaker": batch}, 99)
+    lines.on_train_batch_end(trainer, task, None, None, 99)
 
 
 def test_a_line_of_progress_has_losses_rates_and_the_time_left(trainer, monkeypatch, capsys):
     _train_to_step_100(ProgressLines(**SETTINGS), trainer, monkeypatch)
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "training step 99/1007: loss 2.5, lr 0.01, 0.153 steps/s, 2 s of audio/s, 1:38:42 left"
+        "training step 99/1007: loss 2.5, lr 0.01, 0.153 steps/s, 1:38:42 left, "
+        "2 s of audio/s, padding 33.3 %, loader wait 10.0 %"
     )
 
 
@@ -89,8 +94,9 @@ def test_a_bar_has_the_same_values_in_80_columns(trainer, monkeypatch, capsys):
     _train_to_step_100(lines, trainer, monkeypatch)
     lines.teardown()
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out)
-    assert "\nstep 99/1007 ━━╺━━━━" in shown
-    assert "━ 0.153 steps/s, 2 s of audio/s, 1:38:42 left\nloss 2.5, lr 0.01" in shown
+    assert re.search("\nstep 99/1007 ━+[╺╸]━━━━", shown)
+    assert "━ 0.153 steps/s, 1:38:42 left\nloss 2.5, lr 0.01\n" in shown
+    assert "\n2 s of audio/s, padding 33.3 %, loader wait 10.0 %" in shown
     assert "training step" not in shown
 
 

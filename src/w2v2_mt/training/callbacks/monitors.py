@@ -1,14 +1,24 @@
-"""Log the learning rate and the memory together with the losses."""
+"""Log the learning rate, the memory and the speed together with the losses."""
 
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pydantic import TypeAdapter, ValidationError
 from pytorch_lightning.callbacks import LearningRateMonitor
+from pytorch_lightning.trainer.states import TrainerFn
 
+from w2v2_mt.runs.run_record import write_speed
 from w2v2_mt.tasks.training_task import is_logging_step
+from w2v2_mt.training.speed_meter import SpeedMeter, SpeedTotals
+
+_SPEED_KEY = "w2v2_mt_speed"
+"""Key of the sums of the speed meter in a checkpoint."""
+_TOTALS: Any = TypeAdapter(SpeedTotals)
 
 
 def learning_rate_monitor() -> LearningRateMonitor:
@@ -21,7 +31,7 @@ class MemoryMonitor(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, task: pl.LightningModule, *_: Any) -> None:
         if is_logging_step(task):
-            task.log_dict(peak_memory(task.device), batch_size=1)
+            _log(task, peak_memory(task.device))
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:
@@ -34,3 +44,67 @@ def peak_memory(device: torch.device) -> dict[str, float]:
     if device.type == "cuda":
         peak["memory_gpu_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
     return peak
+
+
+class SpeedMonitor(pl.Callback):
+    """A callback that measures the speed of training and logs it with the losses.
+
+    The logged rates are those since the last logged step. The sums of the run are kept in each
+    checkpoint, from which a resumed run continues, and in `speed.json`.
+    """
+
+    def __init__(self, meter: SpeedMeter):
+        self.meter = meter
+        self._logged = SpeedTotals()
+        self._logged_step = 0
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, _: Any, checkpoint: dict[str, Any]) -> None:
+        # A checkpoint that is loaded for a test may be an earlier one.
+        if trainer.state.fn == TrainerFn.FITTING and _SPEED_KEY in checkpoint:
+            self.meter.continue_from(_read_totals(checkpoint[_SPEED_KEY]))
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, _: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint[_SPEED_KEY] = asdict(self._write(trainer))
+
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._logged_step = trainer.global_step
+
+    def on_train_batch_start(self, _: Any, task: Any, *__: Any) -> None:
+        self.meter.add_batches(task.batch_lengths)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, task: pl.LightningModule, *_: Any) -> None:
+        step, interval = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if step == self._logged_step or step % interval:
+            return
+        totals = self.meter.read(num_processes=trainer.world_size)
+        rates = (totals - self._logged).rates()
+        _log(task, {f"speed_{name}": value for name, value in rates.items()})
+        self._logged, self._logged_step = totals, step
+
+    def on_validation_start(self, *_: Any) -> None:
+        self.meter.pause()
+
+    def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.meter.pause()
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> SpeedTotals:
+        totals = self.meter.read_run()
+        summary = {"num_steps": trainer.global_step, **asdict(totals), **totals.rates()}
+        write_speed(Path(trainer.default_root_dir), summary)
+        return totals
+
+
+def _read_totals(content: Any) -> SpeedTotals:
+    try:
+        return _TOTALS.validate_python(content)
+    except ValidationError as error:
+        raise ValueError(
+            "the state to resume from has sums of the speed of training that are not numbers. "
+            "Resume from a checkpoint as a run wrote it."
+        ) from error
+
+
+def _log(task: pl.LightningModule, values: dict[str, float]) -> None:
+    # Tensors on the CPU: Lightning would copy numbers to a GPU, and wait for it.
+    task.log_dict({name: torch.tensor(each) for name, each in values.items()}, batch_size=1)

@@ -10,14 +10,13 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 from rich.table import Table
-from torch import Tensor
 
-from w2v2_mt.core.batches import WaveformBatch
 from w2v2_mt.core.console import plain_console, print_table
 from w2v2_mt.core.terminal import print_visible
-from w2v2_mt.core.units import SAMPLE_RATE_HZ, count, is_rate
+from w2v2_mt.core.units import count, is_rate
 from w2v2_mt.tasks.training_task import is_logging_step
 from w2v2_mt.training.progress_bar import TerminalBar
+from w2v2_mt.training.speed_meter import SpeedMeter
 
 _BAR_INTERVAL_SEC = 0.2
 
@@ -54,14 +53,21 @@ class ProgressLines(pl.Callback):
     """A callback that prints the start, the progress, the validations and the end of training.
 
     Args:
+        meter: The meter of the speed of this run.
         training_data: The metadata of each training set, by its name.
         interval_sec: The shortest time between two lines of progress, at steps that are logged.
         has_bar: Show a bar instead of lines of progress, if the terminal can.
     """
 
     def __init__(
-        self, *, training_data: Mapping[str, Mapping[str, Any]], interval_sec: float, has_bar: bool
+        self,
+        *,
+        meter: SpeedMeter,
+        training_data: Mapping[str, Mapping[str, Any]],
+        interval_sec: float,
+        has_bar: bool,
     ):
+        self.meter = meter
         self.training_data = training_data
         self._console = plain_console()
         # Some terminals, such as that of Emacs, cannot move the cursor.
@@ -74,7 +80,6 @@ class ProgressLines(pl.Callback):
         self._started = time.monotonic()
         self._printed = -math.inf if self.has_bar else self._started
         self._first_step = trainer.global_step
-        self._num_samples: int | Tensor = 0
         if not trainer.is_global_zero:
             return
         num_processes = f" x {trainer.world_size}" if trainer.world_size > 1 else ""
@@ -89,36 +94,28 @@ class ProgressLines(pl.Callback):
         )
         self._open_bar(trainer)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, task: pl.LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, task: pl.LightningModule, *_: Any) -> None:
         """Show losses, rates and the time left, if it is time."""
-        batches = batch.values() if isinstance(batch, Mapping) else [batch]
-        self._num_samples += sum(
-            each.num_samples.sum() for each in batches if isinstance(each, WaveformBatch)
-        )
         now = time.monotonic()
         is_shown = trainer.is_global_zero and (self._bar is not None or is_logging_step(task))
         if not is_shown or now - self._printed < self.interval_sec:
             return
         self._printed = now
         step, max_steps = trainer.global_step, trainer.max_steps
-        losses, rates = _describe_losses(trainer), self._describe_rates(trainer, now)
+        losses, progress = _describe_losses(trainer), self._describe_progress(trainer, now)
+        speed = self.meter.read(num_processes=trainer.world_size).describe()
         if self._bar is None:
-            print_visible(f"training step {step}/{max_steps}: {losses}, {rates}")
+            print_visible(f"training step {step}/{max_steps}: {losses}, {progress}, {speed}")
         else:
-            self._bar.show(f"step {step}/{max_steps}", step, max_steps, rates, below=losses)
+            below = f"{losses}\n{speed}"
+            self._bar.show(f"step {step}/{max_steps}", step, max_steps, progress, below=below)
 
-    def _describe_rates(self, trainer: pl.Trainer, now: float) -> str:
-        """Return the steps and the audio per second, and the time until the end of the run."""
+    def _describe_progress(self, trainer: pl.Trainer, now: float) -> str:
+        """Return the steps per second and the time until the end of the run."""
         elapsed_sec = now - self._started
         num_steps = trainer.global_step - self._first_step
-        audio_sec = float(self._num_samples) * trainer.world_size / SAMPLE_RATE_HZ
         left_sec = (trainer.max_steps - trainer.global_step) * elapsed_sec / max(1, num_steps)
-        return (
-            f"{num_steps / elapsed_sec:.3g} steps/s, {audio_sec / elapsed_sec:.0f} s of audio/s, "
-            f"{_describe_duration(left_sec)} left"
-        )
+        return f"{num_steps / elapsed_sec:.3g} steps/s, {_describe_duration(left_sec)} left"
 
     def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Print the metrics, and the best value so far of the one that chooses the checkpoint."""
@@ -150,7 +147,8 @@ class ProgressLines(pl.Callback):
         if trainer.is_global_zero:
             duration = _describe_duration(time.monotonic() - self._started)
             num_steps = trainer.global_step - self._first_step
-            print_visible(f"trained {count(num_steps, 'step')} in {duration}")
+            speed = self.meter.read(num_processes=trainer.world_size).describe()
+            print_visible(f"trained {count(num_steps, 'step')} in {duration}: {speed}")
 
     def on_test_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         self._open_bar(trainer)
