@@ -5,7 +5,7 @@
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
 from torch import Tensor, nn
@@ -31,9 +31,15 @@ class PlainMultiTaskNetwork(nn.Module):
         self.speaker_head = copy.deepcopy(heads_of.speaker_head)
 
     def answer(
-        self, waveforms: Tensor, num_samples: Tensor, *, tasks: Sequence[str]
+        self,
+        waveforms: Tensor,
+        num_samples: Tensor,
+        *,
+        tasks: Sequence[str],
+        rows: Mapping[str, Tensor | None],
     ) -> dict[str, SpeechOutput | SpeakerOutput]:
-        """Return the output of the head of each of these tasks."""
+        """Return the output of the head of each of these tasks for all rows."""
+        assert all(each is None for each in rows.values())
         frames = self._frames(waveforms, num_samples)
         return {task: self.get_submodule(f"{task}_head")(*frames) for task in tasks}
 

@@ -1,6 +1,7 @@
 """Statistics over the valid frames of each utterance, for norms and poolings."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -85,6 +86,8 @@ def normalize_groups(
     """
     assert norm.num_groups == norm.num_channels
     time = frames.shape[-1]
+    if frames.device.type == "cpu" and not torch.onnx.is_in_onnx_export():
+        return _normalize_each(frames, norm, num_frames)
     if is_known_unpadded(num_frames, time):
         return norm(frames)
     with torch.autocast(frames.device.type, enabled=False):
@@ -99,6 +102,22 @@ def normalize_groups(
             squares = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square()
         scale = norm.weight[:, None] * torch.rsqrt(squares / count + norm.eps)
         return torch.addcmul(norm.bias[:, None], centred, scale).to(frames.dtype)
+
+
+def _normalize_each(
+    frames: Float[Tensor, "batch channels time"], norm: nn.GroupNorm, num_frames: Lengths
+) -> Float[Tensor, "batch channels time"]:
+    """Normalize one utterance after the other, as a batch norm of its frames does.
+
+    On a CPU, that reads the channels as the neighbors in memory that they are after a convolution.
+    """
+    normalized = []
+    for own, length in zip(frames.transpose(1, 2), num_frames.tolist(), strict=True):
+        valid = torch.batch_norm(
+            own[: max(1, length)], norm.weight, norm.bias, None, None, True, 0.0, norm.eps, False
+        )
+        normalized.append(F.pad(valid, (0, 0, 0, frames.shape[-1] - len(valid))))
+    return torch.stack(normalized).transpose(1, 2)
 
 
 def _sum_over_time(

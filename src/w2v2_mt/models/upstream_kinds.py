@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from w2v2_mt.core.registry import Registry
+from w2v2_mt.models.convolution import convolve_over_time
 from w2v2_mt.models.frame_statistics import normalize_groups
 from w2v2_mt.models.relative_positions import RelativeAttention, RelativePositions
 from w2v2_mt.models.shapes import FrameMask, Frames, Lengths, PairBias
@@ -56,10 +57,14 @@ class UpstreamKind:
         self, layer: Any, frames: Float[Tensor, "batch channels_in time_in"], num_frames: Lengths
     ) -> Float[Tensor, "batch channels_out time_out"]:
         """Run one convolution of the front end; `num_frames` are the lengths of its output."""
+        frames = convolve_over_time(layer.conv, frames)
         norm = getattr(layer, "layer_norm", None)
-        if not isinstance(norm, nn.GroupNorm):
-            return layer(frames)
-        return layer.activation(normalize_groups(layer.conv(frames), norm, num_frames))
+        if isinstance(norm, nn.GroupNorm):
+            frames = normalize_groups(frames, norm, num_frames)
+        elif norm is not None:
+            frames = norm(frames.transpose(1, 2)).transpose(1, 2)
+        activated: Tensor = layer.activation(frames)
+        return activated
 
     def project(
         self, projection: nn.Module, frames: Float[Tensor, "batch time channels"]
@@ -72,7 +77,9 @@ class UpstreamKind:
 
         `is_valid` is None for a batch without padding; `frames` are zero where it is False.
         """
-        return embedding(frames)
+        convolved = convolve_over_time(embedding.conv, frames.transpose(1, 2))
+        activated: Tensor = embedding.activation(embedding.padding(convolved))
+        return activated.transpose(1, 2)
 
     def take_relative_positions(self, model: Any) -> RelativePositions | None:
         """Move the relative positions out of the model's layers, if it has any."""
@@ -156,5 +163,7 @@ class Data2VecAudio(UpstreamKind):
         for index, layer in enumerate(embedding.layers):
             if index > 0 and is_valid is not None:
                 convolved = convolved.masked_fill(~is_valid[:, None, :], 0)
-            convolved = layer(convolved)
+            convolved = layer.padding(convolve_over_time(layer.conv, convolved))
+            normalized = layer.layer_norm(convolved.transpose(1, 2))
+            convolved = layer.activation(normalized).transpose(1, 2)
         return convolved.transpose(1, 2)
