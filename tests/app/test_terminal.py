@@ -6,7 +6,7 @@ from contextlib import suppress
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 RATES = r"[\d.e+]+ steps/s, \d:\d\d:\d\d left"
-SPEED = r"\d+ s of audio/s, padding [\d.]+ %, loader wait [\d.]+ %"
+SPEED = r"\d+ s of audio/s, padding [\d.]+ %, loader wait [\d.]+ %, [\d.e-]+ TFLOP/s"
 
 
 def test_a_bar_shows_progress_and_tables_show_validations_and_the_test(

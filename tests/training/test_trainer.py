@@ -48,6 +48,8 @@ def small_trainer(folder, callbacks=(), **changes):
         "rendezvous_timeout_sec": 600.0,
         "enable_progress_bar": False,
         "progress_interval_sec": 30.0,
+        "peak_tflops": None,
+        "power_watts": None,
     }
     return TrainerSettings(**settings | changes).build(
         folder=folder, loggers=[], callbacks=callbacks, profiler=None

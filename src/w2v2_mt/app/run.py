@@ -133,7 +133,11 @@ def run(
         callbacks = [
             *extra_callbacks,
             *job.callbacks,
-            SpeedMonitor(meter),
+            SpeedMonitor(
+                meter,
+                peak_tflops=job.trainer.peak_tflops,
+                power_watts=job.trainer.power_watts,
+            ),
             ProgressLines(
                 meter=meter,
                 training_data=job.training_metadata,

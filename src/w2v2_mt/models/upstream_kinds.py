@@ -85,6 +85,10 @@ class UpstreamKind:
         """Move the relative positions out of the model's layers, if it has any."""
         return None
 
+    def count_layer_weights(self, layer: nn.Module) -> int:
+        """Return the number of weights that each frame is multiplied with in one layer."""
+        return sum(each.numel() for each in layer.parameters() if each.dim() == 2)
+
     def run_layer(
         self, layer: nn.Module, frames: Frames, is_valid: FrameMask | None, bias: PairBias | None
     ) -> Frames:
@@ -143,6 +147,11 @@ class WavLM(UpstreamKind):
         for layer in layers:
             layer.attention.__class__ = RelativeAttention
         return RelativePositions(embedding, max_distance=model.config.max_bucket_distance)
+
+    def count_layer_weights(self, layer: Any) -> int:
+        """Count the weights of the gate of positions once for each attention head."""
+        gate = layer.attention.gru_rel_pos_linear.weight.numel()
+        return super().count_layer_weights(layer) + (layer.attention.num_heads - 1) * gate
 
     def run_layer(
         self, layer: nn.Module, frames: Frames, is_valid: FrameMask | None, bias: PairBias | None

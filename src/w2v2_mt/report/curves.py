@@ -26,7 +26,8 @@ _TRAINING: _Plans = (
 )
 _SPEED: _Plans = (
     ("Audio per second", "s of audio per s", 1, ("speed_audio_per_sec",)),
-    ("Shares of time and samples", "%", 100, ("speed_*_share",)),
+    ("Shares of time and samples", "%", 100, ("speed_*_share", "speed_mfu")),
+    ("Useful operations", "TFLOP/s", 1, ("speed_tflops_per_sec",)),
     ("Memory", "peak so far, GiB", 1, ("memory_*",)),
 )
 _MAX_MARKED = 30

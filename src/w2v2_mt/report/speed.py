@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from w2v2_mt.core.units import seconds_from_samples
 from w2v2_mt.report.page import Table
+from w2v2_mt.training.energy_meter import JOULES_PER_KWH
 
 
 def _describe_duration(seconds: float) -> str:
@@ -26,6 +27,10 @@ _ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("audio_per_sec", "seconds of audio per second", lambda number: f"{number:,.1f}"),
     ("padding_share", "share of padding in the batches", _describe_share),
     ("loader_wait_share", "share of the time that training waited for data", _describe_share),
+    ("useful_flops", "useful PFLOP", lambda number: f"{number / 1e15:,.4g}"),
+    ("tflops_per_sec", "useful TFLOP per second", lambda number: f"{number:,.4g}"),
+    ("mfu", "model FLOPs utilization (MFU)", _describe_share),
+    ("energy_joules", "energy, kWh", lambda number: f"{number / JOULES_PER_KWH:,.4g}"),
 )
 """The name of a value, its text in the table, and its form."""
 

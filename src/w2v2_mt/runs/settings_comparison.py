@@ -15,6 +15,7 @@ _NAMES_AND_FOLDERS = (
     *_FOLDERS,
     *"project_name experiment_name tag trust data*.prepared_by".split(),
     *"trainer.progress_interval_sec trainer.rendezvous_timeout_sec".split(),
+    *"trainer.peak_tflops trainer.power_watts".split(),
 )
 _MAY_CHANGE_ON_RESUME = (
     *_NAMES_AND_FOLDERS,

@@ -51,6 +51,8 @@ class TrainerSettings:
     rendezvous_timeout_sec: PositiveFloat
     enable_progress_bar: bool
     progress_interval_sec: PositiveFloat
+    peak_tflops: PositiveFloat | None
+    power_watts: PositiveFloat | None
 
     def __post_init__(self) -> None:
         """Raise a ValueError if the last steps would not be validated, or devices are not GPUs."""

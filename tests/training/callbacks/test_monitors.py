@@ -9,7 +9,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from tests.helpers.list_logger import ListLogger
+from tests.helpers.small_networks import save_architecture, small_speech_network
 from w2v2_mt.core.batches import BatchLengths
+from w2v2_mt.models.flops import UsefulFlops
 from w2v2_mt.training.callbacks.monitors import SpeedMonitor, peak_memory
 from w2v2_mt.training.speed_meter import SpeedMeter
 
@@ -56,13 +58,14 @@ class SlowData(Dataset):
 class SlowTask(pl.LightningModule):
     """Steps that take three seconds each, on 8 s of audio in 10, and validations of 1,000 s."""
 
-    def __init__(self, clock):
+    def __init__(self, clock, network):
         super().__init__()
         self.clock = clock
+        self.network = network
         self.layer = nn.Linear(1, 1)
         lengths = [5 * SECOND, 3 * SECOND]
         self.batch_lengths = [
-            BatchLengths(num_samples=lengths, max_num_samples=lengths[0], rows={})
+            BatchLengths(num_samples=lengths, max_num_samples=lengths[0], rows={"speech": None})
         ]
 
     def configure_optimizers(self):
@@ -77,12 +80,18 @@ class SlowTask(pl.LightningModule):
 
 
 @pytest.fixture
-def train(tmp_path):
+def network(tmp_path):
+    return small_speech_network(save_architecture(tmp_path / "architecture", "base"))
+
+
+@pytest.fixture
+def train(tmp_path, network):
     """Trains a slow task on slow data; returns the logger and what was written of the speed."""
 
-    def fit(num_steps, **options):
+    def fit(num_steps, *, peak_tflops=None, power_watts=None, **options):
         clock, logger = Clock(), ListLogger()
         meter = SpeedMeter(clock=clock)
+        monitor = SpeedMonitor(meter, peak_tflops=peak_tflops, power_watts=power_watts)
         trainer = pl.Trainer(
             accelerator="cpu",
             default_root_dir=tmp_path,
@@ -90,7 +99,7 @@ def train(tmp_path):
             log_every_n_steps=2,
             val_check_interval=4,
             num_sanity_val_steps=0,
-            callbacks=[SpeedMonitor(meter)],
+            callbacks=[monitor],
             profiler=meter.loader_timer,
             logger=logger,
             enable_progress_bar=False,
@@ -99,24 +108,38 @@ def train(tmp_path):
             **options,
         )
         validation = DataLoader(torch.ones(1, 1))  # type: ignore[var-annotated]
-        trainer.fit(SlowTask(clock), DataLoader(SlowData(clock)), validation)
+        trainer.fit(SlowTask(clock, network), DataLoader(SlowData(clock)), validation)
         return logger, json.loads((tmp_path / "speed.json").read_text())
 
     return fit
 
 
-def test_the_waits_for_data_are_those_of_the_loop_of_lightning(train):
+def test_what_is_written_adds_up_waits_batches_and_operations(train, network):
     _, written = train(8)
+    flops = 8 * UsefulFlops(network).count_step(SlowTask(None, network).batch_lengths)
     assert written == {
         "num_steps": 8,
         "training_sec": 40,
         "loader_wait_sec": 16,
         "num_samples": 64 * SECOND,
         "num_padded_samples": 80 * SECOND,
+        "useful_flops": flops,
         "audio_per_sec": 1.6,
         "padding_share": pytest.approx(0.2),
         "loader_wait_share": 0.4,
+        "tflops_per_sec": pytest.approx(flops / 40e12),
     }
+
+
+def test_a_peak_and_a_power_that_are_given_yield_utilization_and_energy(train, monkeypatch):
+    times = iter([0.0, 10.0])
+    clock = Mock(monotonic=lambda: next(times))
+    monkeypatch.setattr("w2v2_mt.training.energy_meter.time", clock)
+    logger, written = train(8, peak_tflops=1e-3, power_watts=100.0)
+    assert written["peak_flops"] == pytest.approx(40e9)
+    assert written["mfu"] == pytest.approx(written["useful_flops"] / 40e9)
+    assert written["energy_joules"] == 1000
+    assert list(logger.of("speed_mfu").values()) == pytest.approx([written["mfu"]] * 4)
 
 
 @pytest.mark.parametrize("num_batches_per_step", [1, 2])
@@ -131,6 +154,6 @@ def test_each_logged_step_has_the_rates_since_the_one_before(train, num_batches_
 
 def test_sums_that_are_not_numbers_are_refused_in_a_sentence():
     trainer = Mock(spec=pl.Trainer, state=TrainerState(fn=TrainerFn.FITTING))
-    monitor = SpeedMonitor(SpeedMeter())
+    monitor = SpeedMonitor(SpeedMeter(), peak_tflops=None, power_watts=None)
     with pytest.raises(ValueError, match="^the state to resume from has sums of the speed of"):
         monitor.on_load_checkpoint(trainer, None, {"w2v2_mt_speed": {"num_samples": "many"}})

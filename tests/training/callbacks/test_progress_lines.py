@@ -21,7 +21,8 @@ def _meter():
     meter.begin_wait()
     meter.end_wait()
     lengths = [900 * 16_000, 300 * 16_000]
-    meter.add_batches([BatchLengths(num_samples=lengths, max_num_samples=lengths[0], rows={})])
+    batch = BatchLengths(num_samples=lengths, max_num_samples=lengths[0], rows={})
+    meter.add_batches([batch], useful_flops=6e14)
     return meter
 
 
@@ -77,7 +78,7 @@ def test_a_line_of_progress_has_losses_rates_and_the_time_left(trainer, monkeypa
     _train_to_step_100(ProgressLines(**SETTINGS), trainer, monkeypatch)
     assert capsys.readouterr().out.splitlines()[-1] == (
         "training step 99/1007: loss 2.5, lr 0.01, 0.153 steps/s, 1:38:42 left, "
-        "2 s of audio/s, padding 33.3 %, loader wait 10.0 %"
+        "2 s of audio/s, padding 33.3 %, loader wait 10.0 %, 1 TFLOP/s"
     )
 
 
@@ -96,7 +97,7 @@ def test_a_bar_has_the_same_values_in_80_columns(trainer, monkeypatch, capsys):
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out)
     assert re.search("\nstep 99/1007 ━+[╺╸]━━━━", shown)
     assert "━ 0.153 steps/s, 1:38:42 left\nloss 2.5, lr 0.01\n" in shown
-    assert "\n2 s of audio/s, padding 33.3 %, loader wait 10.0 %" in shown
+    assert "\n2 s of audio/s, padding 33.3 %, loader wait 10.0 %, 1 TFLOP/s\n" in shown
     assert "training step" not in shown
 
 

@@ -12,8 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.trainer.states import TrainerFn
 
+from w2v2_mt.models.flops import UsefulFlops
 from w2v2_mt.runs.run_record import write_speed
 from w2v2_mt.tasks.training_task import is_logging_step
+from w2v2_mt.training.device_peaks import find_peak
+from w2v2_mt.training.energy_meter import find_energy_meter
 from w2v2_mt.training.speed_meter import SpeedMeter, SpeedTotals
 
 _SPEED_KEY = "w2v2_mt_speed"
@@ -51,10 +54,17 @@ class SpeedMonitor(pl.Callback):
 
     The logged rates are those since the last logged step. The sums of the run are kept in each
     checkpoint, from which a resumed run continues, and in `speed.json`.
+
+    Args:
+        meter: The meter of the run.
+        peak_tflops: The peak speed of a device in TFLOP/s; None: that of its name, if it is known.
+        power_watts: The mean power of a device; None: that of its counter, if it has one.
     """
 
-    def __init__(self, meter: SpeedMeter):
+    def __init__(self, meter: SpeedMeter, *, peak_tflops: float | None, power_watts: float | None):
         self.meter = meter
+        self.peak_tflops = peak_tflops
+        self.power_watts = power_watts
         self._logged = SpeedTotals()
         self._logged_step = 0
 
@@ -66,11 +76,16 @@ class SpeedMonitor(pl.Callback):
     def on_save_checkpoint(self, trainer: pl.Trainer, _: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint[_SPEED_KEY] = asdict(self._write(trainer))
 
-    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, task: Any) -> None:
         self._logged_step = trainer.global_step
+        self._flops = UsefulFlops(task.network)
+        peak = find_peak(task.device, str(trainer.precision))
+        self.meter.peak_tflops = peak if self.peak_tflops is None else self.peak_tflops
+        self.meter.energy = find_energy_meter(task.device, power_watts=self.power_watts)
 
     def on_train_batch_start(self, _: Any, task: Any, *__: Any) -> None:
-        self.meter.add_batches(task.batch_lengths)
+        flops = self._flops.count_step(task.batch_lengths)
+        self.meter.add_batches(task.batch_lengths, useful_flops=flops)
 
     def on_train_batch_end(self, trainer: pl.Trainer, task: pl.LightningModule, *_: Any) -> None:
         step, interval = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -90,7 +105,7 @@ class SpeedMonitor(pl.Callback):
 
     def _write(self, trainer: pl.Trainer) -> SpeedTotals:
         totals = self.meter.read_run()
-        summary = {"num_steps": trainer.global_step, **asdict(totals), **totals.rates()}
+        summary = {"num_steps": trainer.global_step, **totals.summary()}
         write_speed(Path(trainer.default_root_dir), summary)
         return totals
 

@@ -15,6 +15,7 @@ from w2v2_mt.core.console import plain_console, print_table
 from w2v2_mt.core.terminal import print_visible
 from w2v2_mt.core.units import count, is_rate
 from w2v2_mt.tasks.training_task import is_logging_step
+from w2v2_mt.training.energy_meter import JOULES_PER_KWH
 from w2v2_mt.training.progress_bar import TerminalBar
 from w2v2_mt.training.speed_meter import SpeedMeter
 
@@ -147,8 +148,11 @@ class ProgressLines(pl.Callback):
         if trainer.is_global_zero:
             duration = _describe_duration(time.monotonic() - self._started)
             num_steps = trainer.global_step - self._first_step
-            speed = self.meter.read(num_processes=trainer.world_size).describe()
-            print_visible(f"trained {count(num_steps, 'step')} in {duration}: {speed}")
+            speed = self.meter.read(num_processes=trainer.world_size)
+            energy = f", {kwh:.3g} kWh" if (kwh := speed.energy_joules / JOULES_PER_KWH) else ""
+            print_visible(
+                f"trained {count(num_steps, 'step')} in {duration}: {speed.describe()}{energy}"
+            )
 
     def on_test_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         self._open_bar(trainer)
