@@ -6,6 +6,7 @@ import re
 
 import pytest
 import pytorch_lightning as pl
+import torch
 
 from tests.helpers.page_reading import Page
 from w2v2_mt.app.run import run
@@ -105,3 +106,40 @@ def test_two_processes_add_up_their_batches(run_command, tmp_path):
     two, one = speed_of(tmp_path / "two"), speed_of(tmp_path / "one")
     for name in ("num_steps", "num_samples", "num_padded_samples", "padding_share"):
         assert two[name] == one[name]
+
+
+class Reads(pl.Callback):
+    """Counts the values that each step reads from tensors, which would wait for a GPU."""
+
+    def __init__(self, monkeypatch):
+        self.by_step = {}
+        self.step = None
+        item = torch.Tensor.item
+
+        def count_item(tensor):
+            if self.step is not None:
+                self.by_step[self.step] = self.by_step.get(self.step, 0) + 1
+            return item(tensor)
+
+        monkeypatch.setattr(torch.Tensor, "item", count_item)
+
+    def on_train_batch_start(self, trainer, *_):
+        # Until the start of the next one, so that what Lightning does between them counts.
+        self.step = trainer.global_step + 1
+
+    def on_validation_start(self, *_):
+        self.step = None
+
+
+def test_only_logged_steps_read_what_they_log(small_config, tmp_path, monkeypatch):
+    reads = Reads(monkeypatch)
+    settings = ["trainer.max_steps=8", "trainer.val_check_interval=8", "eval_model=false"]
+    settings += ["trainer.log_every_n_steps=4", "network/regularisation=wav2vec2_none"]
+    run(
+        small_config(NAME, *settings),
+        config_name=NAME,
+        folder=tmp_path,
+        overrides=settings,
+        extra_callbacks=[reads],
+    )
+    assert set(reads.by_step) == {4, 8}

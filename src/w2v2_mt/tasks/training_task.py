@@ -68,8 +68,8 @@ class TrainingTask(pl.LightningModule):
             # Lightning would log the last values of the tasks without a label again.
             assert self.trainer._results is not None
             self.trainer._results.reset(fx="training_step")
-        for name, value in weighted.metrics().items():
-            self.log(name, value, prog_bar=name.endswith("loss"), batch_size=1)
+        # Not for the progress bar of Lightning, which would wait for their values at each step.
+        self.log_dict(weighted.metrics(), batch_size=1)
         for result in by_task.values():
             counts = {name: each.total.float() for name, each in result.counters.items()}
             self.log_dict({**result.metrics, **counts}, batch_size=1)

@@ -43,7 +43,11 @@ def trainer():
     made = trainer_with({})
     made.max_steps, made.world_size, made.precision, made.val_check_batch = 1007, 1, "32-true", 50
     made.log_every_n_steps = 50
-    made.progress_bar_metrics = {"train_loss": torch.tensor(2.5), "val_eer": torch.tensor(0.1)}
+    made.callback_metrics = {
+        "train_loss": torch.tensor(2.5),
+        "train_acc": torch.tensor(0.5),
+        "val_eer": torch.tensor(0.1),
+    }
     made.optimizers = [torch.optim.SGD([torch.zeros(1)], lr=0.01)]
     return made
 

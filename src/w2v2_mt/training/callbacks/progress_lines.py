@@ -189,8 +189,8 @@ class ProgressLines(pl.Callback):
 def _describe_losses(trainer: pl.Trainer) -> str:
     values = [
         f"{name.removeprefix('train_')} {float(value):.4g}"
-        for name, value in sorted(trainer.progress_bar_metrics.items())
-        if name.startswith("train_")
+        for name, value in sorted(trainer.callback_metrics.items())
+        if name.startswith("train_") and name.endswith("loss")
     ]
     return ", ".join([*values, f"lr {trainer.optimizers[0].param_groups[0]['lr']:.3g}"])
 
