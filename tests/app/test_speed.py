@@ -112,8 +112,8 @@ class Reads(pl.Callback):
     """Counts the values that each step reads from tensors, which would wait for a GPU."""
 
     def __init__(self, monkeypatch):
-        self.by_step = {}
-        self.step = None
+        self.by_step: dict[int, int] = {}
+        self.step: int | None = None
         item = torch.Tensor.item
 
         def count_item(tensor):

@@ -1,5 +1,7 @@
 import pytest
 import torch
+from pytorch_lightning.plugins import MixedPrecision
+from pytorch_lightning.utilities import GradClipAlgorithmType
 
 from w2v2_mt.optim.optimizers import Adam, Sgd
 
@@ -15,6 +17,22 @@ def test_the_first_step_of_adam_is_as_long_as_the_learning_rate():
     parameter = torch.nn.Parameter(torch.tensor([1.0]))
     optimizer = Adam(lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0).build([parameter])
     assert parameter_after(optimizer, parameter, [123.0]) == pytest.approx(0.9)
+
+
+def test_a_scaler_of_gradients_unscales_them_before_they_are_clipped():
+    ours, plain = (torch.nn.Parameter(torch.tensor([1.0])) for _ in range(2))
+    settings = {"lr": 0.1, "betas": (0.9, 0.999), "eps": 1.0, "weight_decay": 0.0}
+    optimizer = Adam(**settings).build([ours])
+    scaler = torch.amp.grad_scaler.GradScaler("cpu", init_scale=1024.0)
+    scaler.scale(3 * ours.sum()).backward()
+    scaler.unscale_(optimizer)
+    # Lightning refuses to clip for an optimizer that would unscale in its step.
+    MixedPrecision("bf16-mixed", "cpu").clip_gradients(
+        optimizer, clip_val=0.5, gradient_clip_algorithm=GradClipAlgorithmType.VALUE
+    )
+    scaler.step(optimizer)
+    expected = parameter_after(torch.optim.Adam([plain], **settings), plain, [0.5])
+    assert ours.item() == pytest.approx(expected)
 
 
 def test_the_settings_reach_adam():

@@ -19,7 +19,7 @@ MIN_NUM_FEATURES = 512
 class OneDnnLinear(nn.Linear):
     """`nn.Linear` through oneDNN where that can be: in float32, outside of autocast, on a CPU.
 
-    A graph for ONNX has the plain operation.
+    A graph for ONNX or of a compiler has the plain operation.
     """
 
     def forward(self, frames: Float[Tensor, "*batch in_dim"]) -> Float[Tensor, "*batch out_dim"]:
@@ -30,6 +30,7 @@ class OneDnnLinear(nn.Linear):
             and not torch.is_autocast_enabled("cpu")
             and torch.backends.mkldnn.is_available()
             and not torch.onnx.is_in_onnx_export()
+            and not torch.compiler.is_compiling()
         ):
             return _LinearFunction.apply(frames, self.weight, self.bias)
         return super().forward(frames)

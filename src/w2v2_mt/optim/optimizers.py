@@ -41,9 +41,13 @@ class Adam(OptimizerSettings):
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
         own = list(parameters)
-        # One pass over memory. On a GPU, Lightning cannot clip what a fused step has not unscaled.
-        is_fused = all(parameter.device.type == "cpu" for parameter in own)
-        return torch.optim.Adam(own, fused=is_fused, **asdict(self))
+        # One pass over memory.
+        is_fused = all(parameter.device.type in ("cpu", "cuda") for parameter in own)
+        optimizer = torch.optim.Adam(own, fused=is_fused, **asdict(self))
+        # Lightning does not clip gradients that a fused step of fp16 would unscale itself, so that
+        # the GradScaler unscales them, as for other optimizers.
+        optimizer._step_supports_amp_scaling = False
+        return optimizer
 
 
 @OPTIMIZERS.register("sgd")
