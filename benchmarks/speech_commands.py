@@ -8,43 +8,15 @@ mean is above them.
 """
 
 import argparse
-import json
-import os
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+from training_run import read_duration_min, read_metrics, train
+
 METRICS = {"WER": "test_wer_words", "EER": "test_eer_words"}
-DURATION_FILE = "benchmark_duration_sec"
-PROJECT = Path(__file__).parents[1]
-
-
-def train(seed: int, *, folder: Path, overrides: list[str]) -> Path:
-    """Train and test with a seed, unless that is done; return the folder of the run."""
-    run = folder / f"seed_{seed}"
-    if not (run / DURATION_FILE).is_file():
-        start = time.monotonic()
-        subprocess.run(
-            [
-                *(sys.executable, PROJECT / "run_mt_speech_speaker.py", "+experiment=demo_real"),
-                *("data=speech_commands_joint", f"hydra.run.dir='{run}'", f"seed={seed}"),
-                *overrides,
-            ],
-            check=True,
-            env={
-                **os.environ,
-                "DATA_FOLDER": str(folder),
-                "LOG_FOLDER": str(folder / "logs"),
-                "TEMP_FOLDER": str(folder / "temp"),
-                "USE_WANDB": "false",
-                "NUM_GPUS": "0",
-            },
-            stdout=subprocess.DEVNULL,
-        )
-        (run / DURATION_FILE).write_text(f"{time.monotonic() - start:.0f}")
-    return run
+COMMAND = "run_mt_speech_speaker.py +experiment=demo_real data=speech_commands_joint"
 
 
 def main() -> int:
@@ -66,13 +38,14 @@ def main() -> int:
     )
     rates: dict[str, list[float]] = {name: [] for name in METRICS}
     for seed in options.seeds:
-        run = train(seed, folder=folder, overrides=options.overrides)
-        metrics = json.loads((run / "metrics.json").read_text())
+        run = folder / f"seed_{seed}"
+        arguments = [*COMMAND.split(), f"seed={seed}", *options.overrides]
+        train(run, arguments, data_folder=folder)
+        metrics = read_metrics(run)
         for name, values in rates.items():
             values.append(metrics[METRICS[name]])
         row = ", ".join(f"{name} {100 * values[-1]:.1f} %" for name, values in rates.items())
-        minutes = int((run / DURATION_FILE).read_text()) / 60
-        print(f"seed {seed}: {row}, {minutes:.1f} min", flush=True)
+        print(f"seed {seed}: {row}, {read_duration_min(run):.1f} min", flush=True)
     means = {name: statistics.fmean(values) for name, values in rates.items()}
     if len(options.seeds) > 1:
         for name, values in rates.items():
