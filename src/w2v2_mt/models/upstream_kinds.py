@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from w2v2_mt.core.registry import Registry
+from w2v2_mt.models.attention import BLOCKWISE_ATTENTION
 from w2v2_mt.models.convolution import convolve_over_time
 from w2v2_mt.models.frame_statistics import normalize_groups
 from w2v2_mt.models.relative_positions import RelativeAttention, RelativePositions
@@ -28,7 +29,7 @@ class UpstreamKind:
     config_class: ClassVar[Any]
     """The config of that model, a `PretrainedConfig`."""
 
-    attention: ClassVar[str] = "sdpa"
+    attention: ClassVar[str] = BLOCKWISE_ATTENTION
     """The attention implementation to ask transformers for."""
 
     def find_problem(self, config: Any) -> str | None:
