@@ -39,7 +39,7 @@ def small_trainer(folder, callbacks=(), **changes):
         "gradient_clip_val": None,
         "skip_non_finite": False,
         "overfit_batches": None,
-        "precision": "auto",
+        "precision": "32-true",
         "test_precision": None,
         "gpus": 0,
         "devices": None,
@@ -99,7 +99,8 @@ def test_one_process_needs_no_others_and_several_average_their_gradients(tmp_pat
 @pytest.mark.parametrize(
     ("precision", "on_gpu", "has_bf16", "resolved"),
     [
-        ("auto", False, True, "32-true"),
+        ("auto", False, True, "bf16-mixed"),
+        ("auto", False, False, "32-true"),
         ("auto", True, True, "bf16-mixed"),
         ("auto", True, False, "16-mixed"),
         ("16-mixed", True, True, "16-mixed"),
@@ -111,7 +112,19 @@ def test_auto_precision_is_what_the_device_has(monkeypatch, precision, on_gpu, h
         return has_bf16 or including_emulation
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+    capabilities = {"avx512_bf16": has_bf16, "amx_bf16": False, "avx512_f": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert resolve_precision(precision, on_gpu=on_gpu) == resolved
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_a_resumed_run_keeps_its_precision(monkeypatch, has_bf16):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bf16})
+    for earlier in ("32-true", "bf16-mixed"):
+        assert resolve_precision("auto", on_gpu=False, earlier=earlier) == earlier
+        assert resolve_precision("32-true", on_gpu=False, earlier=earlier) == "32-true"
+    anew = "bf16-mixed" if has_bf16 else "32-true"
+    assert resolve_precision("auto", on_gpu=False, earlier="16-mixed") == anew
 
 
 @pytest.mark.parametrize(

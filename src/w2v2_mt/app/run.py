@@ -4,6 +4,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ from w2v2_mt.training.checkpoints import (
 from w2v2_mt.training.launcher import count_processes
 from w2v2_mt.training.lr_range_test import run_range_test
 from w2v2_mt.training.speed_meter import SpeedMeter
-from w2v2_mt.training.trainer import check_num_gpus
+from w2v2_mt.training.trainer import TrainerSettings, check_num_gpus, resolve_precision
 from w2v2_mt.training.user_errors import user_errors
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ def run(
             # From now on even a run that fails can be reported.
             write_setting(folder, config=config, overrides=overrides)
         job = build_job({**config, ASSEMBLY: assembly}, trained=trained)
+        job = replace(job, trainer=_resolve_precision(job.trainer, saved))
         # Missing shards are reported now, those of the test not after days of training.
         demands = job.data.worker_demands(trains=config["fit_model"], tests=config["eval_model"])
         processes = count_processes(config)
@@ -144,7 +146,14 @@ def run(
                 interval_sec=job.trainer.progress_interval_sec,
                 has_bar=job.trainer.enable_progress_bar and sys.stdout.isatty(),
             ),
-            RunRecord({"config_name": config_name, "config": config, **job.network_record}),
+            RunRecord(
+                {
+                    "config_name": config_name,
+                    "config": config,
+                    "precision": job.trainer.precision,
+                    **job.network_record,
+                }
+            ),
             RandomStates(),
             stop_on_signal,
         ]
@@ -184,7 +193,18 @@ def _read_saved_state(folder: Path) -> SavedState | None:
         global_step=int(content["global_step"]),
         config_name=content[RECORD_KEY]["config_name"],
         config=content[RECORD_KEY]["config"],
+        precision=content[RECORD_KEY].get("precision"),
     )
+
+
+def _resolve_precision(settings: TrainerSettings, saved: SavedState | None) -> TrainerSettings:
+    """Return the settings with a precision other than `auto`, for a resumed run that it had."""
+    earlier = None
+    if saved is not None:
+        # Before it was recorded, it was 32 bit on every CPU.
+        earlier = saved.precision or (None if settings.gpus else "32-true")
+    precision = resolve_precision(settings.precision, on_gpu=settings.gpus > 0, earlier=earlier)
+    return replace(settings, precision=precision)
 
 
 def _train(

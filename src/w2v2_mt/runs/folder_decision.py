@@ -29,12 +29,16 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class SavedState:
-    """The checkpoint from which a run would resume, and the command that wrote it."""
+    """The checkpoint from which a run would resume, and the command that wrote it.
+
+    `precision` is that in which it computed; None if it was written before version 0.2.0.
+    """
 
     path: Path
     global_step: int
     config_name: str
     config: Config
+    precision: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

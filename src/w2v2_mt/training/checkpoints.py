@@ -24,6 +24,7 @@ _KEYS = ("state_dict", "global_step", RECORD_KEY)
 _RECORD: dict[str, Any] = {
     "config_name": str,
     "config": dict,
+    "precision": str,
     "metrics": dict,
     "num_speakers": int | None,
     "architecture": dict,

@@ -150,12 +150,21 @@ def check_num_gpus(gpus: int) -> None:
         )
 
 
-def resolve_precision(precision: Precision, *, on_gpu: bool) -> ResolvedPrecision:
-    """Resolve `auto` to bf16 if the GPU has it, to fp16 on other GPUs and to 32 bit on a CPU."""
+def resolve_precision(
+    precision: Precision, *, on_gpu: bool, earlier: str | None = None
+) -> ResolvedPrecision:
+    """Resolve `auto` to bf16 where the device computes in it, else to fp16 on a GPU or 32 bit.
+
+    A resumed run keeps what `auto` was `earlier`, but for fp16, which a CPU does not have.
+    """
     if precision != "auto":
         return precision
+    if earlier == "32-true" or earlier == "bf16-mixed":
+        return earlier
     if not on_gpu:
-        return "32-true"
+        capabilities = torch.cpu.get_capabilities()
+        has_bf16 = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+        return "bf16-mixed" if has_bf16 else "32-true"
     # Older GPUs emulate bf16, which is slower than fp16.
     has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16-mixed" if has_bf16 else "16-mixed"
