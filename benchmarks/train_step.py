@@ -2,7 +2,10 @@
 
 One step of both tasks: two forward passes, CTC and AAM-softmax in equal parts, backward, Adam.
 wav2vec2-base with random weights, the convolutions frozen, the transformer trained, no
-regularisation. All recipes start from the same weights, see the same batches and take turns.
+regularisation. Both recipes compute in float32 and under bf16 autocast. All start from the same
+weights, see the same batches and take turns. The share of the limit is that of the useful
+operations of a step, in its precision, at the speed of one large product of matrices, which is
+measured in turns as well.
 """
 
 import argparse
@@ -22,6 +25,7 @@ from w2v2_mt.core.batches import SpeakerBatch, SpeechBatch
 from w2v2_mt.core.samples import SpeakerSample, SpeechSample
 from w2v2_mt.core.units import samples_from_seconds
 from w2v2_mt.decoding.tokenizer import LetterTokenizer
+from w2v2_mt.models.flops import UsefulFlops
 from w2v2_mt.models.networks import MultiTaskNetwork
 from w2v2_mt.models.upstream import find_kind, load_config, load_upstream
 from w2v2_mt.optim.schedules import Constant
@@ -33,8 +37,10 @@ from w2v2_mt.tasks.speech import SpeechObjective
 from w2v2_mt.tasks.speech_evaluation import SpeechEvaluation
 from w2v2_mt.tasks.training_task import TrainingTask
 
-PLAIN, OURS, OURS_CHECKPOINTED = "plain recipe", "ours", "ours, checkpointed"
-RECIPES = (PLAIN, OURS, OURS_CHECKPOINTED)
+PLAIN, PLAIN_BF16 = "plain recipe, float32", "plain recipe, bf16"
+OURS, OURS_BF16 = "ours, float32", "ours, bf16"
+OURS_CHECKPOINTED = "ours, bf16, checkpointed"
+RECIPES = (PLAIN, PLAIN_BF16, OURS, OURS_BF16, OURS_CHECKPOINTED)
 
 NUM_SPEAKERS = 1211
 """Number of speakers in VoxCeleb1's training set."""
@@ -43,8 +49,12 @@ NUM_TOKENS = 32
 NUM_TOKENS_PER_SEC = 14
 """Tokens per second in LibriSpeech."""
 
-LOSS_TOLERANCE = 1e-3
+LOSS_TOLERANCE, BF16_LOSS_TOLERANCE = 1e-3, 5e-3
 """Relative: the recipes round differently, and Adam's first steps make much of small gradients."""
+
+PRODUCT, PRODUCT_BF16 = "large product, float32", "large product, bf16"
+PRODUCT_SIZE = 2048
+"""Rows and columns of the matrices whose product is the limit."""
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
@@ -121,13 +131,14 @@ def build_task(settings: dict[str, Any], network: Any) -> TrainingTask:
     ).train()
 
 
-def build_step(task: TrainingTask) -> Step:
+def build_step(task: TrainingTask, *, is_bf16: bool = False) -> Step:
     """Return a function that takes a training step and returns its loss."""
     optimizer = task.configure_optimizers()["optimizer"]
 
     def step(batches: Batches) -> float:
         optimizer.zero_grad()
-        weighted, _ = task.compute_loss(batches)
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+            weighted, _ = task.compute_loss(batches)
         task.backpropagate(weighted.loss, weighted)
         optimizer.step()
         return weighted.loss.item()
@@ -142,15 +153,39 @@ def build_recipe_step(recipe: str, *, architecture: str) -> Step:
         f"network.use_gradient_checkpointing={recipe == OURS_CHECKPOINTED}",
     )
     network = build_network(settings)
-    if recipe != PLAIN:
-        return build_step(build_task(settings, network))
+    is_bf16 = is_in_bf16(recipe)
+    if recipe not in (PLAIN, PLAIN_BF16):
+        return build_step(build_task(settings, network), is_bf16=is_bf16)
     torch.manual_seed(0)  # The encoder is built first, so this repeats its weights.
     name = settings["network"]["wav2vec_huggingface_id"]
     config = load_config(name, reset_weights=True)
     config.update(asdict(instantiate(settings["network"]["regularisation"])))
     wav2vec2 = load_upstream(name, config, find_kind(config), reset_weights=True)
     plain = PlainMultiTaskNetwork(wav2vec2=wav2vec2, heads_of=network)
-    return build_step(build_task(settings, plain))
+    return build_step(build_task(settings, plain), is_bf16=is_bf16)
+
+
+def count_useful_flops(architecture: str, batches: Batches) -> float:
+    """Return the floating-point operations that a step needs, forward and backward."""
+    network = build_network(random_upstream(architecture))
+    return UsefulFlops(network).count_step([batch.read_lengths() for batch in batches.values()])
+
+
+def is_in_bf16(recipe: str) -> bool:
+    """Return True for the recipes under autocast."""
+    return "bf16" in recipe
+
+
+def build_product(*, is_bf16: bool) -> Callable[[Batches], float]:
+    """Return a function that multiplies two large matrices, by oneDNN, and returns an entry."""
+    left, right = (torch.randn(PRODUCT_SIZE, PRODUCT_SIZE) for _ in range(2))
+    if is_bf16:
+        left, right = left.bfloat16(), right.bfloat16()
+
+    def multiply(batches: Batches) -> float:
+        return float(torch.nn.functional.linear(left.to_mkldnn(), right).to_dense()[0, 0])
+
+    return multiply
 
 
 def measure(
@@ -192,19 +227,38 @@ def median_ratio(durations_sec: list[float], others_sec: list[float]) -> float:
 
 
 def print_ratios(title: str, durations_sec: dict[str, list[float]]) -> None:
-    """Medians of the seconds, and of the ratios to the plain step of the same round."""
+    """Medians of the seconds, and of the ratios to the plain steps of the same round."""
     print(f"{title}:")
-    for recipe, durations in durations_sec.items():
-        ratio = median_ratio(durations_sec[PLAIN], durations)
-        print(f"  {recipe:20} {statistics.median(durations):6.2f} s  {ratio:.2f} times as fast")
+    for recipe in RECIPES:
+        ratios = [
+            f"{median_ratio(durations_sec[plain], durations_sec[recipe]):.2f} times as fast as "
+            f"the {plain}"
+            for plain in (PLAIN, PLAIN_BF16)
+        ]
+        print(
+            f"  {recipe:24} {statistics.median(durations_sec[recipe]):6.2f} s  {', '.join(ratios)}"
+        )
+
+
+def print_shares_of_limit(durations_sec: dict[str, list[float]], useful_flops: float) -> None:
+    """Print the speed of our steps relative to that of one large product of matrices."""
+    flops_of_product = 2 * PRODUCT_SIZE**3
+    for recipe, product in ((OURS, PRODUCT), (OURS_BF16, PRODUCT_BF16)):
+        limit = flops_of_product / statistics.median(durations_sec[product])
+        speed = useful_flops / statistics.median(durations_sec[recipe])
+        print(
+            f"  {recipe:24} {speed / 1e9:.0f} GFLOP/s, {speed / limit:.0%} of the "
+            f"{limit / 1e9:.0f} GFLOP/s of a large product"
+        )
 
 
 def check_losses(losses: dict[str, list[float]]) -> None:
     """Print the losses; a recipe that computes something else ends the benchmark."""
-    for recipe, own in losses.items():
-        print(f"  {recipe:20} {' '.join(f'{loss:8.4f}' for loss in own)}")
-        for loss, plain in zip(own, losses[PLAIN], strict=True):
-            if abs(loss - plain) > LOSS_TOLERANCE * abs(plain):
+    for recipe in RECIPES:
+        print(f"  {recipe:24} {' '.join(f'{loss:8.4f}' for loss in losses[recipe])}")
+        tolerance = BF16_LOSS_TOLERANCE if is_in_bf16(recipe) else LOSS_TOLERANCE
+        for loss, plain in zip(losses[recipe], losses[PLAIN], strict=True):
+            if abs(loss - plain) > tolerance * abs(plain):
                 raise SystemExit(f"{recipe} has the loss {loss}, the {PLAIN} {plain}")
 
 
@@ -254,12 +308,14 @@ def main() -> None:
         memory_gib = peak_memory_gib(build, recipe, padded, arguments.num_threads)
         print(f"  {recipe:20} {memory_gib:6.2f} GiB", flush=True)
 
-    steps = {recipe: build(recipe) for recipe in RECIPES}
+    steps: dict[str, Step] = {recipe: build(recipe) for recipe in RECIPES}
+    steps |= {PRODUCT: build_product(is_bf16=False), PRODUCT_BF16: build_product(is_bf16=True)}
     timing = {"num_steps": arguments.num_steps, "clock": CLOCKS[arguments.clock]}
     # Only without padding do all compute the same: the plain group norm counts padding.
     durations_sec, losses = measure(steps, equal, **timing)
     print_ratios(f"utterances of equal length ({equal_sec} s of speech)", durations_sec)
-    print(f"their losses, equal within {LOSS_TOLERANCE:.0e} of each:")
+    print_shares_of_limit(durations_sec, count_useful_flops(arguments.architecture, equal))
+    print(f"their losses, equal within {LOSS_TOLERANCE:.0e}, in bf16 {BF16_LOSS_TOLERANCE:.0e}:")
     check_losses(losses)
     durations_sec, _ = measure(steps, padded, **timing)
     print_ratios(f"padded utterances ({arguments.speech_sec} s of speech)", durations_sec)

@@ -159,8 +159,10 @@ def resolve_precision(
     """
     if precision != "auto":
         return precision
-    if earlier == "32-true" or earlier == "bf16-mixed":
-        return earlier
+    if earlier == "32-true":
+        return "32-true"
+    if earlier == "bf16-mixed":
+        return "bf16-mixed"
     if not on_gpu:
         capabilities = torch.cpu.get_capabilities()
         has_bf16 = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
