@@ -104,7 +104,7 @@ def test_every_utterance_is_written_once_with_its_metadata(tmp_path: Path) -> No
     assert sorted(path.name for path in folder.iterdir()) == [
         "meta.json",
         "utterances.tsv",
-        *shards,
+        *sorted([*shards, *(f"{shard}.index" for shard in shards)]),
     ]
     samples = {
         sample.key: sample

@@ -9,6 +9,7 @@ import soundfile
 
 from tests.helpers.archive_files import noise
 from tests.helpers.shard_files import encoded_audio
+from w2v2_mt.core.shard_index import index_of, read_index
 from w2v2_mt.data.shards import read_shard
 from w2v2_mt.prepare.archives import Piece
 from w2v2_mt.prepare.shard_writer import ShardTask, Utterance, write_shard
@@ -55,6 +56,19 @@ def test_strict_rejects_what_is_not_16_khz_mono(tmp_path: Path) -> None:
     (rejection,) = report.rejections
     assert rejection.file == "container: 1.wav"
     assert "not 16 kHz mono" in rejection.reason
+
+
+@pytest.mark.parametrize("audio_format", ["wav", "flac"])
+def test_the_index_is_that_of_a_reader(tmp_path: Path, audio_format: str) -> None:
+    audio = [encoded_audio(noise(number)) for number in range(3)]
+    write_shard(task_of(tmp_path, *audio, audio_format=audio_format))
+    index = index_of(tmp_path / "shard.tar")
+    with (tmp_path / "shard.tar").open("rb") as stream:
+        assert read_index(tmp_path / "shard.tar", stream) is not None
+    written = index.read_bytes()
+    index.unlink()
+    assert len(list(read_shard(tmp_path / "shard.tar"))) == 3
+    assert index.read_bytes() == written
 
 
 def test_flac_holds_the_same_samples_in_fewer_bytes(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ MAX_TEXT_BYTES = 256 << 20
 
 MAX_JSON_BYTES = 16 << 20
 
+MAX_INDEX_BYTES = 64 << 20
+"""The largest index of a shard, some hundred thousand utterances."""
+
 MAX_LINE_BYTES = 4 << 20
 """The longest line of a manifest, such as a cut with the words of an hour."""
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from w2v2_mt.core.limits import MAX_AUDIO_BYTES, size_in_mib
+from w2v2_mt.core.shard_index import StoredAudio, index_of
 from w2v2_mt.core.speakers import labelled_speaker
 from w2v2_mt.core.text_files import check_is_file
 
@@ -41,31 +42,44 @@ class EncodedSample:
     """An utterance as it is stored in a shard.
 
     Args:
-        audio: The content of the audio file, or its position in the shard.
+        audio: The content of the audio file, or its place in the shard.
         metadata: The JSON next to the audio.
+        number: Its position among the utterances of the shard. None: unknown.
         chunk: The positions of the audio samples that are used. None: all.
         decoded: The waveform, if it was decoded already.
     """
 
     key: str
-    audio: bytes | range
+    audio: bytes | StoredAudio
     metadata: dict[str, Any]
     shard: str
+    number: int | None = None
     chunk: range | None = None
     decoded: Float[Tensor, " samples"] | None = None
 
     def audio_file(self) -> bytes:
-        """Return the content of the audio file, less if the shard ends early."""
+        """Return the content of the audio file; a ValueError says that the shard has changed."""
         if isinstance(self.audio, bytes):
             return self.audio
-        if len(self.audio) > MAX_AUDIO_BYTES:
+        with open_shard(Path(self.shard)) as file:
+            return self.read_audio(self.audio, file)
+
+    def read_audio(self, place: StoredAudio, stream: BinaryIO) -> bytes:
+        """Return the audio file at a place of the open shard."""
+        if len(place) > MAX_AUDIO_BYTES:
             raise ValueError(
-                f"The audio of utterance {self.key} in shard {self.shard} has {len(self.audio)} "
+                f"The audio of utterance {self.key} in shard {self.shard} has {len(place)} "
                 f"bytes, more than {size_in_mib(MAX_AUDIO_BYTES)}. Write the shard again."
             )
-        with open_shard(Path(self.shard)) as file:
-            file.seek(self.audio.start)
-            return file.read(len(self.audio))
+        try:
+            return place.read(stream)
+        except ValueError as error:
+            raise ValueError(
+                f"Shard {self.shard} must have utterance {self.key} where it was when the shard "
+                f"was listed, but has changed. If the shard is as it should be, remove "
+                f"{index_of(Path(self.shard))}, which is then made again; otherwise write the "
+                "shard again."
+            ) from error
 
     @property
     def named_speaker(self) -> str | None:

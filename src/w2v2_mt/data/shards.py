@@ -9,13 +9,22 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from webdataset.tariterators import group_by_keys
 
 from w2v2_mt.core.limits import MAX_AUDIO_BYTES, MAX_JSON_BYTES, size_in_mib
 from w2v2_mt.core.samples import EncodedSample, open_shard
+from w2v2_mt.core.shard_index import (
+    IndexedUtterance,
+    place_of,
+    read_file,
+    read_index,
+    write_index,
+)
 from w2v2_mt.core.tar_headers import BoundedTarInfo
 
 SHARD_PATTERN = "*.tar"
@@ -46,34 +55,63 @@ def shard_size(shard: Path) -> int:
         return stream.seek(0, os.SEEK_END)
 
 
-def read_shard(shard: Path, *, with_audio: bool = True) -> Iterator[EncodedSample]:
-    """Yield the samples of a shard in order, with their audio or only its position.
+def read_shard(
+    shard: Path, *, with_audio: bool = True, start: int = 0, trusts_index: bool = True
+) -> Iterator[EncodedSample]:
+    """Yield the samples of a shard in order, with their audio or only its place.
+
+    They are found through the index next to the shard. Without one, all headers are read, and the
+    index is written at the end if the folder allows it.
+
+    Args:
+        start: The number of samples that are skipped.
+        trusts_index: False reads the headers in any case.
 
     Raises:
         ValueError: The shard is truncated or corrupt, as far as it is read, or lacks a member of an
             utterance.
     """
     with open_shard(shard) as stream:
-        num_bytes = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, num_bytes - len(_END_OF_ARCHIVE)))
-        if stream.read() != _END_OF_ARCHIVE:
-            raise _corrupt(shard, "the end of the archive is missing")
-        stream.seek(0)
-        try:
-            with tarfile.open(fileobj=stream, mode="r:", tarinfo=BoundedTarInfo) as archive:
-                for sample in _read_samples(archive, shard, with_audio=with_audio):
-                    yield _make_sample(sample, shard)
-                end = archive.offset
-        except tarfile.TarError as error:
-            raise _corrupt(shard, str(error)) from error
-        # tarfile takes a corrupt header for the end of the archive, after which all bytes are zero.
-        stream.seek(end)
-        while rest := stream.read(_BLOCK_BYTES):
-            if rest.count(0) < len(rest):
-                raise _corrupt(shard, "a member's header cannot be read")
+        indexed = read_index(shard, stream) if trusts_index else None
+        if indexed is None:
+            samples = _scan_shard(shard, stream, with_audio=with_audio)
+            yield from islice(samples, start, None)
+            return
+        for number in range(start, len(indexed)):
+            sample = _make_sample(indexed[number], shard, number)
+            if with_audio:
+                sample = replace(sample, audio=sample.read_audio(indexed[number].place, stream))
+            yield sample
 
 
-def _read_samples(
+def _scan_shard(shard: Path, stream: BinaryIO, *, with_audio: bool) -> Iterator[EncodedSample]:
+    """Yield the samples of an open shard after reading its headers, and write its index."""
+    num_bytes = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, num_bytes - len(_END_OF_ARCHIVE)))
+    if stream.read() != _END_OF_ARCHIVE:
+        raise _corrupt(shard, "the end of the archive is missing")
+    stream.seek(0)
+    found: list[IndexedUtterance] = []
+    try:
+        with tarfile.open(fileobj=stream, mode="r:", tarinfo=BoundedTarInfo) as archive:
+            for members in _group_members(archive, shard, with_audio=with_audio):
+                utterance, content = _describe(members, shard)
+                sample = _make_sample(utterance, shard, len(found))
+                found.append(utterance)
+                yield sample if content is None else replace(sample, audio=content)
+            end = archive.offset
+    except tarfile.TarError as error:
+        raise _corrupt(shard, str(error)) from error
+    # tarfile takes a corrupt header for the end of the archive, after which all bytes are zero.
+    stream.seek(end)
+    while rest := stream.read(_BLOCK_BYTES):
+        if rest.count(0) < len(rest):
+            raise _corrupt(shard, "a member's header cannot be read")
+    if found:
+        write_index(shard, num_bytes, found)
+
+
+def _group_members(
     archive: tarfile.TarFile, shard: Path, *, with_audio: bool
 ) -> Iterator[dict[str, Any]]:
     try:
@@ -95,10 +133,8 @@ def _read_members(
                 f"{member.name} has {member.size} bytes or is sparse; plain files of up to "
                 f"{size_in_mib(max_bytes)} are read"
             )
-        data: bytes | range = range(member.offset_data, member.offset_data + member.size)
-        if with_audio or suffix == "json":
-            data = archive.extractfile(member).read()  # type: ignore[union-attr]
-        yield {"__url__": str(shard), "fname": member.name, "data": data}
+        file = read_file(archive, member, with_content=with_audio or suffix == "json")
+        yield {"__url__": str(shard), "fname": member.name, "data": file}
 
 
 def _split_name(name: str) -> tuple[str, str]:
@@ -106,16 +142,18 @@ def _split_name(name: str) -> tuple[str, str]:
     return key, suffix
 
 
-def _make_sample(sample: dict[str, Any], shard: Path) -> EncodedSample:
-    key, contents = sample["__key__"], {name: sample[name] for name in sample if name[:2] != "__"}
-    audio = [content for suffix, content in contents.items() if suffix != "json"]
-    if len(audio) != 1 or "json" not in contents:
+def _describe(members: dict[str, Any], shard: Path) -> tuple[IndexedUtterance, bytes | None]:
+    """Return an utterance of two members, and its audio file if it was read."""
+    key, files = members["__key__"], {name: members[name] for name in members if name[:2] != "__"}
+    audio = [file for suffix, file in files.items() if suffix != "json"]
+    if len(audio) != 1 or "json" not in files:
         raise ValueError(
             f"Utterance {key} in shard {shard} must have one audio file (wav or flac) and json, "
-            f"not {sorted(contents)}. Write the shard again."
+            f"not {sorted(files)}. Write the shard again."
         )
+    text = files["json"]
     try:
-        metadata = json.loads(contents["json"])
+        metadata = json.loads(text.content)
         if not isinstance(metadata, dict):
             raise ValueError("it is not an object")
     except (ValueError, RecursionError) as error:
@@ -123,7 +161,18 @@ def _make_sample(sample: dict[str, Any], shard: Path) -> EncodedSample:
             f"The json of utterance {key} in shard {shard} must be readable ({error}). "
             "Write the shard again."
         ) from error
-    return EncodedSample(key=key, audio=audio[0], metadata=metadata, shard=str(shard))
+    place = place_of(audio[0], text)
+    return IndexedUtterance(key=key, place=place, metadata=metadata), audio[0].content
+
+
+def _make_sample(utterance: IndexedUtterance, shard: Path, number: int) -> EncodedSample:
+    return EncodedSample(
+        key=utterance.key,
+        audio=utterance.place,
+        metadata=utterance.metadata,
+        shard=str(shard),
+        number=number,
+    )
 
 
 def _corrupt(shard: Path, reason: str) -> ValueError:

@@ -9,11 +9,18 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from w2v2_mt.core.atomic_output import atomic_replacement, replace_text
+from w2v2_mt.core.shard_index import (
+    IndexedUtterance,
+    StoredFile,
+    place_of,
+    read_file,
+    write_index,
+)
 from w2v2_mt.core.speakers import labelled_speaker
 from w2v2_mt.core.units import MIN_UTTERANCE_SAMPLES, SAMPLE_RATE_HZ, count
 from w2v2_mt.manifests.rejections import Rejection
@@ -85,13 +92,34 @@ def write_shard(task: ShardTask) -> ShardReport:
                     member = tarfile.TarInfo(name)  # no owner, group or time: same seed, same bytes
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))
-            with tarfile.open(unfinished) as tar:
-                files = ((member.name, tar.extractfile(member)) for member in tar)
-                found = {name: hashlib.sha256(file.read()).digest() for name, file in files if file}
-            if found != digests:
-                raise OSError(f"{task.path} cannot be read back as it was written; check the disk.")
+            utterances = _read_back(unfinished, digests, task.path)
+            write_index(task.path, unfinished.stat().st_size, utterances)
             replace_text(task.report, json.dumps(asdict(report)))
     return report
+
+
+def _read_back(
+    unfinished: Path, digests: Mapping[str, bytes], shard: Path
+) -> list[IndexedUtterance]:
+    """Return the utterances of a shard; raise OSError if its files are not as written."""
+    found: dict[str, bytes] = {}
+    files: list[StoredFile] = []
+    with tarfile.open(unfinished) as tar:
+        for member in tar:
+            file = read_file(tar, member, with_content=True)
+            found[member.name] = hashlib.sha256(file.content or b"").digest()
+            is_audio = len(files) % 2 == 0
+            files.append(replace(file, content=None) if is_audio else file)
+    if found != digests:
+        raise OSError(f"{shard} cannot be read back as it was written; check the disk.")
+    return [
+        IndexedUtterance(
+            key=name.rpartition(".")[0],
+            place=place_of(audio, text),
+            metadata=json.loads(text.content or b""),
+        )
+        for name, audio, text in zip(list(found)[::2], files[::2], files[1::2], strict=True)
+    ]
 
 
 def _members(task: ShardTask, report: ShardReport) -> Iterator[tuple[str, bytes]]:
