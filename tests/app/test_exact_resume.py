@@ -117,3 +117,21 @@ def test_a_run_is_saved_between_validations_when_the_time_has_come(start, tmp_pa
     )
     assert rows == expected
     assert metrics_of(tmp_path / "parts") == metrics_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("num_workers", "num_workers_then"), [(2, 0), (1, 2)])
+def test_a_run_resumes_exactly_with_another_number_of_workers(
+    start, tmp_path, num_workers, num_workers_then
+):
+    config_name = "train_mt_speaker_speech"
+    settings = ["network.wav2vec_initially_frozen=false", "eval_model=false"]
+    before, after = (f"num_workers={number}" for number in (num_workers, num_workers_then))
+    start(tmp_path / "whole", config_name, *settings, before)
+    with pytest.raises(KilledError):
+        start(tmp_path / "parts", config_name, *settings, before, killed_after=5)
+    start(tmp_path / "parts", config_name, *settings, after)
+    losses = [
+        [(row["step"], row["train_loss"]) for row in rows_of(tmp_path / name)]
+        for name in ("parts", "whole")
+    ]
+    assert losses[0] == losses[1]

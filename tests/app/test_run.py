@@ -304,7 +304,7 @@ def test_a_moved_run_without_its_best_checkpoint_is_refused(start, first_part):
     [
         (["seed=1"], "seed=42133724 (now 1)"),
         (["optim.algo.lr=0.5", "tag=x"], "optim.algo.lr=0.0001 (now 0.5)"),
-        (["num_workers=1"], "num_workers=0 (now 1), speech.dataloader.num_workers=0 (now 1)"),
+        (["speech.dataloader.max_queue_size=7"], "speech.dataloader.max_queue_size=8 (now 7)"),
         (["trainer.max_steps=5"], "trainer.max_steps=4 (now 5)"),
         (["network.regularisation.layerdrop=0.1"], "network.regularisation.layerdrop=0.0 (now"),
         (

@@ -96,11 +96,11 @@ def test_a_worker_holds_one_open_shard_of_each_set(
 ) -> None:
     num_open, most_open = 0, 0
 
-    def read(shard: Path) -> Iterator[EncodedSample]:
+    def read(shard: Path, start: int) -> Iterator[EncodedSample]:
         nonlocal num_open, most_open
         num_open += 1
         most_open = max(most_open, num_open)
-        yield from read_shard(shard)
+        yield from read_shard(shard, start=start)
         num_open -= 1
 
     stream = _training(shards_of_sets)

@@ -83,7 +83,8 @@ def test_shares_hold_for_any_weights(weights: tuple[float, ...]) -> None:
     shares = [weight / sum(weights) for weight in weights]
     sets = [iter([number] * 20_000) for number in range(len(shares))]
     counts = Counter[int]()
-    for position, number in enumerate(islice(read_by_shares(sets, shares), 10_000), start=1):
+    numbers = read_by_shares(sets, shares, [0] * len(sets))
+    for position, number in enumerate(islice(numbers, 10_000), start=1):
         counts[number] += 1
         assert all(abs(counts[n] - position * share) <= 1 for n, share in enumerate(shares))
 

@@ -60,16 +60,13 @@ def test_a_folder_of_temporary_files_whose_path_is_too_long_is_refused(monkeypat
 
 SCRIPT = """
 from torch.utils.data import IterableDataset
-from w2v2_mt.data.loading import _Loader, _start_worker
+from w2v2_mt.data.loaders import StreamLoader
 
 class OneThatCannotBePassedOn(IterableDataset):
     def __iter__(self):
         yield lambda: None
 
-loader = _Loader(
-    OneThatCannotBePassedOn(), batch_size=None, num_workers=1, worker_init_fn=_start_worker,
-    multiprocessing_context="fork",
-)
+loader = StreamLoader(OneThatCannotBePassedOn(), num_workers=1, pin_memory=False)
 next(iter(loader))
 """
 

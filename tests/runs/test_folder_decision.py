@@ -44,7 +44,9 @@ def command(*, is_sweep_job: bool = False, **changes: Any) -> Command:
     )
 
 
-def contents(*, saved: dict[str, Any] | None = None, **facts: Any) -> FolderContents:
+def contents(
+    *, saved: dict[str, Any] | None = None, has_position: bool = True, **facts: Any
+) -> FolderContents:
     if "metrics" in facts:
         facts.setdefault("has_metrics_file", True)
     if saved is not None:
@@ -53,6 +55,7 @@ def contents(*, saved: dict[str, Any] | None = None, **facts: Any) -> FolderCont
             global_step=4,
             config_name="train_speaker",
             config=saved,
+            has_position=has_position,
         )
     return FolderContents(folder=FOLDER, **facts)
 
@@ -71,6 +74,18 @@ TABLE: dict[str, tuple[Command, FolderContents, Action, str]] = {
     ),
     "training that is finished and is tested again": (
         command(), contents(config=settings(), saved=settings(), metrics=TESTED), Action.RESUME, "",
+    ),
+    "training with another number of workers": (
+        command(num_workers=4), contents(config=settings(), saved=settings(num_workers=2)),
+        Action.RESUME, "",
+    ),
+    "training with another number of workers from a checkpoint without a position": (
+        command(num_workers=4),
+        contents(config=settings(), saved=settings(num_workers=2), has_position=False),
+        Action.REFUSE,
+        "the run in /runs/a was started with num_workers=2 (now 4). Resume it with its own "
+        "settings (config.yaml), or start another run in another folder, from these weights with "
+        "load_network_from_checkpoint=/runs/a/checkpoints/last.ckpt.",
     ),
     "training with other settings than its checkpoint": (
         command(seed=2), contents(config=settings(), saved=settings()), Action.REFUSE,

@@ -39,6 +39,7 @@ from w2v2_mt.training.callbacks.stop_on_signal import StopOnSignal
 from w2v2_mt.training.checkpoints import (
     RECORD_KEY,
     check_record,
+    has_position,
     load_network,
     read_checkpoint,
     read_whole_checkpoint,
@@ -194,6 +195,7 @@ def _read_saved_state(folder: Path) -> SavedState | None:
         config_name=content[RECORD_KEY]["config_name"],
         config=content[RECORD_KEY]["config"],
         precision=content[RECORD_KEY].get("precision"),
+        has_position=has_position(content),
     )
 
 

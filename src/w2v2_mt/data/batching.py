@@ -1,37 +1,52 @@
-"""Cut an iterator of samples into batches, by length or by count, shuffled or in order."""
+"""Cut an iterator of samples into batches, by length or by count, shuffled or in order.
+
+What a function holds back between two batches is in its `memory`: called with the memory of another
+call, it continues there.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
+
+Memory = dict[str, Any]
+"""The lists, numbers, random generators and samples that a stage holds back, by name."""
 
 Sample = TypeVar("Sample")
 
 
-def shuffle(samples: Iterable[Sample], rng: Random, *, buffer_size: int) -> Iterator[Sample]:
+def shuffle(
+    samples: Iterable[Sample], rng: Random, memory: Memory | None = None, *, buffer_size: int
+) -> Iterator[Sample]:
     """Shuffle samples with a buffer of at most `buffer_size` of them."""
-    buffer: list[Sample] = []
-    for sample in samples:
-        if len(buffer) < buffer_size:
-            buffer.append(sample)
-            continue
-        position = rng.randrange(buffer_size)
-        drawn, buffer[position] = buffer[position], sample
-        yield drawn
-    rng.shuffle(buffer)
-    yield from buffer
+    memory = {} if memory is None else memory
+    buffer: list[Sample] = memory.setdefault("buffer", [])
+    if not memory.get("is_emptying"):
+        for sample in samples:
+            if len(buffer) < buffer_size:
+                buffer.append(sample)
+                continue
+            position = rng.randrange(buffer_size)
+            drawn, buffer[position] = buffer[position], sample
+            yield drawn
+        rng.shuffle(buffer)
+        buffer.reverse()
+        memory["is_emptying"] = True
+    while buffer:
+        yield buffer.pop()
 
 
 def similar_length_batches(
     samples: Iterable[Sample],
     rng: Random,
+    memory: Memory | None = None,
     *,
     max_num_samples: int,
     max_batch_size: int | None,
     window_size: int,
     length: Callable[[Sample], int],
 ) -> Iterator[list[Sample]]:
-    """Cut samples into batches of similar lengths, without randomness.
+    """Cut samples into batches of similar lengths, without randomness, for evaluation.
 
     Args:
         max_num_samples: The largest product of the size of a batch and its longest sample. A sample
@@ -46,7 +61,7 @@ def similar_length_batches(
 
 
 def equal_size_batches(
-    samples: Iterable[Sample], rng: Random, *, batch_size: int
+    samples: Iterable[Sample], rng: Random, memory: Memory | None = None, *, batch_size: int
 ) -> Iterator[list[Sample]]:
     """Cut samples into batches of `batch_size` in order; the last batch holds the remainder."""
     samples = iter(samples)
@@ -57,6 +72,7 @@ def equal_size_batches(
 def dynamic_batches(
     samples: Iterable[Sample],
     rng: Random,
+    memory: Memory | None = None,
     *,
     max_num_samples: int,
     max_queue_size: int,
@@ -75,9 +91,16 @@ def dynamic_batches(
         ValueError: A sample is longer than `max_num_samples`.
     """
     samples = iter(samples)
-    queue: list[Sample] = []
-    longest_first = True
+    memory = {} if memory is None else memory
+    batches: list[list[Sample]] = memory.setdefault("batches", [])
+    memory.setdefault("queue", [])
+    memory.setdefault("longest_first", True)
     while True:
+        while batches:
+            yield batches.pop()
+        if memory.get("is_at_the_end"):
+            return
+        queue: list[Sample] = memory["queue"]
         for sample in islice(samples, max_queue_size - len(queue)):
             if length(sample) > max_num_samples:
                 raise ValueError(
@@ -86,17 +109,15 @@ def dynamic_batches(
                     "speech.dataloader.train_max_num_samples."
                 )
             queue.append(sample)
-        is_at_the_end = len(queue) < max_queue_size
-        queue.sort(key=length, reverse=longest_first)
-        batches = _cut(queue, max_num_samples, max_queue_size, length)
-        queue = [] if is_at_the_end or len(batches) == 1 else batches.pop()
-        rng.shuffle(batches)
-        yield from batches
-        if is_at_the_end:
-            return
+        memory["is_at_the_end"] = is_at_the_end = len(queue) < max_queue_size
+        queue.sort(key=length, reverse=memory["longest_first"])
+        cut = _cut(queue, max_num_samples, max_queue_size, length)
+        memory["queue"] = [] if is_at_the_end or len(cut) == 1 else cut.pop()
+        rng.shuffle(cut)
+        batches.extend(reversed(cut))
         # The returned batch is the first of the next queue. Otherwise the shortest samples would
         # always stay in the queue.
-        longest_first = not longest_first
+        memory["longest_first"] = not memory["longest_first"]
 
 
 def _cut(

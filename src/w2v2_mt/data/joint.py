@@ -161,13 +161,17 @@ class JointData(LightningDataModule):
             demands += data.worker_demands(trains=trains and makes_batches, tests=tests)
         return demands
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         # A training step consumes one batch of each task, or one joint batch.
-        return next(iter(self.data_of_task.values())).state_dict()
+        progress = next(iter(self.data_of_task.values())).progress_state()
+        positions = {task: data.position_state() for task, data in self.data_of_task.items()}
+        return {**progress, "position": positions}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        for data in self.data_of_task.values():
-            data.load_state_dict(state_dict)
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # Earlier versions stored the number of batches only.
+        positions = state_dict.get("position") or {}
+        for task, data in self.data_of_task.items():
+            data.load_state_dict({**state_dict, "position": positions.get(task)})
 
     def train_dataloader(self) -> dict[str, DataLoader[Any]] | DataLoader[Any]:
         if self.mixture.mode == "joint":

@@ -4,23 +4,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from w2v2_mt.core.constraints import NonNegativeInt, PositiveInt
 from w2v2_mt.core.samples import EncodedSample
-from w2v2_mt.core.stop_signals import hold_stop_signals, leave_stop_signals_to_parent
 from w2v2_mt.core.text_files import read_json_object
+from w2v2_mt.data.batch_stream import is_any
 from w2v2_mt.data.batching import similar_length_batches
+from w2v2_mt.data.evaluation_stream import EvaluationStream
+from w2v2_mt.data.loaders import StreamLoader, TrainingLoader
+from w2v2_mt.data.positions import RunPosition
 from w2v2_mt.data.shards import find_shards
-from w2v2_mt.data.streams import BatchStream, EvaluationStream, TrainingStream, is_any
+from w2v2_mt.data.streams import TrainingStream
 from w2v2_mt.data.transforms import NormaliseWaveform, Stage, sample_length
-from w2v2_mt.data.worker_resources import WorkerDemand, end_worker_that_cannot_pass_on
+from w2v2_mt.data.worker_resources import WorkerDemand
 from w2v2_mt.decoding.tokenizer import Tokenizer
 
 _NUM_SORTED_TOGETHER = 20_000
@@ -28,9 +29,6 @@ _NUM_SORTED_TOGETHER = 20_000
 
 _MAX_COUNTS = {"num_speakers": 10**6, "num_frames": 10**15}
 """The largest values of entries of meta.json: a classifier takes memory for each speaker."""
-
-_START_METHOD = "fork" if "fork" in get_all_start_methods() else "spawn"
-"""A worker that is forked has imported everything already, and needs no memory for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +76,7 @@ class TaskData(LightningDataModule, ABC):
     """The data of one task, read from shards below the folder of a corpus.
 
     Training resumes where a checkpoint left off: the state of this module is the number of batches
-    that this process has consumed.
+    that this process has consumed, and the position of all processes in the training loader.
     """
 
     tokenizer: Tokenizer | None = None
@@ -106,6 +104,8 @@ class TaskData(LightningDataModule, ABC):
         self.seed = seed
         self.shards_folder = Path(corpus.shards_folder)
         self.num_batches_done = 0
+        self._saved_position: dict[str, Any] | None = None
+        self._training_loader: TrainingLoader | None = None
         self.mixes_sets = True
         self.weights: Mapping[Path, float] | None = None
 
@@ -168,17 +168,31 @@ class TaskData(LightningDataModule, ABC):
                 metadata[folder] = {}
         return metadata
 
-    def state_dict(self) -> dict[str, int]:
-        assert self.trainer is not None
-        return {
-            "num_batches_done": self.trainer.fit_loop.total_batch_idx + 1,
-            "mixes_sets": self.mixes_sets,
-        }
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position in the data. Every process must call it."""
+        return {**self.progress_state(), "position": self.position_state()}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.num_batches_done = state_dict["num_batches_done"]
         # A run of version 0.1.0 is resumed with the order of batches that it began with.
         self.mixes_sets = bool(state_dict.get("mixes_sets", False))
+        # Earlier versions stored the number of batches only.
+        self._saved_position = state_dict.get("position")
+
+    def progress_state(self) -> dict[str, Any]:
+        """Return what the state of all tasks of a run has in common."""
+        return {"num_batches_done": self._count_batches(), "mixes_sets": self.mixes_sets}
+
+    def position_state(self) -> dict[str, Any] | None:
+        """Return the position in the training loader for a checkpoint; None if there is none."""
+        if self._training_loader is None:
+            return None
+        num_batches = self._count_batches() - self.num_batches_done
+        return self._training_loader.position_state(num_batches)
+
+    def _count_batches(self) -> int:
+        assert self.trainer is not None
+        return self.trainer.fit_loop.total_batch_idx + 1
 
     def shards(self, *folders: str) -> list[Path]:
         """Return the shards of folders; a folder without any is a ValueError."""
@@ -223,10 +237,16 @@ class TaskData(LightningDataModule, ABC):
             num_batches_done=self.num_batches_done,
             mixes_sets=self.mixes_sets,
             weights=self.weights,
+            position=self._find_position(shards),
+            reports_positions=True,
             **self._stream_settings("train", is_training=True) | changes,
         )
-        stream.check_num_workers(stream.world_size * max(1, self.loading.num_workers))
-        return self._loader(stream)
+        start = stream.start(max(1, self.loading.num_workers))
+        stream.check_num_workers(start.order.num_streams_in_all)
+        self._training_loader = TrainingLoader(
+            stream, num_workers=self.loading.num_workers, pin_memory=self.loading.pin_memory
+        )
+        return self._training_loader
 
     def evaluation_loader(
         self, shards: Sequence[Path], *, set_name: str, **selection: Any
@@ -240,9 +260,16 @@ class TaskData(LightningDataModule, ABC):
             length=sample_length,
         )
         settings = self._stream_settings(set_name, is_training=False)
-        return self._loader(
-            EvaluationStream(shards=shards, batching=batching, **selection, **settings)
+        return StreamLoader(
+            EvaluationStream(shards=shards, batching=batching, **selection, **settings),
+            num_workers=self.loading.num_workers,
+            pin_memory=self.loading.pin_memory,
         )
+
+    def _find_position(self, shards: Sequence[Path]) -> RunPosition | None:
+        if self._saved_position is None:
+            return None
+        return RunPosition.from_state(self._saved_position, shards)
 
     def _stream_settings(self, set_name: str, *, is_training: bool) -> dict[str, Any]:
         return {
@@ -253,36 +280,9 @@ class TaskData(LightningDataModule, ABC):
             "world_size": 1 if self.trainer is None else self.trainer.world_size,
         }
 
-    def _loader(self, stream: BatchStream) -> DataLoader[Any]:
-        return _Loader(
-            stream,
-            batch_size=None,
-            num_workers=self.loading.num_workers,
-            # Other launchers replace the default, and that of Python 3.14 is another one.
-            multiprocessing_context=_START_METHOD if self.loading.num_workers else None,
-            pin_memory=self.loading.pin_memory and torch.cuda.is_available(),
-            persistent_workers=self.loading.num_workers > 0,
-            # A DataLoader draws a seed when it starts; the network's random state stays untouched.
-            generator=torch.Generator(),
-            worker_init_fn=_start_worker,
-        )
-
 
 def _is_fit(name: str, value: Any) -> bool:
     """Return True for a possible value of an entry of meta.json."""
     if name == "letter_counts":
         return isinstance(value, dict) and all(type(each) is int for each in value.values())
     return type(value) is int and 1 <= value <= _MAX_COUNTS[name]
-
-
-def _start_worker(_: int) -> None:
-    leave_stop_signals_to_parent()
-    end_worker_that_cannot_pass_on()
-
-
-class _Loader(DataLoader[Any]):
-    """A DataLoader whose workers leave stop signals to the process that started them."""
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        with hold_stop_signals():
-            return super().__iter__()

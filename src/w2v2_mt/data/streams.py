@@ -1,100 +1,71 @@
-"""Streams of batches: the utterances of each DataLoader worker, and their order.
+"""The stream of training batches: an endless order of utterances, which continues anywhere.
 
 All DataLoader workers of all processes divide the data among themselves without communication,
 from the seed and their number alone.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count, islice
+from itertools import count, islice
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from torch.utils.data import IterableDataset, get_worker_info
-
 from w2v2_mt.core import units
-from w2v2_mt.core.batches import WaveformBatch
 from w2v2_mt.core.samples import EncodedSample
-from w2v2_mt.data.batching import shuffle
-from w2v2_mt.data.set_order import read_at_one_pace, read_by_shares
+from w2v2_mt.data.batch_stream import BatchStream, find_worker
+from w2v2_mt.data.batching import Memory, shuffle
+from w2v2_mt.data.positions import (
+    BatchOrder,
+    RunPosition,
+    StreamPosition,
+    read_memory,
+    unreadable_position,
+    write_memory,
+)
+from w2v2_mt.data.set_order import Reader, read_at_one_pace, read_by_shares, read_in_order
 from w2v2_mt.data.shards import read_shard
-from w2v2_mt.data.transforms import Stage
 
 _NUM_WITHOUT_LABEL = 1_000
 """A worker that finds no label in this many training utterances would find none later."""
 
-
-def is_any(sample: EncodedSample) -> bool:
-    """Return True."""
-    return True
+NUM_BATCHES_BETWEEN_POSITIONS = 32
+"""A resumed stream draws at most about this many batches again, which takes some 20 ms."""
 
 
-@dataclass(kw_only=True, eq=False)
-class BatchStream(IterableDataset[Any]):
-    """A stream of batches of the utterances of shards.
-
-    Args:
-        choosing: Stages that select or shorten samples, before any audio is decoded.
-        batching: The stage that cuts lists of samples.
-        has_label: Returns True for a sample that is used; others are skipped.
-        make_sample: Decodes a sample; it is not random.
-        collate: Makes a batch of a list of decoded samples.
-        rank: The number of this process.
-        world_size: The number of processes.
-    """
-
-    shards: Sequence[Path]
-    choosing: Sequence[Stage] = ()
-    batching: Stage
-    has_label: Callable[[EncodedSample], bool] = is_any
-    make_sample: Callable[[EncodedSample], Any]
-    collate: Callable[[list[Any]], Any]
-    rank: int
-    world_size: int
-
-    def make_batch(self, samples: list[Any]) -> Any:
-        """Decode and collate samples; a worker puts the batch into shared memory.
-
-        A DataLoader would do so later, in a thread whose errors leave the run waiting forever.
-        """
-        batch = self.collate([self.make_sample(sample) for sample in samples])
-        if get_worker_info() is None or not isinstance(batch, WaveformBatch):
-            return batch
-        try:
-            return batch.share_memory()
-        except RuntimeError as error:
-            raise ValueError(
-                f"a batch of {len(batch)} utterances does not fit into the shared memory "
-                "(/dev/shm), through which DataLoader workers pass it. Enlarge it, in a container "
-                "with --shm-size=8g, or set num_workers=0."
-            ) from error
+def read_from(shard: Path, start: int) -> Iterator[EncodedSample]:
+    """Yield the samples of a shard with their audio, from the sample of a number on."""
+    return read_shard(shard, start=start)
 
 
 @dataclass(kw_only=True, eq=False)
 class TrainingStream(BatchStream):
     """An endless stream of training batches; each epoch holds each utterance once.
 
-    In each epoch the shards of each set, those of one folder, are permuted and dealt out to the
-    workers. A worker reads one shard of each set at a time, all sets at the same pace relative to
-    their size, so that every part of an epoch holds the sets in the same proportion. The utterances
-    pass a shuffle buffer and the stages of `choosing`. Lists of them cross the borders of epochs,
-    so that no utterance is dropped.
+    The batches come from several streams in turn, as a `BatchOrder` describes: one for each
+    DataLoader worker with which the run began. In each epoch the shards of each set, those of one
+    folder, are permuted and dealt out to the streams. A stream reads one shard of each set at a
+    time, all sets at the same pace relative to their size, so that every part of an epoch holds the
+    sets in the same proportion. The utterances pass a shuffle buffer and the stages of `choosing`.
+    Lists of them cross the borders of epochs, so that no utterance is dropped.
 
     With `weights`, the data is not divided into epochs: each set is read repeatedly, permuted in
     each pass, and the next utterance comes from the set that lags most in its share of the weights.
 
-    A resumed stream repeats the random choices of the batches that were consumed, without reading
-    or decoding audio, and continues with the next batch.
+    A resumed stream restores what its stages held back, and draws the few batches that follow this
+    position again, without reading or decoding their audio. Without a position it draws all again.
 
     Args:
-        shuffle_buffer_size: The number of utterances in the shuffle buffer of a worker.
+        shuffle_buffer_size: The number of utterances in the shuffle buffer of a stream.
         num_batches_done: The number of batches that this process consumed before.
         mixes_sets: False reads the shards of all sets in one random order, as version 0.1.0 did,
             so that batches are long runs of one set.
-        weights: The weight of each set, by its folder: its share in the utterances that a worker
+        weights: The weight of each set, by its folder: its share in the utterances that a stream
             reads, relative to those of the other sets. None: one epoch after the other.
+        position: The position of the run after these batches. None: unknown.
+        reports_positions: True yields pairs of a batch and, with some batches, the position of its
+            stream after it.
     """
 
     shuffle_buffer_size: int
@@ -102,34 +73,29 @@ class TrainingStream(BatchStream):
     num_batches_done: int
     mixes_sets: bool = True
     weights: Mapping[Path, float] | None = None
+    position: RunPosition | None = None
+    reports_positions: bool = False
     _num_without_label: int = field(default=0, init=False)
     _has_found_label: bool = field(default=False, init=False)
 
+    def start(self, num_workers: int) -> RunPosition:
+        """Return the position at which the stream begins with this many workers per process."""
+        if self.position is not None:
+            return self.position
+        return RunPosition(
+            order=BatchOrder(num_processes=self.world_size, num_streams=num_workers),
+            num_batches=self.num_batches_done * self.world_size,
+            streams={},
+        )
+
     def __iter__(self) -> Iterator[Any]:
-        turn, num_turns = _worker()
-        # A DataLoader takes its first batch from its first worker, so a resumed stream shifts the
-        # numbers of the workers.
-        turn = (turn + self.num_batches_done) % num_turns
-        worker, num_workers = self.rank * num_turns + turn, self.world_size * num_turns
-        self.check_num_workers(num_workers)
-        is_done = True
-
-        def read(shard: Path) -> Iterator[EncodedSample]:
-            # The audio of a shard that is opened without it is read where it is decoded.
-            return read_shard(shard, with_audio=not is_done)
-
-        place: dict[str, Any] = {"worker": worker, "num_workers": num_workers, "read": read}
-        samples: Iterator[Any]
-        if self.weights is None:
-            epochs = (self.epoch_samples(epoch=epoch, **place) for epoch in count())
-            samples = chain.from_iterable(epochs)
-        else:
-            samples = self.weighted_samples(**place)
-        batches = self.batching(samples, Random(f"{self.seed} reader {worker}"))
-        for _ in islice(batches, len(range(turn, self.num_batches_done, num_turns))):
-            pass
-        is_done = False
-        return map(self.make_batch, batches)
+        worker, num_workers = find_worker()
+        start = self.start(num_workers)
+        self.check_num_workers(start.order.num_streams_in_all)
+        pairs = self._draw(start, worker, num_workers)
+        if self.reports_positions:
+            return ((self.make_batch(samples), position) for samples, position in pairs)
+        return (self.make_batch(samples) for samples, _ in pairs)
 
     def check_num_workers(self, num_workers: int) -> None:
         """Raise a ValueError if a worker would have no shard."""
@@ -143,57 +109,111 @@ class TrainingStream(BatchStream):
                 "dataloader, use fewer devices, or write more, smaller shards."
             )
 
+    def _draw(
+        self, start: RunPosition, worker: int, num_workers: int
+    ) -> Iterator[tuple[list[Any], StreamPosition | None]]:
+        """Yield the samples of each batch of a worker, and positions of their streams."""
+        streams: dict[int, _Stream] = {}
+        # A DataLoader takes a batch from each of its workers in turn, beginning with the first.
+        first = start.num_batches + self.rank + self.world_size * worker
+        stride = self.world_size * num_workers
+        makes_all = start.order.num_streams_in_all % stride == 0
+        for number in count(first, stride):
+            stream, index = start.order.locate(number)
+            if stream not in streams:
+                position = start.streams.get(stream)
+                streams[stream] = _Stream(self, stream, start.order, position, makes_all=makes_all)
+            samples = streams[stream].draw(index)
+            yield samples, streams[stream].report() if self.reports_positions else None
+
+    def stream_batches(
+        self, *, worker: int, num_workers: int, read: Reader, memory: Memory
+    ) -> Iterator[list[Any]]:
+        """Yield the samples of each batch of a stream, from the position in its memory on."""
+        place: dict[str, Any] = {"worker": worker, "num_workers": num_workers, "read": read}
+        if self.weights is None:
+            samples = self._epochs(memory.setdefault("epochs", {}), **place)
+        else:
+            samples = self.weighted_samples(memory=memory.setdefault("weighted", {}), **place)
+        # What was read before had a label, or the run would have ended.
+        self._has_found_label |= "batching" in memory
+        rng = memory.setdefault("rng", Random(f"{self.seed} reader {worker}"))
+        return self.batching(samples, rng, memory.setdefault("batching", {}))
+
+    def _epochs(self, memory: Memory, **place: Any) -> Iterator[Any]:
+        """Yield the samples that a stream selects, one epoch after the other."""
+        for epoch in count(memory.setdefault("epoch", 0)):
+            memory["epoch"] = epoch
+            yield from self.epoch_samples(
+                epoch=epoch, memory=memory.setdefault("in_epoch", {}), **place
+            )
+            del memory["in_epoch"]
+
     def epoch_samples(
         self,
         *,
         epoch: int,
         worker: int,
         num_workers: int,
-        read: Callable[[Path], Iterator[EncodedSample]] = read_shard,
+        read: Reader = read_from,
+        memory: Memory | None = None,
     ) -> Iterator[Any]:
-        """Yield the samples that one worker selects in one epoch, a function of its arguments."""
+        """Yield the samples that one stream selects in one epoch, a function of its arguments."""
+        memory = {} if memory is None else memory
         order = Random(f"{self.seed} epoch {epoch}")
-        # Dealing out one set after the other gives each worker its share of every set.
+        # Dealing out one set after the other gives each stream its share of every set.
         permuted = [
             shard for own in self._group(self.shards) for shard in order.sample(own, len(own))
         ]
         own_sets = self._group(permuted[worker::num_workers])
-        rng = Random(f"{self.seed} epoch {epoch} reader {worker}")
-        encoded = self._labelled(read_at_one_pace(own_sets, read))
-        return self._choose(shuffle(encoded, rng, buffer_size=self.shuffle_buffer_size), rng)
+        rng = memory.setdefault("rng", Random(f"{self.seed} epoch {epoch} reader {worker}"))
+        places = memory.setdefault("places", [{} for _ in own_sets])
+        encoded = self._labelled(read_at_one_pace(own_sets, read, places))
+        shuffled = memory.setdefault("shuffle", {})
+        samples = shuffle(encoded, rng, shuffled, buffer_size=self.shuffle_buffer_size)
+        return self._choose(samples, rng, memory)
 
     def weighted_samples(
         self,
         *,
         worker: int,
         num_workers: int,
-        read: Callable[[Path], Iterator[EncodedSample]] = read_shard,
+        read: Reader = read_from,
+        memory: Memory | None = None,
     ) -> Iterator[Any]:
-        """Yield the samples that one worker selects of endless sets with weights."""
+        """Yield the samples that one stream selects of endless sets with weights."""
         assert self.weights is not None
+        memory = {} if memory is None else memory
         sets = self._group(self.shards)
         weights = [self.weights[shards[0].parent.resolve()] for shards in sets]
         shares = [weight / sum(weights) for weight in weights]
 
-        def read_passes(number: int) -> Iterator[EncodedSample]:
+        def read_passes(number: int, memory: Memory) -> Iterator[EncodedSample]:
             shards = sets[number]
-            for index in count():
+            size = max(1, round(shares[number] * self.shuffle_buffer_size))
+            for index in count(memory.setdefault("pass", 0)):
+                memory["pass"] = index
                 order = Random(f"{self.seed} set {number} pass {index}")
                 # Another worker begins in each pass, so that all read the same number of shards.
                 turn = (worker + index) % num_workers
                 own = order.sample(shards, len(shards))[turn::num_workers]
-                rng = Random(f"{self.seed} set {number} pass {index} reader {worker}")
-                encoded = self._labelled(sample for shard in own for sample in read(shard))
-                size = max(1, round(shares[number] * self.shuffle_buffer_size))
-                yield from shuffle(encoded, rng, buffer_size=size)
+                fresh = Random(f"{self.seed} set {number} pass {index} reader {worker}")
+                rng = memory.setdefault("rng", fresh)
+                place, shuffled = memory.setdefault("place", {}), memory.setdefault("shuffle", {})
+                encoded = self._labelled(read_in_order(own, read, place))
+                yield from shuffle(encoded, rng, shuffled, buffer_size=size)
+                del memory["rng"], memory["place"], memory["shuffle"]
 
-        passes = [read_passes(number) for number in range(len(sets))]
-        rng = Random(f"{self.seed} sets reader {worker}")
-        return self._choose(read_by_shares(passes, shares), rng)
+        memories = memory.setdefault("sets", [{} for _ in sets])
+        passes = [read_passes(number, memories[number]) for number in range(len(sets))]
+        counts = memory.setdefault("counts", [0] * len(sets))
+        rng = memory.setdefault("rng", Random(f"{self.seed} sets reader {worker}"))
+        return self._choose(read_by_shares(passes, shares, counts), rng, memory)
 
-    def _choose(self, samples: Iterator[Any], rng: Random) -> Iterator[Any]:
-        for stage in self.choosing:
-            samples = stage(samples, rng)
+    def _choose(self, samples: Iterator[Any], rng: Random, memory: Memory) -> Iterator[Any]:
+        memories = memory.setdefault("choosing", [{} for _ in self.choosing])
+        for stage, own in zip(self.choosing, memories, strict=True):
+            samples = stage(samples, rng, own)
         return samples
 
     def _labelled(self, samples: Iterable[EncodedSample]) -> Iterator[EncodedSample]:
@@ -214,66 +234,61 @@ class TrainingStream(BatchStream):
         return list(sets.values())
 
 
-@dataclass(kw_only=True, eq=False)
-class EvaluationStream(BatchStream):
-    """A stream of each utterance of the shards once, in an order that never changes.
-
-    The utterances are dealt out one by one, so any number of workers works with any number of
-    shards; each worker reads the audio of its own utterances only. A key that occurs twice counts
-    once. Reading stops when all selected utterances are found.
+class _Stream:
+    """One of the streams of a run: the samples of its batches in order, from a position on.
 
     Args:
-        only_keys: Read these utterances only; one that is missing is a ValueError. None: all.
-        max_num_utterances: Read the first this many utterances only. None: all.
-        max_num_of_speaker: Read the first this many utterances of each speaker only. None: all.
+        makes_all: True if this worker makes all of its batches, and so needs all of the audio.
     """
 
-    only_keys: frozenset[str] | None = None
-    max_num_utterances: int | None = None
-    max_num_of_speaker: int | None = None
+    def __init__(
+        self,
+        training: TrainingStream,
+        number: int,
+        order: BatchOrder,
+        position: StreamPosition | None,
+        *,
+        makes_all: bool,
+    ) -> None:
+        self.shards = training.shards
+        self.number = number
+        self.num_drawn = 0 if position is None else position.num_batches
+        self.num_reported = self.num_drawn
+        self.memory = {} if position is None else read_memory(position.memory, self.shards)
+        self.makes_all = makes_all
+        self.reads_audio = False
+        self.is_restored = position is not None
+        self.batches = training.stream_batches(
+            worker=number,
+            num_workers=order.num_streams_in_all,
+            read=self._read,
+            memory=self.memory,
+        )
 
-    def __iter__(self) -> Iterator[Any]:
-        rng = Random(0)  # The stages take a generator, but evaluation is not random.
-        samples = self._read_samples()
-        for stage in self.choosing:
-            samples = stage(samples, rng)
-        return map(self.make_batch, self.batching(samples, rng))
+    def _read(self, shard: Path, start: int) -> Iterator[EncodedSample]:
+        # The audio of a shard that is opened without it is read where it is decoded.
+        return read_shard(shard, with_audio=self.reads_audio, start=start)
 
-    def _read_samples(self) -> Iterator[EncodedSample]:
-        local_worker, num_local_workers = _worker()
-        worker = self.rank * num_local_workers + local_worker
-        found: set[str] = set()
-        num_of_speaker: Counter[str] = Counter()
-        unlabelled: EncodedSample | None = None
-        for sample in (s for shard in self.shards for s in read_shard(shard, with_audio=False)):
-            key, speaker = sample.key, sample.speaker
-            if not self.has_label(sample):
-                unlabelled = sample
-                continue
-            if key in found or num_of_speaker[speaker] == self.max_num_of_speaker:
-                continue
-            if self.only_keys is not None and key not in self.only_keys:
-                continue
-            if len(found) % (self.world_size * num_local_workers) == worker:
-                yield sample
-            found.add(key)
-            num_of_speaker[speaker] += 1
-            if len(found) == self.max_num_utterances:
-                return
-            if self.only_keys is not None and found == self.only_keys:
-                return
-        if not found and unlabelled is not None:
-            yield unlabelled  # Making the sample of a task reports what it lacks.
-        if missing := sorted((self.only_keys or frozenset()) - found):
-            folders = ", ".join(sorted({str(shard.parent) for shard in self.shards}))
-            raise ValueError(
-                f"The shards of {folders} must hold all utterances of the trial lists, but "
-                f"{len(missing)} are missing, first {missing[0]}. Write these shards and lists "
-                "again."
-            )
+    def draw(self, index: int) -> list[Any]:
+        """Return the samples of a batch, after drawing those before it without their audio."""
+        try:
+            for _ in islice(self.batches, index - self.num_drawn):
+                pass
+            self.reads_audio = self.makes_all
+            samples = next(self.batches)
+        except (TypeError, KeyError, IndexError, AttributeError) as error:
+            if not self.is_restored:
+                raise
+            raise unreadable_position(error) from error
+        self.num_drawn = index + 1
+        self.is_restored = False
+        return samples
 
-
-def _worker() -> tuple[int, int]:
-    """Return the number of this DataLoader worker and the number of workers of this process."""
-    worker = get_worker_info()
-    return (0, 1) if worker is None else (worker.id, worker.num_workers)
+    def report(self) -> StreamPosition | None:
+        """Return the position after some batches, and None after the others."""
+        period = NUM_BATCHES_BETWEEN_POSITIONS
+        if self.num_drawn // period == self.num_reported // period:
+            return None
+        self.num_reported = self.num_drawn
+        memory = write_memory(self.memory, self.shards)
+        return StreamPosition(stream=self.number, num_batches=self.num_drawn, memory=memory)

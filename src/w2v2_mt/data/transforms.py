@@ -1,7 +1,7 @@
 """Select the chunks of utterances, decode them, and make the samples of a task.
 
-A stage is called as `stage(samples, rng)`, takes an iterator of samples and returns another one;
-`rng` is its only source of randomness.
+A stage is called as `stage(samples, rng, memory)`, takes an iterator of samples and returns another
+one. `rng` is its only source of randomness, and what it holds back is in the dictionary `memory`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,10 +20,10 @@ from w2v2_mt.core.constraints import PositiveFloat
 from w2v2_mt.core.registry import loadable
 from w2v2_mt.core.samples import EncodedSample, SpeakerSample, SpeechSample
 from w2v2_mt.core.units import SAMPLE_RATE_HZ, samples_from_seconds
-from w2v2_mt.data.batching import shuffle
+from w2v2_mt.data.batching import Memory, shuffle
 from w2v2_mt.decoding.tokenizer import Tokenizer
 
-Stage = Callable[[Iterable[Any], Random], Iterator[Any]]
+Stage = Callable[[Iterable[Any], Random, Memory], Iterator[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,7 @@ class ChunkSelector:
 def select_chunks(
     samples: Iterable[EncodedSample],
     rng: Random,
+    memory: Memory | None = None,
     *,
     selector: ChunkSelector,
     shuffle_buffer_size: int,
@@ -107,14 +108,26 @@ def select_chunks(
             return [None]
         return selector.chunks(sample_length(sample), rng, lengths)
 
-    chunks = (replace(sample, chunk=chunk) for sample in samples for chunk in select(sample))
+    memory = {} if memory is None else memory
+    waiting: list[EncodedSample] = memory.setdefault("waiting", [])
+
+    def select_one_by_one() -> Iterator[EncodedSample]:
+        while waiting:
+            yield waiting.pop()
+        for sample in samples:
+            waiting.extend(replace(sample, chunk=chunk) for chunk in reversed(select(sample)))
+            while waiting:
+                yield waiting.pop()
+
+    chunks = select_one_by_one()
     if selector.selection_strategy in ("contiguous", "random_contiguous"):
-        return shuffle(chunks, rng, buffer_size=shuffle_buffer_size)
+        shuffled = memory.setdefault("shuffle", {})
+        return shuffle(chunks, rng, shuffled, buffer_size=shuffle_buffer_size)
     return chunks
 
 
 def keep_beginnings(
-    samples: Iterable[EncodedSample], rng: Random, *, duration_sec: float
+    samples: Iterable[EncodedSample], rng: Random, memory: Memory, *, duration_sec: float
 ) -> Iterator[EncodedSample]:
     """Yield the first `duration_sec` of each sample that is longer."""
     chunk = range(samples_from_seconds(duration_sec))

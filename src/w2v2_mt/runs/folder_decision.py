@@ -31,13 +31,16 @@ class Command:
 class SavedState:
     """The checkpoint from which a run would resume, and the command that wrote it.
 
-    `precision` is that in which it computed; None if it was written before version 0.2.0.
+    Args:
+        has_position: True if it has the position in the data, and not only the number of batches.
+        precision: The precision in which it computed; None if it was written before version 0.2.0.
     """
 
     path: Path
     global_step: int
     config_name: str
     config: Config
+    has_position: bool
     precision: str | None = None
 
 
@@ -118,6 +121,7 @@ def _refuse_to_resume(command: Command, contents: FolderContents, saved: SavedSt
     changes = training_changes(
         {"command": command.config_name, **command.config},
         {"command": saved.config_name, **saved.config},
+        has_position=saved.has_position,
     )
     if changes:
         named = changes[:_MAX_NUM_NAMED]

@@ -28,19 +28,26 @@ _MAY_CHANGE_ON_RESUME = (
     *"*.pin_memory *.val_batch_size *.eval_max_num_samples trainer.step_limit".split(),
 )
 
+_NUMBER_OF_WORKERS = ("num_workers", "*.num_workers")
+
 _VALUES_BEFORE = {"data.mode": "alternate"}
 """Values that mean the same as in earlier versions, which did not have these settings."""
 
 
-def training_changes(config: Config, previous: Config) -> list[str]:
+def training_changes(config: Config, previous: Config, *, has_position: bool) -> list[str]:
     """Describe each setting that shapes training and differs from `previous`.
 
     Paths are compared relative to `data_folder` and the other folders. `trainer.max_steps` may
     change only if the schedule does not depend on it.
+
+    Args:
+        has_position: The checkpoint has the position in the data, from which any number of workers
+            continues. Otherwise the order of batches depends on their number.
     """
     schedule = find_target(config["optim"]["schedule"][TARGET])
     max_steps = () if schedule.spans_all_steps else ("trainer.max_steps",)
-    return _changes(config, previous, (*_MAY_CHANGE_ON_RESUME, *max_steps))
+    num_workers = _NUMBER_OF_WORKERS if has_position else ()
+    return _changes(config, previous, (*_MAY_CHANGE_ON_RESUME, *max_steps, *num_workers))
 
 
 def has_same_settings(config: Config, previous: Config) -> bool:

@@ -44,6 +44,7 @@ _WITHOUT_SHAPE = (
 """Entries of an architecture that no shape of a weight shows."""
 _DATA_MODULES = {"LibriSpeechData": "SpeechData", "VoxCelebData": "SpeakerData"}
 """Present names of the classes of version 0.1 under which the position in the data is stored."""
+_WITH_POSITION = ("SpeechData", "SpeakerData", "JointData")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -133,6 +134,14 @@ def _find_problem(content: dict[str, Any]) -> str | None:
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             return f"{name} has more values than are stored"
     return None
+
+
+def has_position(content: Mapping[str, Any]) -> bool:
+    """Return True if a checkpoint has the position in the data, and not only the batches done."""
+    return any(
+        isinstance(content.get(name), dict) and content[name].get("position") is not None
+        for name in _WITH_POSITION
+    )
 
 
 def read_whole_checkpoint(path: Path) -> dict[str, Any]:
