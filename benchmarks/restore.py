@@ -46,9 +46,13 @@ def write_shards(folder: Path, *, num_shards: int, num_utterances: int) -> None:
                 length, key = int(rng.integers(800, 3200)), f"{shard}/{number % 50}/{number}"
                 audio = io.BytesIO()
                 soundfile.write(audio, rng.uniform(-1, 1, length), 16_000, format="WAV")
-                metadata = {"key": key, "transcription": "FIVE TIMES THESE WORDS " * 3, "num_frames": length}
-                text = json.dumps(metadata).encode()
-                for name, content in ((f"{key}.wav", audio.getvalue()), (f"{key}.json", text)):
+                text = "FIVE TIMES THESE WORDS " * 3
+                metadata = {"key": key, "transcription": text, "num_frames": length}
+                content_of_json = json.dumps(metadata).encode()
+                for name, content in (
+                    (f"{key}.wav", audio.getvalue()),
+                    (f"{key}.json", content_of_json),
+                ):
                     member = tarfile.TarInfo(name)
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))
