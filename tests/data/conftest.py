@@ -20,6 +20,7 @@ SPEECH_LOADING: dict[str, Any] = {
     "num_workers": 0,
     "pin_memory": False,
     "max_eval_utterances": None,
+    "remote": None,
 }
 SPEAKER_LOADING: dict[str, Any] = {
     "train_batch_size": 6,
@@ -29,6 +30,7 @@ SPEAKER_LOADING: dict[str, Any] = {
     "num_workers": 0,
     "pin_memory": False,
     "max_eval_trials": None,
+    "remote": None,
 }
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from w2v2_mt.core.limits import MAX_AUDIO_BYTES, size_in_mib
+from w2v2_mt.core.remote_files import fetch
 from w2v2_mt.core.shard_index import StoredAudio, index_of
 from w2v2_mt.core.speakers import labelled_speaker
 from w2v2_mt.core.text_files import check_is_file
@@ -25,7 +26,11 @@ def speaker_of(key: str, named: Mapping[str, str] | None = None) -> str:
 
 @contextmanager
 def open_shard(shard: Path) -> Iterator[BinaryIO]:
-    """Open a shard; raise ValueError with its name where the file system refuses, also later."""
+    """Open a shard; raise ValueError with its name where the file system refuses, also later.
+
+    A shard of another machine is downloaded before.
+    """
+    fetch(shard)
     check_is_file(shard)
     try:
         with shard.open("rb") as stream:

@@ -119,7 +119,7 @@ def tasks_by_folder(data_of_task: Mapping[str, TaskData]) -> dict[Path, list[str
     tasks: dict[Path, list[str]] = {}
     for task, data in data_of_task.items():
         for folder in data.training_folders():
-            tasks.setdefault((data.shards_folder / folder).resolve(), []).append(task)
+            tasks.setdefault(data.store.folder(folder).resolve(), []).append(task)
     return tasks
 
 

@@ -1,12 +1,15 @@
 """DataLoaders of streams: their workers leave signals to the run, and report positions to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from multiprocessing import get_all_start_methods
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from w2v2_mt.core.remote_files import RemoteFolder, mirrors, share_mirrors
 from w2v2_mt.core.stop_signals import hold_stop_signals, leave_stop_signals_to_parent
 from w2v2_mt.data.batch_stream import BatchStream
 from w2v2_mt.data.positions import PositionRecord
@@ -35,7 +38,7 @@ class StreamLoader(DataLoader[Any]):
             # A DataLoader draws a seed when it starts; the network's random state stays untouched.
             generator=torch.Generator(),
             collate_fn=_unchanged,
-            worker_init_fn=_start_worker,
+            worker_init_fn=partial(_start_worker, mirrors()),
         )
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
@@ -66,6 +69,7 @@ def _unchanged(item: Any) -> Any:
     return item
 
 
-def _start_worker(_: int) -> None:
+def _start_worker(of_parent: Mapping[Path, RemoteFolder], _: int) -> None:
+    share_mirrors(of_parent)
     leave_stop_signals_to_parent()
     end_worker_that_cannot_pass_on()

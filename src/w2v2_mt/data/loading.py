@@ -18,7 +18,7 @@ from w2v2_mt.data.batching import similar_length_batches
 from w2v2_mt.data.evaluation_stream import EvaluationStream
 from w2v2_mt.data.loaders import StreamLoader, TrainingLoader
 from w2v2_mt.data.positions import RunPosition
-from w2v2_mt.data.shards import find_shards
+from w2v2_mt.data.remote_sets import RemoteAccess, ShardStore
 from w2v2_mt.data.streams import TrainingStream
 from w2v2_mt.data.transforms import NormaliseWaveform, Stage, sample_length
 from w2v2_mt.data.worker_resources import WorkerDemand
@@ -33,12 +33,17 @@ _MAX_COUNTS = {"num_speakers": 10**6, "num_frames": 10**15}
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
-    """The settings of the dataloaders of a task."""
+    """The settings of the dataloaders of a task.
+
+    Args:
+        remote: The rules for shards on other machines. None: there are none.
+    """
 
     eval_max_num_samples: PositiveInt
     val_batch_size: PositiveInt | None
     num_workers: NonNegativeInt
     pin_memory: bool
+    remote: RemoteAccess | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +107,7 @@ class TaskData(LightningDataModule, ABC):
         self.loading = loading
         self.normaliser = normaliser
         self.seed = seed
-        self.shards_folder = Path(corpus.shards_folder)
+        self.store = ShardStore(root=corpus.shards_folder, access=loading.remote)
         self.num_batches_done = 0
         self._saved_position: dict[str, Any] | None = None
         self._training_loader: TrainingLoader | None = None
@@ -196,12 +201,12 @@ class TaskData(LightningDataModule, ABC):
 
     def shards(self, *folders: str) -> list[Path]:
         """Return the shards of folders; a folder without any is a ValueError."""
-        find = partial(find_shards, producer=self.corpus.prepared_by)
-        return [shard for folder in folders for shard in find(self.shards_folder / folder)]
+        find = partial(self.store.shards, producer=self.corpus.prepared_by)
+        return [shard for folder in folders for shard in find(folder)]
 
     def read_meta(self, folder: str, *names: str, advice: str = "") -> dict[str, Any]:
         """Read the meta.json of a folder, which must have entries of these names."""
-        path, producer = self.shards_folder / folder / "meta.json", self.corpus.prepared_by
+        path, producer = self.store.file_of_set(folder, "meta.json"), self.corpus.prepared_by
         if not path.is_file():
             raise ValueError(f"{path} must exist. Run {producer} or set DATA_FOLDER.")
         meta = read_json_object(path, advice=f"Run {producer} again.")

@@ -18,7 +18,7 @@ from w2v2_mt.core.distributed import gather_from_processes
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.core.units import count
 from w2v2_mt.data.batching import Memory
-from w2v2_mt.data.shards import read_shard
+from w2v2_mt.data.shards import read_shard, shard_size
 
 _MAX_COUNT = 10**15
 
@@ -233,5 +233,5 @@ def _check_state(state: Mapping[str, Any]) -> None:
 
 def digest_of_shards(shards: Iterable[Path]) -> str:
     """Return a checksum of the names and sizes of shards, wherever they are."""
-    lines = "".join(f"{shard.name} {shard.stat().st_size}\n" for shard in shards)
+    lines = "".join(f"{shard.name} {shard_size(shard)}\n" for shard in shards)
     return hashlib.sha256(lines.encode()).hexdigest()

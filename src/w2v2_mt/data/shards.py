@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from webdataset.tariterators import group_by_keys
 
 from w2v2_mt.core.limits import MAX_AUDIO_BYTES, MAX_JSON_BYTES, size_in_mib
+from w2v2_mt.core.remote_files import announced_size
 from w2v2_mt.core.samples import EncodedSample, open_shard
 from w2v2_mt.core.shard_index import (
     IndexedUtterance,
@@ -50,7 +51,12 @@ def find_shards(folder: Path, *, producer: str) -> list[Path]:
 
 
 def shard_size(shard: Path) -> int:
-    """Return the size of a shard in bytes; raise ValueError if it cannot be opened."""
+    """Return the size of a shard in bytes; raise ValueError if it cannot be opened.
+
+    A shard of another machine need not be downloaded for it.
+    """
+    if (size := announced_size(shard)) is not None:
+        return size
     with open_shard(shard) as stream:
         return stream.seek(0, os.SEEK_END)
 

@@ -142,7 +142,7 @@ class SpeakerData(TaskData):
             own = self._read_speakers(folder)
             if own is None:
                 raise ValueError(
-                    f"{self.shards_folder / folder / 'meta.json'} must have speakers, to join them "
+                    f"{self.store.folder(folder) / 'meta.json'} must have speakers, to join them "
                     f"with those of other sets. Run {self.corpus.prepared_by} again."
                 )
             names.update(own)
@@ -153,7 +153,7 @@ class SpeakerData(TaskData):
         names = self.read_meta(folder).get("speakers")
         if isinstance(names, list):
             return [str(name) for name in names]
-        path = self.shards_folder / folder / "utterances.tsv"
+        path = self.store.file_of_set(folder, "utterances.tsv")
         if not path.is_file() or _has_speaker_index(self.shards(folder)[0]):
             return None
         rows = csv.DictReader(split_lines(read_text(path)), delimiter="\t")
@@ -271,10 +271,11 @@ class SpeakerData(TaskData):
         )
 
     def _read_trials(self, path: str) -> list[Trial]:
-        trials = read_trials(self.shards_folder / path, producer=self.corpus.prepared_by)
+        file = self.store.file(path)
+        trials = read_trials(file, producer=self.corpus.prepared_by)
         if len({trial.same_speaker for trial in trials}) < 2:
             raise ValueError(
-                f"{self.shards_folder / path} must hold target trials (label 1) and non-target "
+                f"{file} must hold target trials (label 1) and non-target "
                 f"trials (label 0), but all {len(trials)} have the label "
                 f"{int(trials[0].same_speaker)}. Add trials of the other kind."
             )

@@ -26,6 +26,7 @@ _MAY_CHANGE_ON_RESUME = (
     # The hardware, and the number of steps until the next interruption.
     *"gpus trainer.gpus trainer.devices trainer.num_nodes trainer.strategy".split(),
     *"*.pin_memory *.val_batch_size *.eval_max_num_samples trainer.step_limit".split(),
+    *"remote.* *.remote.*".split(),
 )
 
 _NUMBER_OF_WORKERS = ("num_workers", "*.num_workers")

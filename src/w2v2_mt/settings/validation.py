@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from w2v2_mt.core.addresses import check_address, is_remote
 from w2v2_mt.core.arguments import (
     ConfigError,
     check_arguments,
@@ -57,6 +58,7 @@ class RunSettings:
     use_wandb: bool
     gpus: NonNegativeInt
     num_workers: NonNegativeInt
+    remote: dict[str, Any]
     max_eval_items: PositiveInt | None
     project_name: str
     experiment_name: str
@@ -101,7 +103,7 @@ OmegaConf.register_new_resolver("vocabulary", _find_vocabulary, replace=True)
 def check_settings(config: DictConfig) -> Config:
     """Return the settings as plain values; only the node `assembly` keeps its references."""
     settings = check_keys(config)
-    raise_problems(_missing_vocabulary(config))
+    raise_problems([*_missing_vocabulary(config), *_logins(settings)])
     problems: list[str] = []
     try:
         check_arguments(RunSettings, {name: settings[name] for name in _TOP if name in settings})
@@ -122,9 +124,26 @@ def _missing_vocabulary(config: DictConfig) -> Iterator[str]:
     tokenizer_path = OmegaConf.select(config, "speech.tokenizer.vocabulary_path")
     if tokenizer_path is None or tokenizer_path != _find_vocabulary(_root_=config):
         return
-    if not Path(tokenizer_path).exists():
+    root = _speech_corpus(config).shards_folder
+    if is_remote(root):
+        yield (
+            f"speech.tokenizer.vocabulary_path must be a file on this machine, since the corpus is "
+            f"at {root}. Copy its vocabulary, and set the path."
+        )
+    elif not Path(tokenizer_path).exists():
         producer = _speech_corpus(config).get("prepared_by")
         yield f"{tokenizer_path} must exist. Run {producer} or set DATA_FOLDER."
+
+
+def _logins(settings: Config) -> Iterator[str]:
+    """Yield a sentence for each address with credentials, which would be recorded."""
+    for key, value in flatten(settings).items():
+        for each in value if isinstance(value, list) else [value]:
+            try:
+                if isinstance(each, str) and is_remote(each):
+                    check_address(each)
+            except ValueError as error:
+                yield f"{key}: {error}"
 
 
 def check_keys(config: DictConfig) -> Config:
