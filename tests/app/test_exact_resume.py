@@ -131,7 +131,8 @@ def test_a_run_resumes_exactly_with_another_number_of_workers(
         start(tmp_path / "parts", config_name, *settings, before, killed_after=5)
     start(tmp_path / "parts", config_name, *settings, after)
     losses = [
-        [(row["step"], row["train_loss"]) for row in rows_of(tmp_path / name)]
-        for name in ("parts", "whole")
+        [{name: row[name] for name in row if "train" in name} for row in rows_of(tmp_path / part)]
+        for part in ("parts", "whole")
     ]
     assert losses[0] == losses[1]
+    assert sum("train_speech_loss" in row for row in losses[0]) == 8

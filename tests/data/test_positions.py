@@ -21,7 +21,13 @@ from w2v2_mt.core.shard_index import index_of
 from w2v2_mt.data import streams
 from w2v2_mt.data.batching import dynamic_batches, equal_size_batches
 from w2v2_mt.data.loaders import TrainingLoader
-from w2v2_mt.data.positions import BatchOrder, RunPosition, read_memory, write_memory
+from w2v2_mt.data.positions import (
+    BatchOrder,
+    RunPosition,
+    ShardNames,
+    read_memory,
+    write_memory,
+)
 from w2v2_mt.data.shards import find_shards, read_shard
 from w2v2_mt.data.streams import TrainingStream, read_from
 from w2v2_mt.data.transforms import ChunkSelector, decode, sample_length, select_chunks
@@ -272,7 +278,7 @@ def test_a_position_is_restored_without_any_index(
 def test_other_shards_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, position = _run(root, "speech", monkeypatch, num_processes=1, num_workers=0, num_steps=30)
     shards = _stream(root, "speech").shards
-    state = position.to_state(shards)
+    state = position.to_state(ShardNames.of(shards))
     message = (
         rf"^The training shards, such as {shards[1]}, must be those that the run began with, of "
         r"the same names and sizes, but are others \(15 shards now, 16 shards then\)\. Bring them"

@@ -90,12 +90,9 @@ def remote_folder_of(path: Path) -> tuple[RemoteFolder, str] | None:
 
 
 def announced_size(path: Path) -> int | None:
-    """Return the size of a file that is not downloaded yet; None if it is, or is not known."""
+    """Return the size of a file of a mirror, as its server has announced it; None if unknown."""
     found = remote_folder_of(path)
-    if found is None or path.exists():
-        return None
-    folder, name = found
-    return folder.sizes.get(name)
+    return None if found is None else found[0].sizes.get(found[1])
 
 
 def fetch(path: Path, *, is_optional: bool = False) -> None:

@@ -1,7 +1,7 @@
 """DataLoaders of streams: their workers leave signals to the run, and report positions to it."""
 
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from w2v2_mt.core.remote_files import RemoteFolder, mirrors, share_mirrors
 from w2v2_mt.core.stop_signals import hold_stop_signals, leave_stop_signals_to_parent
 from w2v2_mt.data.batch_stream import BatchStream
-from w2v2_mt.data.positions import PositionRecord
+from w2v2_mt.data.positions import PositionRecord, ShardNames
 from w2v2_mt.data.streams import TrainingStream
 from w2v2_mt.data.worker_resources import end_worker_that_cannot_pass_on
 
@@ -62,7 +62,11 @@ class TrainingLoader(StreamLoader):
 
     def position_state(self, num_batches: int) -> dict[str, Any]:
         """Return the position after this many batches for a checkpoint; each process must call."""
-        return self.positions.position_after(num_batches).to_state(self.shards)
+        return self.positions.position_after(num_batches).to_state(self._shard_names)
+
+    @cached_property
+    def _shard_names(self) -> ShardNames:
+        return ShardNames.of(self.shards)
 
 
 def _unchanged(item: Any) -> Any:

@@ -6,7 +6,7 @@ of a stream are its position; a sample is stored as the number of its shard and 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain
@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from w2v2_mt.core.distributed import gather_from_processes
+from w2v2_mt.core.remote_files import announced_size, remote_folder_of
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.core.units import count
 from w2v2_mt.data.batching import Memory
@@ -70,6 +71,20 @@ class StreamPosition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShardNames:
+    """The number of training shards and a checksum of their names and sizes, wherever they are."""
+
+    number: int
+    digest: str
+
+    @classmethod
+    def of(cls, shards: Sequence[Path]) -> "ShardNames":
+        """Return those of shards, none of which is downloaded for it."""
+        lines = "".join(f"{shard.name} {_known_size(shard)}\n" for shard in shards)
+        return cls(number=len(shards), digest=hashlib.sha256(lines.encode()).hexdigest())
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunPosition:
     """The position of a run in the data of one training loader.
 
@@ -83,14 +98,14 @@ class RunPosition:
     num_batches: int
     streams: Mapping[int, StreamPosition]
 
-    def to_state(self, shards: Sequence[Path]) -> dict[str, Any]:
+    def to_state(self, shards: "ShardNames") -> dict[str, Any]:
         """Return the position for a checkpoint."""
         return {
             "num_processes": self.order.num_processes,
             "num_streams": self.order.num_streams,
             "num_batches": self.num_batches,
-            "num_shards": len(shards),
-            "shards": digest_of_shards(shards),
+            "num_shards": shards.number,
+            "shards": shards.digest,
             "streams": {
                 each.stream: [each.num_batches, each.memory] for each in self.streams.values()
             },
@@ -100,8 +115,9 @@ class RunPosition:
     def from_state(cls, state: Mapping[str, Any], shards: Sequence[Path]) -> "RunPosition":
         """Return the position of a checkpoint; other shards than then are a ValueError."""
         _check_state(state)
-        if state["shards"] != digest_of_shards(shards):
-            then, now = count(state["num_shards"], "shard"), count(len(shards), "shard")
+        names = ShardNames.of(shards)
+        if state["shards"] != names.digest:
+            then, now = count(state["num_shards"], "shard"), count(names.number, "shard")
             raise ValueError(
                 f"The training shards, such as {shards[0]}, must be those that the run began with, "
                 f"of the same names and sizes, but are others ({now} now, {then} then). Bring them "
@@ -206,6 +222,12 @@ def read_memory(text: str, shards: Sequence[Path]) -> Memory:
     return memory
 
 
+def _known_size(shard: Path) -> int | None:
+    """Return the size of a shard; None for one of another machine that does not state it."""
+    is_elsewhere = remote_folder_of(shard) is not None
+    return announced_size(shard) if is_elsewhere else shard_size(shard)
+
+
 def unreadable_position(reason: object) -> ValueError:
     """Return the error for a position that no run has saved."""
     return ValueError(
@@ -229,9 +251,3 @@ def _check_state(state: Mapping[str, Any]) -> None:
                 pass
             case _:
                 raise unreadable_position("a stream has no number and text")
-
-
-def digest_of_shards(shards: Iterable[Path]) -> str:
-    """Return a checksum of the names and sizes of shards, wherever they are."""
-    lines = "".join(f"{shard.name} {shard_size(shard)}\n" for shard in shards)
-    return hashlib.sha256(lines.encode()).hexdigest()

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from w2v2_mt.app.doctor.finding import Finding, State
+from w2v2_mt.core.addresses import is_remote
 from w2v2_mt.prepare.options import MINI_SUBSETS, SUBSETS
 from w2v2_mt.settings.command_line import CONFIG_FOLDER
 
@@ -77,8 +78,8 @@ def check_shards(data_folder: Path, config_folder: Path = CONFIG_FOLDER) -> Iter
     alone = {name: blocks[0] for name, blocks in corpora.items() if len(blocks) == 1}
     owners = {name: _find_owner(settings, alone) for name, settings in alone.items()}
     for name, settings in alone.items():
-        if owners[name] != name:
-            continue
+        if owners[name] != name or is_remote(settings["shards_folder"]):
+            continue  # Other machines are asked by a run only.
         root = Path(settings["shards_folder"])
         sets = {each: _describe_set(root / each) for each in _list_sets(settings)}
         problems = {each: text for each, (is_complete, text) in sets.items() if not is_complete}
