@@ -18,7 +18,7 @@ import torch
 from tests.helpers.shard_files import Utterance, write_shard
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.core.shard_index import index_of
-from w2v2_mt.data import streams
+from w2v2_mt.data import drawn_batches
 from w2v2_mt.data.batching import dynamic_batches, equal_size_batches
 from w2v2_mt.data.loaders import TrainingLoader
 from w2v2_mt.data.positions import (
@@ -58,7 +58,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def short_period(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "NUM_BATCHES_BETWEEN_POSITIONS", 8)
+    monkeypatch.setattr(drawn_batches, "NUM_BATCHES_BETWEEN_POSITIONS", 8)
 
 
 def _chunking(strategy: Any) -> Any:

@@ -205,12 +205,12 @@ def read_memory(text: str, shards: Sequence[Path]) -> Memory:
     def read(found: dict[str, Any]) -> Any:
         match found:
             case {"_sample": [int(shard), int(number), *chunk]}:
+                if min(shard, number) < 0:
+                    raise TypeError("a sample has a number below 0")
                 sample = samples_of(shard)[number]
                 return replace(sample, chunk=range(*chunk)) if chunk else sample
-            case {"_random": [version, words, gauss]}:
-                rng = Random()
-                rng.setstate((version, tuple(words), gauss))
-                return rng
+            case {"_random": state}:
+                return _read_generator(state)
         return found
 
     try:
@@ -220,6 +220,16 @@ def read_memory(text: str, shards: Sequence[Path]) -> Memory:
     except (TypeError, IndexError, OverflowError, json.JSONDecodeError, RecursionError) as error:
         raise unreadable_position(error) from error
     return memory
+
+
+def _read_generator(state: Any) -> Random:
+    rng = Random()
+    try:
+        version, words, gauss = state
+        rng.setstate((version, tuple(words), gauss))
+    except ValueError as error:
+        raise TypeError(str(error)) from error
+    return rng
 
 
 def _known_size(shard: Path) -> int | None:

@@ -7,7 +7,8 @@ from the seed and their number alone.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count, islice
+from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,22 +17,13 @@ from w2v2_mt.core import units
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.data.batch_stream import BatchStream, find_worker
 from w2v2_mt.data.batching import Memory, shuffle
-from w2v2_mt.data.positions import (
-    BatchOrder,
-    RunPosition,
-    StreamPosition,
-    read_memory,
-    unreadable_position,
-    write_memory,
-)
+from w2v2_mt.data.drawn_batches import DrawnBatches
+from w2v2_mt.data.positions import BatchOrder, RunPosition, StreamPosition
 from w2v2_mt.data.set_order import Reader, read_at_one_pace, read_by_shares, read_in_order
 from w2v2_mt.data.shards import read_shard
 
 _NUM_WITHOUT_LABEL = 1_000
 """A worker that finds no label in this many training utterances would find none later."""
-
-NUM_BATCHES_BETWEEN_POSITIONS = 32
-"""A resumed stream draws at most about this many batches again, which takes some 20 ms."""
 
 
 def read_from(shard: Path, start: int) -> Iterator[EncodedSample]:
@@ -113,7 +105,7 @@ class TrainingStream(BatchStream):
         self, start: RunPosition, worker: int, num_workers: int
     ) -> Iterator[tuple[list[Any], StreamPosition | None]]:
         """Yield the samples of each batch of a worker, and positions of their streams."""
-        streams: dict[int, _Stream] = {}
+        streams: dict[int, DrawnBatches] = {}
         # A DataLoader takes a batch from each of its workers in turn, beginning with the first.
         first = start.num_batches + self.rank + self.world_size * worker
         stride = self.world_size * num_workers
@@ -121,8 +113,17 @@ class TrainingStream(BatchStream):
         for number in count(first, stride):
             stream, index = start.order.locate(number)
             if stream not in streams:
-                position = start.streams.get(stream)
-                streams[stream] = _Stream(self, stream, start.order, position, makes_all=makes_all)
+                streams[stream] = DrawnBatches(
+                    partial(
+                        self.stream_batches,
+                        worker=stream,
+                        num_workers=start.order.num_streams_in_all,
+                    ),
+                    shards=self.shards,
+                    stream=stream,
+                    position=start.streams.get(stream),
+                    makes_all=makes_all,
+                )
             samples = streams[stream].draw(index)
             yield samples, streams[stream].report() if self.reports_positions else None
 
@@ -232,63 +233,3 @@ class TrainingStream(BatchStream):
         for shard in shards:
             sets[shard.parent if self.mixes_sets else None].append(shard)
         return list(sets.values())
-
-
-class _Stream:
-    """One of the streams of a run: the samples of its batches in order, from a position on.
-
-    Args:
-        makes_all: True if this worker makes all of its batches, and so needs all of the audio.
-    """
-
-    def __init__(
-        self,
-        training: TrainingStream,
-        number: int,
-        order: BatchOrder,
-        position: StreamPosition | None,
-        *,
-        makes_all: bool,
-    ) -> None:
-        self.shards = training.shards
-        self.number = number
-        self.num_drawn = 0 if position is None else position.num_batches
-        self.num_reported = self.num_drawn
-        self.memory = {} if position is None else read_memory(position.memory, self.shards)
-        self.makes_all = makes_all
-        self.reads_audio = False
-        self.is_restored = position is not None
-        self.batches = training.stream_batches(
-            worker=number,
-            num_workers=order.num_streams_in_all,
-            read=self._read,
-            memory=self.memory,
-        )
-
-    def _read(self, shard: Path, start: int) -> Iterator[EncodedSample]:
-        # The audio of a shard that is opened without it is read where it is decoded.
-        return read_shard(shard, with_audio=self.reads_audio, start=start)
-
-    def draw(self, index: int) -> list[Any]:
-        """Return the samples of a batch, after drawing those before it without their audio."""
-        try:
-            for _ in islice(self.batches, index - self.num_drawn):
-                pass
-            self.reads_audio = self.makes_all
-            samples = next(self.batches)
-        except (TypeError, KeyError, IndexError, AttributeError) as error:
-            if not self.is_restored:
-                raise
-            raise unreadable_position(error) from error
-        self.num_drawn = index + 1
-        self.is_restored = False
-        return samples
-
-    def report(self) -> StreamPosition | None:
-        """Return the position after some batches, and None after the others."""
-        period = NUM_BATCHES_BETWEEN_POSITIONS
-        if self.num_drawn // period == self.num_reported // period:
-            return None
-        self.num_reported = self.num_drawn
-        memory = write_memory(self.memory, self.shards)
-        return StreamPosition(stream=self.number, num_batches=self.num_drawn, memory=memory)
