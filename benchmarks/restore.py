@@ -63,7 +63,7 @@ def make_stream(shards: list[Path], **changes: Any) -> TrainingStream:
     settings: dict[str, Any] = {
         "shuffle_buffer_size": 400,
         "batching": partial(
-            dynamic_batches, max_num_samples=32_000, max_queue_size=400, length=sample_length
+            dynamic_batches, max_num_samples=8_000, max_queue_size=400, length=sample_length
         ),
         "make_sample": _key_and_waveform,
         "collate": list,
