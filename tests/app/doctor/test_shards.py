@@ -114,6 +114,7 @@ def test_configs_of_the_user_are_found_and_broken_ones_skipped(tmp_path):
     )
     (config / "broken.yaml").write_text("shards_folder: ${nowhere}\n")
     (config / "torn.yaml").write_text("a: [")
+    (config / "far.yaml").write_text("shards_folder: https://host/shards\ntrain_sets: [a]\n")
     (found,) = check_shards(tmp_path / "it's here", tmp_path / "config")
     assert (found.subject, found.state, found.commands) == (
         "shards of mine",
