@@ -89,7 +89,7 @@ def build_step(
         network = PlainMultiTaskNetwork(wav2vec2=upstream, heads_of=network)
     task = build_task(settings, network).to(device)
     if recipe.is_compiled:
-        compile_layers(task.network)
+        task.network.trunk.encoder.compile_layers()
     optimizer = task.configure_optimizers()["optimizer"]
     dtype = TYPES[recipe.precision]
     scaler = torch.amp.grad_scaler.GradScaler(device.type, enabled=recipe.precision == "fp16")
@@ -104,11 +104,3 @@ def build_step(
         return weighted.loss.detach()
 
     return step, flops
-
-
-def compile_layers(network: Any) -> None:
-    """Compile each transformer layer, for any number of frames."""
-    encoder = network.trunk.encoder
-    for stack in (encoder.shared, *encoder.branches.values()):
-        for layer in stack.layers:
-            layer.compile(dynamic=True)

@@ -55,6 +55,20 @@ def test_lengths_are_read_with_padding_and_rows():
     assert joint.read_lengths().rows == {"speaker": [1]}
 
 
+def test_only_tensors_in_page_locked_memory_are_copied_without_waiting(monkeypatch):
+    batch = SpeakerBatch.collate([speaker_sample("a", 2, 4)], set_name="val")
+    waits = []
+
+    def move(tensor, device, *, non_blocking):
+        waits.append(not non_blocking)
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: tensor is batch.waveforms)
+    monkeypatch.setattr(torch.Tensor, "to", move)
+    batch.to("cuda")
+    assert sorted(waits) == [False, True, True]
+
+
 def test_moving_a_batch_moves_every_tensor_and_nothing_else():
     batch = SpeakerBatch.collate([speaker_sample("a", 2, 4)], set_name="val")
     moved = batch.to("meta")

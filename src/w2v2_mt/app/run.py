@@ -235,6 +235,8 @@ def _train(
         run_range_test(job.task, job.data, config, folder)
     if not config["fit_model"]:
         return None
+    if job.trainer.compile:
+        job.task.network.trunk.encoder.compile_layers()
     if saved is not None:
         log.info(f"resuming from step {saved.global_step} ({saved.path})")
     trainer.fit(job.task, job.data, ckpt_path=None if saved is None else saved.path)

@@ -92,8 +92,13 @@ class WaveformBatch:
         return len(self.keys)
 
     def to(self: SomeBatch, *arguments: Any, **options: Any) -> SomeBatch:
-        """Return the batch with every tensor moved or cast, as `Tensor.to` does."""
-        return self._map(lambda tensor: tensor.to(*arguments, **options))
+        """Return the batch with every tensor moved or cast, as `Tensor.to` does.
+
+        The host does not wait for tensors in page-locked memory to arrive on a GPU.
+        """
+        return self._map(
+            lambda each: each.to(*arguments, **{"non_blocking": each.is_pinned(), **options})
+        )
 
     def pin_memory(self: SomeBatch) -> SomeBatch:
         """Return the batch with every tensor copied to page-locked memory."""

@@ -98,6 +98,17 @@ class Encoder(nn.Module):
         self.shared.layers = layers[:num_shared_layers]
         self.shared.final_norm = nn.Identity()
 
+    def compile_layers(self) -> None:
+        """Compile each transformer layer, once for batches of any size and length.
+
+        Layers that are dropped or computed again in the backward pass stay so, as both are decided
+        outside of a layer. Weights and their names do not change.
+        """
+        stacks: list[Any] = [self.shared, *self.branches.values()]
+        for stack in stacks:
+            for layer in stack.layers:
+                layer.compile(dynamic=True)
+
     def forward(
         self,
         frames: Frames,

@@ -25,6 +25,7 @@ _MAY_CHANGE_ON_RESUME = (
     *"trainer.test_precision evaluation.* data*.test_sets.* data*.test_trials.*".split(),
     # The hardware, and the number of steps until the next interruption.
     *"gpus trainer.gpus trainer.devices trainer.num_nodes trainer.strategy".split(),
+    "trainer.compile",
     *"*.pin_memory *.val_batch_size *.eval_max_num_samples trainer.step_limit".split(),
     *"remote.* *.remote.*".split(),
 )

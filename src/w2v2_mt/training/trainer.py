@@ -51,6 +51,7 @@ class TrainerSettings:
     rendezvous_timeout_sec: PositiveFloat
     enable_progress_bar: bool
     progress_interval_sec: PositiveFloat
+    compile: bool
     peak_tflops: PositiveFloat | None
     power_watts: PositiveFloat | None
 
