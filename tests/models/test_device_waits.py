@@ -53,3 +53,22 @@ def test_a_training_step_reads_no_value_back(tmp_path, kind, sharing, pooling):
     letters = network.answer(waveforms, num_samples, tasks=["speech"])["speech"]
     speakers = network.answer(waveforms, num_samples, tasks=["speaker"])["speaker"]
     (letters.logits.mean() + speakers.logits.mean()).backward()
+
+
+@pytest.mark.usefixtures("autocast_everywhere")
+@pytest.mark.parametrize("sharing", WAYS_OF_SHARING)
+@pytest.mark.parametrize("kind", sorted(UPSTREAMS))
+def test_packing_reads_no_value_back_if_the_lengths_are_known(tmp_path, kind, sharing):
+    network = small_multi_task_network(
+        save_architecture(tmp_path, kind),
+        regularisation=REGULARISED,
+        pack_frames=True,
+        **WAYS_OF_SHARING[sharing],
+    ).to("meta")
+    output = network.answer(
+        torch.empty(3, 8_000, device="meta"),
+        torch.empty(3, dtype=torch.int64, device="meta"),
+        rows={"speech": torch.tensor([0, 1]), "speaker": torch.tensor([2])},
+        known_lengths=[8_000, 8_000, 5_000],
+    )
+    (output["speech"].logits.mean() + output["speaker"].logits.mean()).backward()

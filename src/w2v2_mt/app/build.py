@@ -52,6 +52,11 @@ class RunParts:
                 f"network ({type(self.network).__name__}) must have heads for "
                 f"{' and '.join(self.objectives)}. Choose another option of the group network."
             )
+        if self.trainer.pack_tasks and not self.network.pack_frames:
+            raise ValueError(
+                "trainer.pack_tasks (true) must not pad the utterances of one task to those of the "
+                "other. Set network.pack_frames=true."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +124,7 @@ def build_job(config: Config, *, trained: TrainedNetwork | None = None) -> Job:
             num_batches_between_validations=steps_between * parts.trainer.accumulate_grad_batches,
         ),
         loss=parts.loss and parts.loss.build(list(objectives)),
+        pack_tasks=parts.trainer.pack_tasks,
     )
     symbols = [data.tokenizer.symbols for data in parts.data.values() if data.tokenizer is not None]
     speakers = [] if trained else [data.speakers for data in parts.data.values() if data.speakers]

@@ -42,6 +42,7 @@ class WaveformBatch:
     """A batch of padded waveforms of one set, such as "train" or "clean", for one task.
 
     `speaker_ids` are the speakers whom the metadata names. None: they are those of the keys.
+    `host_lengths` are `num_samples` as plain numbers, which stay on the host.
     """
 
     task: ClassVar[str]
@@ -50,6 +51,7 @@ class WaveformBatch:
     waveforms: Float[Tensor, "batch samples"]
     num_samples: Int[Tensor, " batch"]
     speaker_ids: list[str] | None = None
+    host_lengths: tuple[int, ...] | None = None
 
     @property
     def speakers(self) -> list[str]:
@@ -85,6 +87,7 @@ class WaveformBatch:
         waveforms, num_samples = pad_sequences([sample.waveform for sample in samples])
         keys = [sample.key for sample in samples]
         fields |= {"keys": keys, "waveforms": waveforms, "num_samples": num_samples}
+        fields["host_lengths"] = tuple(num_samples.tolist())
         fields["speaker_ids"] = [each.speaker_id or speaker_of(each.key) for each in samples]
         return cls(**fields)
 
@@ -193,6 +196,32 @@ class JointBatch(WaveformBatch):
                 rows[task] = torch.tensor(own) if len(own) < len(samples) else None
         return cls.pad(
             samples, set_name=set_name, parts=parts, rows=rows, num_labelled=num_labelled
+        )
+
+    @classmethod
+    def concatenate(cls, batches: Mapping[str, WaveformBatch]) -> "JointBatch":
+        """Return the utterances of one batch of each task as a batch, with the labels of its task.
+
+        The rows of a task are numbers on the host.
+        """
+        whole = list(batches.values())
+        longest = max(batch.waveforms.shape[1] for batch in whole)
+        rows = torch.arange(sum(map(len, whole))).split([len(batch) for batch in whole])
+        padded = [
+            torch.nn.functional.pad(batch.waveforms, (0, longest - batch.waveforms.shape[1]))
+            for batch in whole
+        ]
+        known = [batch.host_lengths for batch in whole if batch.host_lengths is not None]
+        return cls(
+            set_name=whole[0].set_name,
+            keys=[key for batch in whole for key in batch.keys],
+            waveforms=torch.cat(padded),
+            num_samples=torch.cat([batch.num_samples for batch in whole]),
+            speaker_ids=[speaker for batch in whole for speaker in batch.speakers],
+            host_lengths=sum(known, ()) if len(known) == len(whole) else None,
+            parts=batches,
+            rows=dict(zip(batches, rows, strict=True)),
+            num_labelled={task: len(batch) for task, batch in batches.items()},
         )
 
     def label_rows(self) -> Mapping[str, Int[Tensor, " rows"] | None]:

@@ -29,7 +29,8 @@ class MultiTaskLossResult:
             those of tasks that only other processes have.
         mean_loss: The weighted sum of these losses with the penalty, without gradient.
         weights: The weights of these tasks, without gradient.
-        is_joint: True if the losses are those of one forward pass.
+        is_joint: True if the losses are those of joint training.
+        is_one_pass: True if the losses are those of one forward pass.
     """
 
     loss: Float[Tensor, ""]
@@ -38,6 +39,7 @@ class MultiTaskLossResult:
     mean_loss: Float[Tensor, ""]
     weights: Weights
     is_joint: bool
+    is_one_pass: bool
 
     def metrics(self) -> dict[str, Float[Tensor, ""]]:
         """Return what a step logs: with several tasks, also the loss and the weight of each."""
@@ -64,7 +66,11 @@ class MultiTaskLoss(nn.Module):
         self.gradient_diagnostics_every_n_steps = gradient_diagnostics_every_n_steps
 
     def forward(
-        self, losses: Losses, num_labelled: Mapping[str, int] | None = None
+        self,
+        losses: Losses,
+        num_labelled: Mapping[str, int] | None = None,
+        *,
+        is_one_pass: bool = False,
     ) -> MultiTaskLossResult:
         """Weight the losses of a step and add them up.
 
@@ -73,6 +79,7 @@ class MultiTaskLoss(nn.Module):
             num_labelled: The number of utterances of which a loss is the mean, 0 for a task without
                 a loss, in joint training. Each utterance of all processes then counts the same.
                 None: each process has a loss of each task, which count the same.
+            is_one_pass: State that all losses are those of one forward pass, as in joint training.
         """
         tasks = list(losses)
         if num_labelled is not None and num_processes() > 1:
@@ -100,6 +107,7 @@ class MultiTaskLoss(nn.Module):
             mean_loss=weighted_sum(mean_losses).detach(),
             weights={task: weights[task].detach() for task in tasks},
             is_joint=num_labelled is not None,
+            is_one_pass=is_one_pass or num_labelled is not None,
         )
 
     def is_comparison(self, step: int) -> bool:
@@ -127,7 +135,7 @@ class MultiTaskLoss(nn.Module):
             weight_parameters=list(self.weighting.parameters()),
             shared=shared,
             unshared=unshared,
-            is_joint=result.is_joint,
+            is_one_pass=result.is_one_pass,
         )
         geometry = gradients.geometry()
         gradients.accumulate(self.weighting.gradient_scales(result.mean_losses, geometry))

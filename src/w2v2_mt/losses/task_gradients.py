@@ -2,8 +2,8 @@
 
 The batches of the tasks pass through the network one after the other, so their graphs meet in
 parameters only: following one graph after the other costs what following all of them at once
-costs. In joint training the graphs have a common part, which is followed once per task. No value
-is read back from the device.
+costs. In joint training, and if tasks are packed, the graphs have a common part, which is followed
+once per task. No value is read back from the device.
 """
 
 from collections.abc import Mapping, Sequence
@@ -115,13 +115,13 @@ def compute_task_gradients(
     weight_parameters: Sequence[nn.Parameter],
     shared: Sequence[nn.Parameter],
     unshared: Sequence[nn.Parameter],
-    is_joint: bool = False,
+    is_one_pass: bool = False,
 ) -> TaskGradients:
     """Backpropagate `total`, a multiple of sum_i w_i * L_i, one loss after the other.
 
     What else the total adds depends on no loss. The weights w_i are without gradient; they are
     learned by the `weight_parameters`. Tasks that have a weight but no loss in this process have no
-    gradient here. `is_joint` states that the graphs of the losses have a common part.
+    gradient here. `is_one_pass` states that the graphs of the losses have a common part.
     """
     slopes = torch.autograd.grad(total, [*losses.values(), *weight_parameters])
     by_task: dict[str, Sequence[Tensor | None]] = dict.fromkeys(weights, [None] * len(shared))
@@ -133,7 +133,7 @@ def compute_task_gradients(
             [*shared, *unshared],
             grad_outputs=slope,
             allow_unused=True,
-            retain_graph=is_joint and not is_last,
+            retain_graph=is_one_pass and not is_last,
         )
         by_task[task] = gradients[: len(shared)]
         _add(rest, unshared, gradients[len(shared) :])

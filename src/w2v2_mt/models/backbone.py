@@ -5,9 +5,9 @@ utterance, so that padding never changes a valid frame.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import count
+from itertools import count, groupby
 from typing import Any
 
 import torch
@@ -17,7 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from w2v2_mt.core import units
 from w2v2_mt.core.batches import WaveformBatch
 from w2v2_mt.core.padding import Count, frames_from_samples
-from w2v2_mt.models.shapes import Frames, Lengths, Waveforms
+from w2v2_mt.models.packing import Packing, join
+from w2v2_mt.models.shapes import Frames, Lengths, PackedFrames, Waveforms
 from w2v2_mt.models.upstream_kinds import UpstreamKind
 
 
@@ -105,3 +106,19 @@ class Backbone(nn.Module):
                 )
                 frames = convolve(layer, frames, num_frames)
         return self.kind.project(self.projection, frames.transpose(1, 2)), num_frames
+
+    def pack(
+        self, waveforms: Waveforms, num_samples: Sequence[int]
+    ) -> tuple[PackedFrames, Packing]:
+        """Return packed frames of waveforms of which one has a frame at least.
+
+        Neighbours of equal length are computed at once, without their padding.
+        """
+        parts, row = [], 0
+        for length, run in groupby(num_samples):
+            lengths = torch.tensor([length for _ in run])  # On the host: there is no padding.
+            if self.num_frames(length) > 0:
+                frames, _ = self(waveforms[row : row + len(lengths), :length], lengths)
+                parts.append(frames)
+            row += len(lengths)
+        return join(parts), Packing(tuple(self.num_frames(length) for length in num_samples))

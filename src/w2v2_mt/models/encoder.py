@@ -1,17 +1,19 @@
 """The transformer over projected frames: one stack of layers, or a shared one with branches."""
 
 import copy
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.utils.checkpoint import checkpoint
 
 from w2v2_mt.core.padding import is_known_unpadded, padding_mask
-from w2v2_mt.models.shapes import FrameMask, Frames, Lengths, PairBias
+from w2v2_mt.models.packing import Packing
+from w2v2_mt.models.shapes import Frames, Lengths, PackedFrames
 from w2v2_mt.models.upstream_kinds import UpstreamKind
 
 
@@ -32,28 +34,34 @@ class ClassToken(nn.Module):
         token = self.vector.to(frames.dtype).expand(frames.shape[0], 1, -1)
         return torch.cat([token, frames], dim=1), num_frames + 1
 
+    def pack(
+        self, frames: PackedFrames, packing: Packing
+    ) -> tuple[Float[Tensor, "1 longer_total dim"], Packing]:
+        """Return the same for packed frames."""
+        longer = Packing(tuple(length + 1 for length in packing.lengths))
+        return packing.prepend(self.vector.to(frames.dtype), frames), longer
+
+
+LayerRun: TypeAlias = Callable[[nn.Module, Frames], Frames]
+"""A function that runs one layer on padded or packed frames."""
+
 
 class TransformerStack(nn.Module):
     """Transformer layers and, for pre-norm models, the norm after the last."""
 
     def __init__(self, upstream: Any, kind: UpstreamKind, *, recompute: bool):
         super().__init__()
-        self.kind = kind
         self.layers = upstream.encoder.layers
         is_pre_norm = kind.is_pre_norm(upstream.config)
         self.final_norm = upstream.encoder.layer_norm if is_pre_norm else nn.Identity()
         self.layer_drop = upstream.config.layerdrop
         self.recompute = recompute
 
-    def forward(
-        self, frames: Frames, attended: FrameMask | None, bias: PairBias | None, *, keep_all: bool
-    ) -> list[Frames]:
+    def forward(self, frames: Frames, run_layer: LayerRun, *, keep_all: bool) -> list[Frames]:
         """Return the output of each layer or, unless `keep_all`, of the last one.
 
-        A dropped layer returns its input. The last output is normalized in a pre-norm model. If
-        `attended` is None, all frames may be attended to.
+        A dropped layer returns its input. The last output is normalized in a pre-norm model.
         """
-        run_layer: Callable[..., Tensor] = self.kind.run_layer
         if self.recompute and torch.is_grad_enabled():
             run_layer = partial(checkpoint, run_layer, use_reentrant=False)
         drops_layers = self.training and self.layer_drop > 0
@@ -61,7 +69,7 @@ class TransformerStack(nn.Module):
         for layer in self.layers:
             # Drawn on the host, as a value on the device cannot decide whether a layer is launched.
             if not (drops_layers and torch.rand(()).item() < self.layer_drop):
-                frames = run_layer(layer, frames, attended, bias)
+                frames = run_layer(layer, frames)
             outputs = [*outputs, frames] if keep_all else [frames]
         return [*outputs[:-1], self.final_norm(frames)] if outputs else []
 
@@ -137,15 +145,73 @@ class Encoder(nn.Module):
         if self.relative_positions is not None:
             bias = self.relative_positions(time).repeat(batch, 1, 1)
         frames = frames + self.kind.embed_positions(self.positional_convolution, frames, is_valid)
+
+        def run_layer(layer: nn.Module, frames: Frames) -> Frames:
+            return self.kind.run_layer(layer, frames, attended, bias)
+
         frames = self.dropout(self.input_norm(frames))
-        shared = [frames, *self.shared(frames, attended, bias, keep_all=keep_all)]
-        outputs = {}
-        for task in tasks:
-            of_layers = shared
-            if self.branches:
-                branch = self.branches[task]
-                with torch.set_grad_enabled(torch.is_grad_enabled() and task not in detached):
-                    branched = branch(shared[-1], attended, bias, keep_all=keep_all)
-                of_layers = [*shared, *branched]
-            outputs[task] = of_layers if keep_all else of_layers[-1:]
+        shared = [frames, *self.shared(frames, run_layer, keep_all=keep_all)]
+        outputs = {
+            task: self._run_branch(task, shared, run_layer, keep_all=keep_all, detached=detached)
+            for task in tasks
+        }
         return outputs, num_frames
+
+    def run_packed(
+        self,
+        frames: PackedFrames,
+        packing: Packing,
+        *,
+        tasks: Sequence[str],
+        keep_all: bool,
+        detached: Collection[str] = (),
+        rows: Mapping[str, Sequence[int]],
+    ) -> tuple[dict[str, list[Float[Tensor, "1 _total dim"]]], dict[str, Packing]]:
+        """Return the same for packed frames: packed outputs and their packing, by task.
+
+        `rows` are the utterances of a task, all without an entry; its branch runs on these only.
+        """
+        if self.class_token is not None:
+            frames, packing = self.class_token.pack(frames, packing)
+        bias = None
+        if self.relative_positions is not None:
+            bias = self.relative_positions(packing.longest)
+
+        def embed_positions(utterances: Frames) -> Frames:
+            return self.kind.embed_positions(self.positional_convolution, utterances, None)
+
+        def run_layer(packing: Packing, layer: nn.Module, frames: Frames) -> Frames:
+            return self.kind.run_packed_layer(layer, frames, packing, bias)
+
+        with parametrize.cached():  # Weight norm is computed once for all runs.
+            frames = frames + packing.map(embed_positions, frames)
+        frames = self.dropout(self.input_norm(frames))
+        shared = [frames, *self.shared(frames, partial(run_layer, packing), keep_all=keep_all)]
+        outputs, packings = {}, {}
+        for task in tasks:
+            layers, packings[task] = shared if keep_all else shared[-1:], packing
+            if task in rows:
+                layers = [packing.select(each, rows[task]) for each in layers]
+                packings[task] = packing.rows(rows[task])
+            run_own_layer = partial(run_layer, packings[task])
+            outputs[task] = self._run_branch(
+                task, layers, run_own_layer, keep_all=keep_all, detached=detached
+            )
+        return outputs, packings
+
+    def _run_branch(
+        self,
+        task: str,
+        shared: list[Frames],
+        run_layer: LayerRun,
+        *,
+        keep_all: bool,
+        detached: Collection[str],
+    ) -> list[Frames]:
+        """Return the outputs of the shared layers and of the branch of a task, if there is one."""
+        of_layers = shared
+        if self.branches:
+            branch = self.branches[task]
+            with torch.set_grad_enabled(torch.is_grad_enabled() and task not in detached):
+                of_layers = [*shared, *branch(shared[-1], run_layer, keep_all=keep_all)]
+        return of_layers if keep_all else of_layers[-1:]

@@ -94,7 +94,7 @@ def normalize_groups(
         is_real = padding_mask(num_frames, time)[:, None, :]
         count = num_frames.clamp(min=1)[:, None, None]
         # In place where possible: at this length, memory costs more than arithmetic.
-        values = torch.where(is_real, frames.float(), 0)
+        values = torch.where(is_real, widen(frames), 0)
         centred = values.sub_(_sum_over_time(values) / count).mul_(is_real)
         if torch.onnx.is_in_onnx_export():
             squares = _sum_over_time(centred.square())

@@ -45,35 +45,44 @@ class TaskNetwork(nn.Module):
         *,
         tasks: Sequence[str] | None = None,
         rows: Mapping[str, Rows | None] | None = None,
+        known_lengths: Sequence[int] | None = None,
     ) -> dict[str, Any]:
         """Return the output of each task's head, or of these tasks, running only what they need.
 
         `rows` are the utterances that the output of a task has; None or no entry means all.
+        `known_lengths` are `num_samples` on the host, so that packing need not wait for the device.
         """
         poolings = {task: head.pooling for task, head in self.heads.items()}
         tasks = list(poolings if tasks is None else tasks)
         rows = dict.fromkeys(tasks) | dict(rows or {})
         # A task whose output guides the pooling of another one is answered before it.
-        guides = {}
+        guides, encoded_rows = {}, dict(rows)
         for way in self.trunk.ways:
             for task in tasks:
                 if poolings[task] is not None and (guide := way.guide_of(task)) is not None:
                     guides[guide] = way.keeps_guide_graph()
                     rows.setdefault(guide, rows[task])
+                    encoded_rows.setdefault(guide, rows[guide])
+                    if rows[guide] is not rows[task]:
+                        encoded_rows[guide] = None
         order = list(dict.fromkeys([*guides, *tasks]))
         detached = [guide for guide, keeps in guides.items() if not keeps and guide not in tasks]
         all_layers = [task for task in order if getattr(poolings[task], "needs_all_layers", False)]
-        frames, num_frames = self.trunk(
-            waveforms, num_samples, tasks=order, without_gradient=detached, all_layers=all_layers
+        encoded = self.trunk.encode(
+            waveforms,
+            num_samples,
+            tasks=order,
+            rows=encoded_rows,
+            known_lengths=known_lengths,
+            without_gradient=detached,
+            all_layers=all_layers,
         )
         outputs: dict[str, Any] = {}
 
         def run_head(task: str, own_rows: Rows | None) -> Any:
-            own_frames, own_num_frames = frames[task], num_frames
-            if own_rows is not None:
-                own_frames = own_frames.index_select(-3, own_rows)
-                own_num_frames = num_frames[own_rows]
-            return self._run_head(task, own_frames, own_num_frames, guide_output)
+            is_selected = encoded_rows[task] is own_rows
+            own = encoded[task].select(None if is_selected else own_rows)
+            return self._run_head(task, own.frames, own.num_frames, guide_output)
 
         def guide_output(guide: str, task: str) -> Any:
             if rows[guide] is rows[task]:
@@ -99,6 +108,8 @@ class TaskNetwork(nn.Module):
             frames = way.adapt_frames(frames, task=task, module=self.trunk.task_module(way, task))
             if head.pooling is not None and (guide := way.guide_of(task)) is not None:
                 selected = way.select_frames(guide_output(guide, task))
+                # Its batch may have been padded to an utterance that this task does not have.
+                selected = selected[:, : frames.shape[-2]]
         if self.permutation is not None:
             frames = self.permutation(frames, num_frames)
         if not head.reads_class_token:

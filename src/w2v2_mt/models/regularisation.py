@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from w2v2_mt.core.constraints import PositiveInt, Probability
 from w2v2_mt.core.registry import loadable
+from w2v2_mt.models.packing import Packing
 from w2v2_mt.models.shapes import FrameMask, Frames, Lengths
 
 
@@ -67,19 +69,27 @@ class SpecAugment(nn.Module):
         # The trained vector that replaces masked frames.
         self.masked_frame = masked_frame if regularisation.mask_time_prob > 0 else None
 
-    def forward(self, frames: Frames, num_frames: Lengths) -> Frames:
-        """Return the frames with masks in training mode, and unchanged in eval mode."""
+    def forward(
+        self, frames: Frames, num_frames: Int[Tensor, " utterances"], packing: Packing | None = None
+    ) -> Frames:
+        """Return the frames with masks in training mode, and unchanged in eval mode.
+
+        With a `packing`, frames are packed, and the masks those of the padded batch.
+        """
         if not self.training:
             return frames
         settings = self.regularisation
-        batch, time, dim = frames.shape
+        batch, dim = len(num_frames), frames.shape[2]
+        time = frames.shape[1] if packing is None else packing.longest
         if self.masked_frame is not None:
             probability, length = settings.mask_time_prob, settings.mask_time_length
             mask = draw_spans(num_frames, time, probability=probability, span_length=length)
+            mask = mask if packing is None else packing.pack(mask)
             frames = torch.where(mask[:, :, None], self.masked_frame.to(frames.dtype), frames)
         if settings.mask_feature_prob > 0:
             dims = torch.full((batch,), dim, device=frames.device)
             probability, length = settings.mask_feature_prob, settings.mask_feature_length
             mask = draw_spans(dims, dim, probability=probability, span_length=length)
-            frames = frames.masked_fill(mask[:, None, :], 0)
+            mask = mask[:, None, :] if packing is None else packing.repeat(mask)
+            frames = frames.masked_fill(mask, 0)
         return frames

@@ -1,11 +1,14 @@
 """Learned relative positions, the attention bias of WavLM."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
+
+from w2v2_mt.models.packing import Packing, join
 
 
 class RelativePositions(nn.Module):
@@ -38,6 +41,43 @@ class RelativePositions(nn.Module):
 
 class RelativeAttention(WavLMAttention):
     """WavLM's attention through torch's fused kernel; that of transformers stores all weights."""
+
+    def forward(
+        self,
+        hidden_states: Float[Tensor, "batch time dim"],
+        attention_mask: Bool[Tensor, "batch time"] | None = None,
+        position_bias: Float[Tensor, "... longest longest"] | None = None,
+        *,
+        packing: Packing | None = None,
+        **options: Any,
+    ) -> tuple[Float[Tensor, "batch time dim"], None, Tensor | None]:
+        """Attend as in transformers or, in packed frames, to those of the same utterance.
+
+        `position_bias` is that of the longest utterance then, `[heads, longest, longest]`.
+        """
+        if packing is None:
+            return super().forward(hidden_states, attention_mask, position_bias, **options)
+        assert position_bias is not None
+        projections = [self.q_proj, self.k_proj, self.v_proj]
+        heads = [each(hidden_states).unflatten(2, (self.num_heads, -1)) for each in projections]
+        gates = packing.split(self._gates(hidden_states))
+        attended = []
+        for own_gates, *run in zip(gates, *map(packing.split, heads), strict=True):
+            time = own_gates.shape[1]
+            bias = own_gates.transpose(1, 2)[..., None] * position_bias[:, :time, :time]
+            of_run = nn.functional.scaled_dot_product_attention(
+                *(each.transpose(1, 2) for each in run),
+                attn_mask=bias.to(run[0].dtype),
+                dropout_p=self.dropout if self.training else 0.0,
+            )
+            attended.append(of_run.transpose(1, 2))
+        return self.out_proj(join(attended).flatten(start_dim=2)), None, position_bias
+
+    def _gates(self, frames: Float[Tensor, "1 total dim"]) -> Float[Tensor, "1 total heads"]:
+        """Return the factor of the bias at each frame, as the `forward` of transformers does."""
+        projected = self.gru_rel_pos_linear(frames.unflatten(2, (self.num_heads, -1)))
+        first, second = projected.unflatten(3, (2, 4)).sum(dim=4).sigmoid().unbind(dim=3)
+        return first * (second * self.gru_rel_pos_const.flatten() - 1) + 2
 
     def torch_multi_head_self_attention(  # type: ignore[override]
         self,

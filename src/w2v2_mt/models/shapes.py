@@ -16,6 +16,9 @@ Rows: TypeAlias = Int[Tensor, " rows"]
 
 Frames: TypeAlias = Float[Tensor, "batch time dim"]
 
+PackedFrames: TypeAlias = Float[Tensor, "1 total dim"]
+"""The frames of all utterances, one after the other, without padding."""
+
 LayerFrames: TypeAlias = Float[Tensor, "*layers batch time dim"]
 """Frames of one layer or, as the first dimension, the input of the first layer and the output of
 each."""

@@ -1,18 +1,19 @@
 """The pretrained part of a network that all tasks share: backbone and encoder."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from w2v2_mt.core.padding import padding_mask
 from w2v2_mt.models.backbone import Backbone
 from w2v2_mt.models.encoder import Encoder
 from w2v2_mt.models.regularisation import SpecAugment
-from w2v2_mt.models.shapes import Frames, LayerFrames, Lengths, Waveforms
+from w2v2_mt.models.shapes import Frames, LayerFrames, Lengths, Rows, Waveforms
 from w2v2_mt.models.sharing import NetworkShape, SharingWay
 
 
@@ -45,6 +46,20 @@ class FramePermutation(nn.Module):
         return frames.gather(1, order[:, :, None].expand_as(frames))
 
 
+@dataclass(frozen=True)
+class TaskFrames:
+    """The frames that the head of a task reads, class token first, and the number of valid ones."""
+
+    frames: LayerFrames
+    num_frames: Lengths
+
+    def select(self, rows: Rows | None) -> "TaskFrames":
+        """Return those of these utterances; None means all."""
+        if rows is None:
+            return self
+        return TaskFrames(self.frames.index_select(-3, rows), self.num_frames[rows])
+
+
 class Trunk(nn.Module):
     """A module that turns waveforms into one sequence of frames per task.
 
@@ -54,7 +69,8 @@ class Trunk(nn.Module):
 
     `architecture` is the config of the pretrained model as transformers writes it in a
     `config.json`, with which a checkpoint is loaded without that model. `permutation` shuffles the
-    frames that enter the encoder. Each of `ways` has changed the encoder already.
+    frames that enter the encoder. Each of `ways` has changed the encoder already. With
+    `pack_frames`, nothing is computed for padding.
     """
 
     def __init__(
@@ -68,8 +84,10 @@ class Trunk(nn.Module):
         shape: NetworkShape,
         num_frozen_steps: float,
         permutation: FramePermutation | None,
+        pack_frames: bool = False,
     ):
         super().__init__()
+        self.pack_frames = pack_frames
         self.architecture = dict(architecture)
         self.backbone = backbone
         self.spec_augment = spec_augment
@@ -123,37 +141,103 @@ class Trunk(nn.Module):
         return self
 
     def forward(
+        self, waveforms: Waveforms, num_samples: Lengths, *, tasks: Sequence[str]
+    ) -> tuple[dict[str, LayerFrames], Lengths]:
+        """Return the frames of each task, class token first, and the number of valid ones."""
+        encoded = self.encode(waveforms, num_samples, tasks=tasks)
+        num_frames = self.backbone.num_frames(num_samples) + self.num_class_tokens
+        return {task: encoded[task].frames for task in tasks}, num_frames
+
+    def encode(
         self,
         waveforms: Waveforms,
         num_samples: Lengths,
         *,
         tasks: Sequence[str],
+        rows: Mapping[str, Rows | None] | None = None,
+        known_lengths: Sequence[int] | None = None,
         without_gradient: Collection[str] = (),
         all_layers: Collection[str] = (),
-    ) -> tuple[dict[str, LayerFrames], Lengths]:
-        """Return the frames of each task, class token first, and the number of valid ones.
+    ) -> dict[str, TaskFrames]:
+        """Return the frames of each task.
 
-        The tasks `without_gradient` keep no graph; those in `all_layers` get the input of the first
-        layer and the output of each layer, stacked as the first dimension.
+        Args:
+            waveforms: The waveforms of all utterances.
+            num_samples: Their lengths.
+            tasks: The tasks that have frames.
+            rows: The utterances of a task; None or no entry means all.
+            known_lengths: `num_samples` on the host; None if packing may wait for the device.
+            without_gradient: The tasks that keep no graph.
+            all_layers: The tasks that get the input of the first layer and the output of each,
+                stacked as the first dimension.
         """
         merging = next((way for way in self.ways if way.merges_layers), None)
-        keep_all = merging is not None or any(task in all_layers for task in tasks)
+        options: dict[str, Any] = {
+            "tasks": tasks,
+            "keep_all": merging is not None or any(task in all_layers for task in tasks),
+            "detached": without_gradient,
+        }
+        own_rows = {task: each for task, each in (rows or {}).items() if each is not None}
+        selected: dict[str, list[int]] = {}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
-            frames, num_frames = self.backbone(waveforms, num_samples)
-            frames = self.spec_augment(frames, num_frames)
-            if self.permutation is not None:
-                frames = self.permutation(frames, num_frames)
-            outputs, num_frames = self.encoder(
-                frames, num_frames, tasks=tasks, keep_all=keep_all, detached=without_gradient
-            )
-        merged = {}
+            lengths = self._lengths_to_pack(num_samples, known_lengths)
+            if lengths is None:
+                outputs, num_frames = self._run_padded(waveforms, num_samples, options)
+            else:
+                # Rows on a device would have to be waited for.
+                known = {task: each for task, each in own_rows.items() if not each.is_cuda}
+                selected = {task: each.tolist() for task, each in known.items()}
+                options["rows"] = selected
+                outputs, num_frames = self._run_packed(waveforms, num_samples, lengths, options)
+        encoded = {}
         for task in tasks:
             with torch.set_grad_enabled(torch.is_grad_enabled() and task not in without_gradient):
                 if task in all_layers:
-                    merged[task] = torch.stack(outputs[task])
+                    frames = torch.stack(outputs[task])
                 elif merging is not None:
-                    module = self.task_module(merging, task)
-                    merged[task] = merging.merge_layers(outputs[task], module)
+                    frames = merging.merge_layers(outputs[task], self.task_module(merging, task))
                 else:
-                    merged[task] = outputs[task][-1]
-        return merged, num_frames
+                    frames = outputs[task][-1]
+                own = own_rows.get(task)
+                if task in selected:
+                    encoded[task] = TaskFrames(frames, num_frames[own])
+                else:
+                    encoded[task] = TaskFrames(frames, num_frames).select(own)
+        return encoded
+
+    def _lengths_to_pack(
+        self, num_samples: Lengths, known_lengths: Sequence[int] | None
+    ) -> Sequence[int] | None:
+        """Return the lengths of waveforms whose frames are to be packed; None if padded."""
+        if not self.pack_frames or torch.onnx.is_in_onnx_export():
+            return None
+        lengths = num_samples.tolist() if known_lengths is None else known_lengths
+        return lengths if any(map(self.backbone.num_frames, lengths)) else None
+
+    def _run_padded(
+        self, waveforms: Waveforms, num_samples: Lengths, options: dict[str, Any]
+    ) -> tuple[dict[str, list[Float[Tensor, "batch _time dim"]]], Lengths]:
+        frames, num_frames = self.backbone(waveforms, num_samples)
+        frames = self.spec_augment(frames, num_frames)
+        if self.permutation is not None:
+            frames = self.permutation(frames, num_frames)
+        return self.encoder(frames, num_frames, **options)
+
+    def _run_packed(
+        self,
+        waveforms: Waveforms,
+        num_samples: Lengths,
+        lengths: Sequence[int],
+        options: dict[str, Any],
+    ) -> tuple[dict[str, list[Float[Tensor, "_rows _time dim"]]], Lengths]:
+        frames, packing = self.backbone.pack(waveforms, lengths)
+        num_frames = self.backbone.num_frames(num_samples)
+        frames = self.spec_augment(frames, num_frames, packing)
+        if self.permutation is not None:
+            frames = packing.pack(self.permutation(packing.unpack(frames), num_frames))
+        outputs, packings = self.encoder.run_packed(frames, packing, **options)
+        padded = {
+            task: [packings[task].unpack(frames) for frames in layers]
+            for task, layers in outputs.items()
+        }
+        return padded, num_frames + self.num_class_tokens

@@ -39,6 +39,7 @@ class TrunkSettings:
     num_frozen_steps: NonNegativeInt | None
     completely_freeze_feature_extractor: bool
     use_gradient_checkpointing: bool
+    pack_frames: bool = False
     regularisation: Regularisation
     sharing_ways: Sequence[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -130,4 +131,5 @@ class TrunkSettings:
             num_frozen_steps=num_frozen_steps if self.wav2vec_initially_frozen else 0,
             # The class token precedes the frames only after this.
             permutation=FramePermutation(num_class_tokens=0) if permute_frames else None,
+            pack_frames=self.pack_frames,
         )

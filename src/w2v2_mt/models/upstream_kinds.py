@@ -11,8 +11,10 @@ from w2v2_mt.core.registry import Registry
 from w2v2_mt.models.attention import BLOCKWISE_ATTENTION
 from w2v2_mt.models.convolution import convolve_over_time
 from w2v2_mt.models.frame_statistics import normalize_groups
+from w2v2_mt.models.packed_attention import PACKED_ATTENTION
+from w2v2_mt.models.packing import Packing
 from w2v2_mt.models.relative_positions import RelativeAttention, RelativePositions
-from w2v2_mt.models.shapes import FrameMask, Frames, Lengths, PairBias
+from w2v2_mt.models.shapes import FrameMask, Frames, Lengths, PackedFrames, PairBias
 
 
 class UpstreamKind:
@@ -31,6 +33,11 @@ class UpstreamKind:
 
     attention: ClassVar[str] = BLOCKWISE_ATTENTION
     """The attention implementation to ask transformers for."""
+
+    def __init_subclass__(cls) -> None:
+        """Leave packed frames to `run_layer` in a kind that overrides only that."""
+        if "run_layer" in vars(cls) and "run_packed_layer" not in vars(cls):
+            cls.run_packed_layer = UpstreamKind.run_packed_layer  # type: ignore[method-assign]
 
     def find_problem(self, config: Any) -> str | None:
         """Return why a model with this config cannot be used, or None."""
@@ -96,6 +103,25 @@ class UpstreamKind:
         """Run one transformer layer that attends to valid frames only; None: all are valid."""
         return layer(frames, None if is_valid is None else is_valid[:, None, None, :])
 
+    def run_packed_layer(
+        self,
+        layer: nn.Module,
+        frames: PackedFrames,
+        packing: Packing,
+        bias: Float[Tensor, "heads longest longest"] | None,
+    ) -> PackedFrames:
+        """Run one transformer layer on packed utterances, each of which attends to itself.
+
+        Equal to `run_layer` on each utterance, which is what this does.
+        """
+
+        def run(utterances: Frames) -> Frames:
+            size, time, _ = utterances.shape
+            of_run = None if bias is None else bias[:, :time, :time].repeat(size, 1, 1)
+            return self.run_layer(layer, utterances, None, of_run)
+
+        return packing.map(run, frames)
+
 
 @cache
 def config_defaults(config_class: Any) -> dict[str, Any]:
@@ -108,8 +134,23 @@ UPSTREAMS: Registry[type[UpstreamKind]] = Registry("upstream", setting="network.
 """The kinds of upstreams by the `model_type` of their config."""
 
 
+class PackedKind(UpstreamKind):
+    """A kind whose layers look their attention up by its name, and run on packed frames at once."""
+
+    attention = PACKED_ATTENTION
+
+    def run_packed_layer(
+        self,
+        layer: nn.Module,
+        frames: PackedFrames,
+        packing: Packing,
+        bias: Float[Tensor, "heads longest longest"] | None,
+    ) -> PackedFrames:
+        return layer(frames, None, packing=packing)
+
+
 @UPSTREAMS.register("wav2vec2")
-class Wav2Vec2(UpstreamKind):
+class Wav2Vec2(PackedKind):
     """wav2vec 2.0. Source: arXiv 2006.11477."""
 
     model_class = transformers.Wav2Vec2Model
@@ -117,7 +158,7 @@ class Wav2Vec2(UpstreamKind):
 
 
 @UPSTREAMS.register("hubert")
-class Hubert(UpstreamKind):
+class Hubert(PackedKind):
     """HuBERT, whose projection alone does not return its input. Source: arXiv 2106.07447."""
 
     model_class = transformers.HubertModel
@@ -159,9 +200,18 @@ class WavLM(UpstreamKind):
     ) -> Frames:
         return layer(frames, attention_mask=is_valid, position_bias=bias)[0]
 
+    def run_packed_layer(
+        self,
+        layer: nn.Module,
+        frames: PackedFrames,
+        packing: Packing,
+        bias: Float[Tensor, "heads longest longest"] | None,
+    ) -> PackedFrames:
+        return layer(frames, position_bias=bias, packing=packing)[0]
+
 
 @UPSTREAMS.register("data2vec-audio")
-class Data2VecAudio(UpstreamKind):
+class Data2VecAudio(PackedKind):
     """data2vec for audio. Source: arXiv 2202.03555."""
 
     model_class = transformers.Data2VecAudioModel

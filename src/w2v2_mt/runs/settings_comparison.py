@@ -32,7 +32,11 @@ _MAY_CHANGE_ON_RESUME = (
 
 _NUMBER_OF_WORKERS = ("num_workers", "*.num_workers")
 
-_VALUES_BEFORE = {"data.mode": "alternate"}
+_VALUES_BEFORE = {
+    "data.mode": "alternate",
+    "network.pack_frames": False,
+    "trainer.pack_tasks": False,
+}
 """Values that mean the same as in earlier versions, which did not have these settings."""
 
 

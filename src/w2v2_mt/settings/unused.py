@@ -21,14 +21,14 @@ _NEEDS: list[tuple[str, dict[str, list[Any]]]] = [
         {"fit_model": [True]},
     ),
     (
-        "optim.algo trainer.accumulate_grad_batches trainer.gradient_clip_val "
+        "optim.algo trainer.accumulate_grad_batches trainer.pack_tasks trainer.gradient_clip_val "
         "trainer.skip_non_finite trainer.overfit_batches speech.dataloader.train_max_num_samples "
         "speech.dataloader.max_queue_size speaker.dataloader.train_batch_size "
         "speaker.dataloader.shuffle_queue_size speaker.pipeline.selector_train data.mode "
         "data.weights",
         _STEPS,
     ),
-    ("speaker.dataloader.train_batch_size", {"data.mode": ["alternate"]}),
+    ("speaker.dataloader.train_batch_size trainer.pack_tasks", {"data.mode": ["alternate"]}),
     (
         # A new network has the size of its training data, and a cohort consists of them.
         "data*.train_set data*.train_sets",

@@ -6,7 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor, nn
 
-from w2v2_mt.core.batches import BatchLengths, WaveformBatch
+from w2v2_mt.core.batches import BatchLengths, JointBatch, WaveformBatch
 from w2v2_mt.losses.multi_task import MultiTaskLoss, MultiTaskLossResult
 from w2v2_mt.losses.task_gradients import GradientGeometry
 from w2v2_mt.losses.weighting import EqualWeighting
@@ -24,8 +24,9 @@ Batch = WaveformBatch | Mapping[str, WaveformBatch]
 class TrainingTask(pl.LightningModule):
     """Wires a network to the objectives of its tasks, by the task's name, and logs.
 
-    `loss` weights and adds the losses of the tasks; None gives them equal weights. `batch_lengths`
-    are those of the batches that were moved to the device last.
+    `loss` weights and adds the losses of the tasks; None gives them equal weights. With
+    `pack_tasks`, one batch of each task passes through the network at once. `batch_lengths` are
+    those of the batches that were moved to the device last.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class TrainingTask(pl.LightningModule):
         objectives: Mapping[str, Objective],
         optimization: OptimizationPlan,
         loss: MultiTaskLoss | None = None,
+        pack_tasks: bool = False,
     ):
         super().__init__()
         self.network = network
@@ -42,6 +44,7 @@ class TrainingTask(pl.LightningModule):
         self.objectives: Mapping[str, Objective] = modules  # type: ignore[assignment]
         self._counters = [each for each in modules.modules() if isinstance(each, EventCounter)]
         self.optimization = optimization
+        self.pack_tasks = pack_tasks
         self.loss = loss or MultiTaskLoss(weighting=EqualWeighting())
         self.evaluation = RunEvaluation(
             {task: each.evaluation for task, each in objectives.items()}
@@ -83,10 +86,13 @@ class TrainingTask(pl.LightningModule):
 
         A task without a label in a joint batch has no result.
         """
-        if isinstance(batch, Mapping):
-            batches, num_labelled = [batch[task] for task in self.objectives], None
-        else:
+        num_labelled = None
+        if not isinstance(batch, Mapping):
             batches, num_labelled = [batch], batch.count_labels()
+        elif self.pack_tasks:
+            batches = [JointBatch.concatenate({task: batch[task] for task in self.objectives})]
+        else:
+            batches = [batch[task] for task in self.objectives]
         outputs: dict[str, Any] = {}
         parts: dict[str, WaveformBatch] = {}
         for each in batches:
@@ -100,7 +106,7 @@ class TrainingTask(pl.LightningModule):
         for counter in self._counters:
             counter.share()
         losses = {task: result.loss for task, result in by_task.items()}
-        return self.loss(losses, num_labelled), by_task
+        return self.loss(losses, num_labelled, is_one_pass=len(batches) == 1), by_task
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Read and check lengths while they are on the CPU: doing so later would stall the step."""
@@ -114,7 +120,13 @@ class TrainingTask(pl.LightningModule):
         """Return the output for the rows of each task that has a label in the batch."""
         self.network.trunk.backbone.check_lengths(batch)
         rows = batch.label_rows()
-        return self.network.answer(batch.waveforms, batch.num_samples, tasks=list(rows), rows=rows)
+        return self.network.answer(
+            batch.waveforms,
+            batch.num_samples,
+            tasks=list(rows),
+            rows=rows,
+            known_lengths=batch.host_lengths,
+        )
 
     @property
     def losses_of_tasks(self) -> dict[str, Tensor]:

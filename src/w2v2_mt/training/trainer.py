@@ -38,6 +38,7 @@ class TrainerSettings:
     step_limit: PositiveInt | None
     val_check_interval: PositiveInt
     accumulate_grad_batches: PositiveInt
+    pack_tasks: bool
     log_every_n_steps: PositiveInt
     gradient_clip_val: PositiveFloat | None
     skip_non_finite: bool
