@@ -37,7 +37,7 @@ QUEUE_SIZE = 400
 
 
 class Recipe(NamedTuple):
-    """What is packed in a step, and the tasks that it trains."""
+    """The tasks that a step trains, and its packing."""
 
     tasks: str = "both"
     pack_frames: bool = False

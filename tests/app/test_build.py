@@ -258,3 +258,14 @@ def test_parts_that_do_not_fit_together_are_refused_before_anything_is_built(
 ):
     with pytest.raises(ValueError, match=sentence):
         small_config(config_name, override)
+
+
+def test_tasks_are_packed_only_with_packed_frames(small_config):
+    packed = ["network.pack_frames=true", "trainer.pack_tasks=true"]
+    task = build_job(small_config("train_mt_speaker_speech", *packed)).task
+    assert task.network.trunk.pack_frames
+    assert task.pack_tasks
+    with pytest.raises(
+        ValueError, match=r"trainer\.pack_tasks \(true\) must not pad .*Set network"
+    ):
+        build_job(small_config("train_mt_speaker_speech", "trainer.pack_tasks=true"))

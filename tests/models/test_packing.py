@@ -79,6 +79,19 @@ def test_one_kernel_for_all_lengths_equals_one_for_each(lengths):
         torch.testing.assert_close(run_by_run, at_once)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="it runs on a GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_attends_as_the_cpu(dtype):
+    packing = Packing((70, 40, 40, 55))
+    tensors = torch.randn(3, 1, packing.total, 4, 64)
+    options = {"packing": packing, "dropout": 0.0, "scaling": 0.125}
+    on_cpu = attend_run_by_run(*tensors, **options)
+    on_gpu = attend_at_once(*tensors.to("cuda", dtype), **options)
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(on_gpu.cpu().float(), on_cpu, atol=tolerance, rtol=tolerance)
+
+
 def test_no_utterance_attends_to_another():
     packing = Packing((3, 2, 2))
     query, key, value = torch.randn(3, 1, 7, 2, 8)

@@ -174,6 +174,10 @@ def test_a_setting_of_sweeps_alone_is_refused_in_a_single_run(flags, override, s
             "speaker.dataloader.train_batch_size has no effect, because data.mode is joint. Set "
             "data.mode=alternate, or leave",
         ),
+        (
+            ["trainer.pack_tasks=true", "network.pack_frames=true", "data.mode=joint"],
+            "trainer.pack_tasks has no effect, because data.mode is joint",
+        ),
     ],
 )
 def test_a_setting_without_effect_is_reported(capsys, overrides, key):

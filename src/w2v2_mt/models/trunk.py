@@ -57,6 +57,7 @@ class TaskFrames:
         """Return those of these utterances; None means all."""
         if rows is None:
             return self
+        rows = rows.to(self.frames.device)
         return TaskFrames(self.frames.index_select(-3, rows), self.num_frames[rows])
 
 
@@ -185,7 +186,7 @@ class Trunk(nn.Module):
                 outputs, num_frames = self._run_padded(waveforms, num_samples, options)
             else:
                 # Rows on a device would have to be waited for.
-                known = {task: each for task, each in own_rows.items() if not each.is_cuda}
+                known = {task: each for task, each in own_rows.items() if each.is_cpu}
                 selected = {task: each.tolist() for task, each in known.items()}
                 options["rows"] = selected
                 outputs, num_frames = self._run_packed(waveforms, num_samples, lengths, options)
