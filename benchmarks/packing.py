@@ -1,11 +1,11 @@
 """Measure a training step without padding on a CPU against the padded one.
 
-The durations are spread as in LibriSpeech, and cut into batches as in training. Of these batches,
-the one whose share of padding is nearest to the mean is measured, with 3 s chunks for the speaker
-task: a step of the speech task alone, padded and packed (`network.pack_frames`), and a step of both
-tasks, padded, packed, and packed in one pass (`trainer.pack_tasks`). All train the network of a
-multi-task run, from the same random weights, without regularisation, and take turns. Their losses
-must agree.
+The durations are spread as in LibriSpeech, and cut into batches as in training. Of the batch whose
+share of padding is nearest to the mean, some utterances are measured, from the longest to the
+shortest, with 3 s chunks for the speaker task: a step of the speech task alone, padded and packed
+(`network.pack_frames`), and a step of both tasks, padded, packed, and packed in one pass
+(`trainer.pack_tasks`). All train the network of a multi-task run, from the same random weights,
+without regularisation, and take turns. Their losses must agree.
 """
 
 import argparse
@@ -57,8 +57,8 @@ def padding_share(durations: list[int]) -> float:
     return 1 - sum(durations) / (len(durations) * max(durations))
 
 
-def draw_speech_sec(batch_sec: float) -> tuple[list[float], float]:
-    """Return the durations of a typical batch, and the share of padding in all batches."""
+def draw_speech_sec(batch_sec: float, *, num_utterances: int) -> tuple[list[float], float]:
+    """Return durations of a typical batch, and the share of padding in all batches."""
     rng = Random(0)
     durations = [
         samples_from_seconds(1.5 + 15.5 * rng.betavariate(3, 1.2)) for _ in range(QUEUE_SIZE)
@@ -75,7 +75,9 @@ def draw_speech_sec(batch_sec: float) -> tuple[list[float], float]:
     num_padded = sum(len(batch) * max(batch) for batch in batches)
     share = 1 - sum(durations) / num_padded
     typical = min(batches, key=lambda batch: abs(padding_share(batch) - share))
-    return [seconds_from_samples(each) for each in typical], share
+    spacing = (len(typical) - 1) / max(1, num_utterances - 1)
+    places = sorted({round(spacing * number) for number in range(num_utterances)})
+    return [seconds_from_samples(typical[place]) for place in places], share
 
 
 def build_recipe_step(recipe: Recipe, *, architecture: str, recompute: bool) -> Step:
@@ -128,7 +130,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--architecture", default="wav2vec2-base")
-    parser.add_argument("--batch-sec", type=float, default=48.0, help="padded speech of a batch")
+    parser.add_argument("--batch-sec", type=float, default=200.0, help="padded speech of a batch")
+    parser.add_argument("--num-utterances", type=int, default=4, help="measured ones of a batch")
     parser.add_argument("--num-chunks", type=int, default=8, help="3 s chunks of speakers")
     parser.add_argument("--recompute", action="store_true", help="with gradient checkpointing")
     parser.add_argument("--num-steps", type=int, default=5, help="timed steps of each recipe")
@@ -136,7 +139,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="processor")
     options = parser.parse_args()
     torch.set_num_threads(options.num_threads)
-    speech_sec, share = draw_speech_sec(options.batch_sec)
+    speech_sec, share = draw_speech_sec(options.batch_sec, num_utterances=options.num_utterances)
     own_share = padding_share([samples_from_seconds(each) for each in speech_sec])
     print(
         f"{options.architecture}, {options.num_threads} threads, {options.clock} time, "
