@@ -53,8 +53,10 @@ def attend_run_by_run(
     """Attend with one kernel for each run of utterances of equal length."""
     attended = []
     for run in zip(*(packing.split(each) for each in (query, key, value)), strict=True):
-        heads = [each.transpose(1, 2) for each in run]
-        of_run = F.scaled_dot_product_attention(*heads, dropout_p=dropout, scale=scaling)
+        own_query, own_key, own_value = (each.transpose(1, 2) for each in run)
+        of_run = F.scaled_dot_product_attention(
+            own_query, own_key, own_value, dropout_p=dropout, scale=scaling
+        )
         attended.append(of_run.transpose(1, 2))
     return join(attended)
 
@@ -70,11 +72,13 @@ def attend_at_once(
 ) -> Float[Tensor, "1 total heads head_dim"]:
     """Attend with one kernel for utterances of any lengths."""
     offsets = torch.tensor([0, *accumulate(packing.lengths)], device=query.device)
-    heads = [
+    nested_query, nested_key, nested_value = (
         torch.nested.nested_tensor_from_jagged(
             each.squeeze(0), offsets, min_seqlen=min(packing.lengths), max_seqlen=packing.longest
         ).transpose(1, 2)
         for each in (query, key, value)
-    ]
-    attended = F.scaled_dot_product_attention(*heads, dropout_p=dropout, scale=scaling)
+    )
+    attended = F.scaled_dot_product_attention(
+        nested_query, nested_key, nested_value, dropout_p=dropout, scale=scaling
+    )
     return attended.transpose(1, 2).values()[None]

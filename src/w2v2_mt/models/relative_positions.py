@@ -47,16 +47,17 @@ class RelativeAttention(WavLMAttention):
         hidden_states: Float[Tensor, "batch time dim"],
         attention_mask: Bool[Tensor, "batch time"] | None = None,
         position_bias: Float[Tensor, "... longest longest"] | None = None,
+        index: int = 0,
         *,
         packing: Packing | None = None,
         **options: Any,
-    ) -> tuple[Float[Tensor, "batch time dim"], None, Tensor | None]:
+    ) -> tuple[Float[Tensor, "batch time dim"], Tensor | None, Any]:
         """Attend as in transformers or, in packed frames, to those of the same utterance.
 
         `position_bias` is that of the longest utterance then, `[heads, longest, longest]`.
         """
         if packing is None:
-            return super().forward(hidden_states, attention_mask, position_bias, **options)
+            return super().forward(hidden_states, attention_mask, position_bias, index, **options)
         assert position_bias is not None
         projections = [self.q_proj, self.k_proj, self.v_proj]
         heads = [each(hidden_states).unflatten(2, (self.num_heads, -1)) for each in projections]
@@ -65,9 +66,12 @@ class RelativeAttention(WavLMAttention):
         for own_gates, *run in zip(gates, *map(packing.split, heads), strict=True):
             time = own_gates.shape[1]
             bias = own_gates.transpose(1, 2)[..., None] * position_bias[:, :time, :time]
+            query, key, value = (each.transpose(1, 2) for each in run)
             of_run = nn.functional.scaled_dot_product_attention(
-                *(each.transpose(1, 2) for each in run),
-                attn_mask=bias.to(run[0].dtype),
+                query,
+                key,
+                value,
+                attn_mask=bias.to(query.dtype),
                 dropout_p=self.dropout if self.training else 0.0,
             )
             attended.append(of_run.transpose(1, 2))
