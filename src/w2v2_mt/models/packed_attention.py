@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from w2v2_mt.models.attention import attend as attend_padded
 from w2v2_mt.models.packing import Packing, join
 
 PACKED_ATTENTION = "packed_sdpa"
@@ -31,7 +31,7 @@ def attend(
     """Attend to the frames of the mask or, in packed frames, to those of the same utterance."""
     if packing is None:
         options |= {"dropout": dropout, "scaling": scaling}
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+        return attend_padded(module, query, key, value, attention_mask, **options)
     # One kernel for all lengths exists on GPUs only.
     attend_packed = attend_at_once if query.is_cuda else attend_run_by_run
     projections = [each.transpose(1, 2) for each in (query, key, value)]
@@ -54,10 +54,17 @@ def attend_run_by_run(
     attended = []
     for run in zip(*(packing.split(each) for each in (query, key, value)), strict=True):
         own_query, own_key, own_value = (each.transpose(1, 2) for each in run)
-        of_run = F.scaled_dot_product_attention(
-            own_query, own_key, own_value, dropout_p=dropout, scale=scaling
+        of_run, _ = attend_padded(
+            nn.Identity(),
+            own_query,
+            own_key,
+            own_value,
+            None,
+            dropout=dropout,
+            scaling=scaling,
+            is_causal=False,
         )
-        attended.append(of_run.transpose(1, 2))
+        attended.append(of_run)
     return join(attended)
 
 
