@@ -52,6 +52,11 @@ class RunParts:
                 f"network ({type(self.network).__name__}) must have heads for "
                 f"{' and '.join(self.objectives)}. Choose another option of the group network."
             )
+        if self.trainer.compile and self.network.pack_frames:
+            raise ValueError(
+                "trainer.compile (true) must not be combined with network.pack_frames, as layers would "
+                "be compiled again for the lengths of each batch. Set one of them to false."
+            )
         if self.trainer.pack_tasks and not self.network.pack_frames:
             raise ValueError(
                 "trainer.pack_tasks (true) must not pad the utterances of one task to those of the "
