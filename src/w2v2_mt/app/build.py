@@ -54,8 +54,8 @@ class RunParts:
             )
         if self.trainer.compile and self.network.pack_frames:
             raise ValueError(
-                "trainer.compile (true) must not be combined with network.pack_frames, as layers would "
-                "be compiled again for the lengths of each batch. Set one of them to false."
+                "trainer.compile (true) must not be combined with network.pack_frames, as layers "
+                "would be compiled again for the lengths of each batch. Set one of them to false."
             )
         if self.trainer.pack_tasks and not self.network.pack_frames:
             raise ValueError(
