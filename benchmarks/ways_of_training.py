@@ -49,8 +49,8 @@ class Corpus:
 CORPORA = {
     "speech_commands": Corpus(
         scripts={
-            SPEECH: "+experiment=words_speech data=speech_commands_speech",
-            SPEAKER: "+experiment=words_speaker data=speech_commands_speaker",
+            SPEECH: "+experiment=speech_words data=speech_commands_speech",
+            SPEAKER: "+experiment=speaker_words data=speech_commands_speaker",
             BOTH: "+experiment=demo_real data=speech_commands_joint",
         },
         alternating="data.mode=alternate speech.dataloader.train_max_num_samples=256_000",
@@ -131,7 +131,10 @@ def print_table(folders: Mapping[str, Sequence[Path]]) -> None:
     }
     rates = list(
         dict.fromkeys(
-            (one.metric, one.name) for compared in comparisons.values() for one in compared
+            (one.metric, one.name)
+            for compared in comparisons.values()
+            for one in compared
+            if one.name != "val"  # It chose the checkpoints.
         )
     )
     print("| way | " + " | ".join(f"{m.upper()} {n}, % | difference" for m, n in rates) + " |")
@@ -162,7 +165,9 @@ def _difference(one: Comparison | None) -> str:
     if one is None or one.interval is None:
         return ""
     low, high = (100 * each for each in one.interval)
-    return f"{100 * one.difference:+.1f} ({low:+.1f} to {high:+.1f}, p {one.p_value:.3f})"
+    assert one.p_value is not None
+    p_value = "< 0.001" if one.p_value < 0.001 else f"= {one.p_value:.3f}"
+    return f"{100 * one.difference:+.1f} ({low:+.1f} to {high:+.1f}, p {p_value})"
 
 
 if __name__ == "__main__":

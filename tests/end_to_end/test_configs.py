@@ -30,6 +30,9 @@ ENTRY_POINTS = {
     "data/voxceleb*": [SPEAKER],
     "experiment/baseline_speech": [SPEECH],
     "experiment/baseline_speaker_*": [SPEAKER],
+    "experiment/words": [SPEECH, SPEAKER, BOTH],
+    "experiment/speech_*": [SPEECH],
+    "experiment/speaker_*": [SPEAKER],
     "experiment/*": [BOTH],
     "optim/loss/ctc": [SPEECH],
     "optim/loss/aam_softmax": [SPEAKER],
@@ -56,7 +59,7 @@ PARTS = {
 
 GROUPS = {
     "experiment": "baseline_speech baseline_speaker_mean baseline_speaker_first+cls "
-    "multi_task_2heads_vanilla demo_real",
+    "multi_task_2heads_vanilla demo_real words speech_words speaker_words",
     "callbacks": "none speech_default speaker_default mt_default speech_early_stopping "
     "speaker_early_stopping mt_early_stopping",
     "data": "librispeech librispeech_speaker librispeech_joint librispeech_mini_speech "
@@ -141,6 +144,8 @@ EXPERIMENTS = {
     "multi_task_2heads_vanilla": BOTH,
     "demo": BOTH,
     "demo_real": BOTH,
+    "speech_words": SPEECH,
+    "speaker_words": SPEAKER,
 }
 SHORT = ["", "+size=tiny", "+debug=overfit", "+debug=profile", "+debug=smoke"]
 
