@@ -48,6 +48,7 @@ def small_trainer(folder, callbacks=(), **changes):
         "rendezvous_timeout_sec": 600.0,
         "enable_progress_bar": False,
         "progress_interval_sec": 30.0,
+        "pack_tasks": False,
         "compile": False,
         "peak_tflops": None,
         "power_watts": None,
