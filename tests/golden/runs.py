@@ -79,7 +79,13 @@ def perform_runs(folder: Path) -> dict[str, str]:
     """Perform all frozen runs, each in a folder of its name, and return what each printed."""
     write_data(folder / "data")
     commands = [
-        small_command(script, *settings.split(), f"hydra.run.dir={folder / name}")
+        small_command(
+            script,
+            *settings.split(),
+            # That of every CPU.
+            "trainer.precision=32-true",
+            f"hydra.run.dir={folder / name}",
+        )
         for name, (script, settings) in yaml.safe_load(RUNS_FILE.read_text()).items()
     ]
     outputs = run_commands(commands, data_folder=folder / "data", log_folder=folder / "logs")

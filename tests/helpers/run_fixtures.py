@@ -68,6 +68,8 @@ def small_overrides(data_folder: Path, architecture: str, tmp_path: Path) -> Cal
             "trainer.val_check_interval=2",
             "trainer.log_every_n_steps=1",
             "trainer.enable_progress_bar=false",
+            # That of every CPU.
+            "trainer.precision=32-true",
             *SMALL_BATCHES[config_name],
         ]
         return replace_settings(few_steps, more)
