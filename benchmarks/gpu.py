@@ -4,7 +4,7 @@ One step of both tasks on the batches of the paper: 66 chunks of 3 s for the spe
 utterances of 9 s for speech. Random weights, the convolutions frozen, the transformer trained, no
 regularisation. Each recipe takes turns with the plain one of the same architecture. Times are those
 of CUDA events; useful FLOPs and the peak memory of the recipe alone are given with them. After each
-row the JSON file is written anew, so that a run that is stopped loses one row at most. The last row
+row the JSON file is written again, so that a stopped run loses one row at most. The last row
 reads shards of noise, to compare the DataLoader with each step.
 
 On a machine without a GPU, `--tiny` runs everything with a small network on the CPU.

@@ -46,7 +46,7 @@ CONTENTS: dict[str, Callable[[str], str]] = {
     "no utterances": _changed(lambda content: content.pop("utterances")),
     "a number of utterances": _changed(lambda content: content.update(utterances=7)),
     "short rows": _changed(lambda content: content.update(utterances=[[]])),
-    "a key that is no text": _row(1, 0, 7),
+    "a key that is not a text": _row(1, 0, 7),
     "a place that is no number": _row(1, 1, ["0", "9"]),
     "a place of three numbers": _row(1, 1, [512, 1024, 2]),
     "a place before the beginning": _row(0, 1, [-512, 100]),

@@ -116,7 +116,7 @@ class Backbone(nn.Module):
         """
         parts, row = [], 0
         for length, run in groupby(num_samples):
-            lengths = torch.tensor([length for _ in run])  # On the host: there is no padding.
+            lengths = torch.tensor([length for _ in run])  # On the host: a run has no padding.
             if self.num_frames(length) > 0:
                 frames, _ = self(waveforms[row : row + len(lengths), :length], lengths)
                 parts.append(frames)

@@ -27,8 +27,8 @@ def convolve_over_time(
     if frames.shape[1] == 1 and padding == 0 and dilation == 1:
         if not torch.is_autocast_enabled("cpu"):
             # A product rounds more coarsely, which shows if a waveform has an offset.
-            output = convolution(frames)
-            return output
+            plain: Tensor = convolution(frames)
+            return plain
         windows = frames[:, 0].unfold(-1, weight.shape[2], stride)  # [batch, time, kernel]
         return F.linear(windows, weight[:, 0], bias).transpose(1, 2)
     # An image of one row.
