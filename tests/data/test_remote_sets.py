@@ -3,6 +3,8 @@
 import errno
 import os
 import pickle
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -262,7 +264,8 @@ def test_a_pipe_is_refused_unless_it_is_allowed(
 ) -> None:
     local = _local(data_folder)
     names = f"{local[0].parent}/train_clean_100-shard_{{000000..000001}}.tar"
-    address = f"pipe:touch {tmp_path}/run; cat {names}"
+    script = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
+    address = f'pipe:true > {tmp_path}/run; {shlex.quote(sys.executable)} -c "{script}" {names}'
     with pytest.raises(ValueError, match=r"must not be run, .* set remote\.allow_pipe=true\."):
         ShardStore(root=str(data_folder), access=access).shards(address, producer="x")
     allowed = RemoteAccess(cache_folder=access.cache_folder, allow_pipe=True)
