@@ -37,6 +37,7 @@ class PlainMultiTaskNetwork(nn.Module):
         *,
         tasks: Sequence[str],
         rows: Mapping[str, Tensor | None],
+        known_lengths: Sequence[int] | None = None,
     ) -> dict[str, SpeechOutput | SpeakerOutput]:
         """Return the output of the head of each of these tasks for all rows."""
         assert all(each is None for each in rows.values())
