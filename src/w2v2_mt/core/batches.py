@@ -71,9 +71,9 @@ class WaveformBatch:
         return None
 
     def read_lengths(self) -> BatchLengths:
-        """Return the lengths as numbers; of a batch on a GPU, this waits for the GPU."""
+        """Return the lengths as numbers; of labels on a GPU, this waits for the GPU."""
         return BatchLengths(
-            num_samples=self.num_samples.tolist(),
+            num_samples=list(self.host_lengths or self.num_samples.tolist()),
             max_num_samples=self.waveforms.shape[1],
             rows={
                 task: None if rows is None else rows.tolist()

@@ -129,7 +129,7 @@ def file_system(url: str) -> tuple[Any, str]:
     Raises:
         ValueError: A package is missing.
     """
-    import fsspec  # It comes with PyTorch Lightning, and takes a while to import.
+    import fsspec  # It takes a while.
 
     protocol = url.partition("://")[0]
     options: dict[str, Any] = {}
