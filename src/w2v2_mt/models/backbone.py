@@ -78,7 +78,7 @@ class Backbone(nn.Module):
                 raise ValueError(
                     f"Utterance {key} of the set {batch.set_name} has "
                     f"{units.count(num_samples, 'sample')}, {self.too_short_for_a_frame}. Remove "
-                    "it from the data."
+                    "it from the data or, if chunks are so short, raise desired_chunk_length_sec."
                 )
 
     def forward(self, waveforms: Waveforms, num_samples: Lengths) -> tuple[Frames, Lengths]:
