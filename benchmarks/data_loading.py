@@ -12,15 +12,17 @@ import statistics
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
+from itertools import count, islice
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 from default_settings import default_settings
+from jaxtyping import Int16
 from torch.utils.data import DataLoader
 
 from w2v2_mt.core.samples import EncodedSample, SpeakerSample
@@ -31,10 +33,15 @@ from w2v2_mt.data.speech import SpeechData
 from w2v2_mt.data.streams import TrainingStream
 from w2v2_mt.data.transforms import ChunkSelector, NormaliseWaveform, decode
 from w2v2_mt.prepare.audio import encode
+from w2v2_mt.prepare.options import AudioFormat
 from w2v2_mt.settings.instantiation import instantiate
 
 NUM_WORKERS = (0, 1, 2)
 NUM_PASSES = 3
+NUM_SPEAKERS = 100
+
+Utterance = tuple[Int16[np.ndarray, " samples"], dict[str, str]]
+"""Audio at 16 kHz and its labels."""
 
 
 def cut_whole_file(
@@ -51,45 +58,62 @@ def cut_whole_file(
     )
 
 
-def write_shards(folder: Path, durations_sec: Sequence[float], *, samples_per_shard: int) -> None:
-    """Noise of these durations, with the metadata of both corpora."""
-    folder.mkdir(parents=True)
+def draw_noise(durations_sec: Sequence[float]) -> Iterator[Utterance]:
+    """Yield noise of these durations, with the metadata of both corpora."""
     rng = np.random.default_rng(0)
-    num_speakers = 100
-    for start in range(0, len(durations_sec), samples_per_shard):
+    for number, duration_sec in enumerate(durations_sec):
+        noise = rng.integers(-3000, 3000, samples_from_seconds(duration_sec), dtype=np.int16)
+        yield noise, {"transcription": "NOISE", "speaker_id": str(number % NUM_SPEAKERS)}
+
+
+def write_shards(
+    folder: Path,
+    utterances: Iterable[Utterance],
+    *,
+    samples_per_shard: int,
+    audio_format: AudioFormat = "wav",
+) -> None:
+    """Write utterances of numbered speakers to shards, and the number of speakers."""
+    folder.mkdir(parents=True)
+    numbered = enumerate(utterances)
+    for start in count(0, samples_per_shard):
+        of_shard = list(islice(numbered, samples_per_shard))
+        if not of_shard:
+            break
         with tarfile.open(folder / f"shard_{start:06d}.tar", "w") as shard:
-            for number, duration_sec in enumerate(durations_sec[start:][:samples_per_shard], start):
-                noise = rng.integers(
-                    -3000, 3000, samples_from_seconds(duration_sec), dtype=np.int16
-                )
-                speaker = number % num_speakers
+            for number, (samples, labels) in of_shard:
+                speaker = labels["speaker_id"]
                 metadata = {
-                    "transcription": "NOISE",
-                    "speaker_id": str(speaker),
-                    "speaker_id_idx": speaker,
-                    "num_frames": len(noise),
+                    **labels,
+                    "speaker_id_idx": int(speaker),
+                    "num_frames": len(samples),
                     "sampling_rate": SAMPLE_RATE_HZ,
                 }
                 for suffix, content in (
-                    ("wav", encode(noise, "wav")),
+                    (audio_format, encode(samples, audio_format)),
                     ("json", json.dumps(metadata).encode()),
                 ):
                     member = tarfile.TarInfo(f"{speaker}/{number}/00001.{suffix}")
                     member.size = len(content)
                     shard.addfile(member, BytesIO(content))
-    (folder / "meta.json").write_text(json.dumps({"num_speakers": num_speakers}))
+    (folder / "meta.json").write_text(json.dumps({"num_speakers": NUM_SPEAKERS}))
+
+
+def draw_speech_durations(num_utterances: int) -> list[float]:
+    """Return durations as in LibriSpeech: 1.5 to 17 s, mostly 11 to 16."""
+    rng = Random(0)
+    return [1.5 + 15.5 * rng.betavariate(3, 1.2) for _ in range(num_utterances)]
 
 
 def write_data_folder(folder: Path, *, num_utterances: int) -> None:
-    """Training sets alone: for speech 1.5 to 17 s, mostly 11 to 16; for speakers 4 s and more."""
+    """Training sets alone: for speech as LibriSpeech; for speakers 4 s and more."""
     rng = Random(0)
-    speech_sec = [1.5 + 15.5 * rng.betavariate(3, 1.2) for _ in range(num_utterances)]
     speaker_sec = [4 + rng.expovariate(1 / 4.2) for _ in range(num_utterances)]
     for name, durations_sec in {
-        "librispeech_shards/train_clean_100": speech_sec,
+        "librispeech_shards/train_clean_100": draw_speech_durations(num_utterances),
         "vox2_shards/train": speaker_sec,
     }.items():
-        write_shards(folder / name, durations_sec, samples_per_shard=100)
+        write_shards(folder / name, draw_noise(durations_sec), samples_per_shard=100)
 
 
 def training_loader(task: str, settings: dict[str, Any]) -> DataLoader[Any]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from random import Random
 
 import torch
-from data_loading import write_shards
+from data_loading import draw_noise, write_shards
 from default_settings import default_settings
 from own_process import peak_memory_mib, run_in_own_process
 from torch import Tensor
@@ -75,7 +75,7 @@ def noise_lists(folder: Path, scale: int) -> list[TrialList]:
     num_utterances = max(numbers.stop for numbers in lists.values())
     rng = Random(0)
     durations_sec = [4 + rng.expovariate(1 / 4.2) for _ in range(num_utterances)]
-    write_shards(folder, durations_sec, samples_per_shard=100)
+    write_shards(folder, draw_noise(durations_sec), samples_per_shard=100)
     shards = sorted(folder.glob("*.tar"))
     return [
         TrialList(shards, frozenset(f"{number % 100}/{number}/00001" for number in numbers))

@@ -11,7 +11,7 @@ measured in turns as well.
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
@@ -98,8 +98,10 @@ def build_network(settings: dict[str, Any]) -> MultiTaskNetwork:
     return instantiate(settings["network"]).build(num_tokens=NUM_TOKENS, num_speakers=NUM_SPEAKERS)
 
 
-def build_task(settings: dict[str, Any], network: Any) -> TrainingTask:
-    """Return the task that a multi-task run trains, in training mode."""
+def build_task(
+    settings: dict[str, Any], network: Any, *, tasks: Sequence[str] = ("speech", "speaker")
+) -> TrainingTask:
+    """Return what a multi-task run, or one of only some of its tasks, trains, in training mode."""
     loss = instantiate(settings["optim"]["loss"])
     objectives = {
         "speech": SpeechObjective(
@@ -125,9 +127,9 @@ def build_task(settings: dict[str, Any], network: Any) -> TrainingTask:
     )
     return TrainingTask(
         network=network,
-        objectives=objectives,
+        objectives={task: objectives[task] for task in tasks},
         optimization=optimization,
-        loss=loss.build(list(objectives)),
+        loss=loss.build(list(tasks)),
     ).train()
 
 
