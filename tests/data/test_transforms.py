@@ -259,6 +259,12 @@ def test_each_of_several_short_files_is_used_whole() -> None:
     assert [len(decode(chunk)) for chunk in chunks] == [10, 20, 30]
 
 
+def test_finite_samples_are_used_although_their_sum_is_too_large() -> None:
+    loud = np.array([3e38, 3e38, -1.0], dtype=np.float32)
+    decoded = decode(_encoded(encoded_audio(loud, subtype="FLOAT")))
+    assert decoded.tolist() == loud.tolist()
+
+
 def test_normalising_by_hand() -> None:
     normaliser = NormaliseWaveform(eps=1.0)
     # mean 2, variance 8/3 + 1
