@@ -8,7 +8,6 @@ from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import data_loading
 import numpy as np
@@ -29,9 +28,10 @@ from w2v2_mt.audio.files import find_audio_files
 from w2v2_mt.core.units import SAMPLE_RATE_HZ, seconds_from_samples
 from w2v2_mt.models.upstream import load_config
 from w2v2_mt.prepare.audio import decode
+from w2v2_mt.prepare.options import AudioFormat
 from w2v2_mt.settings.instantiation import instantiate
 
-AUDIO_FORMATS = ("flac", "wav")
+AUDIO_FORMATS: tuple[AudioFormat, ...] = ("flac", "wav")
 UTTERANCES_PER_SHARD = 100
 TRAIN_SET = "train_clean_100"
 
@@ -60,41 +60,44 @@ def write_model(folder: Path, architecture: str) -> None:
 def draw_utterances(source: Path | None, num_utterances: int) -> Iterator[Utterance]:
     """Yield audio of the files in a folder, or noise, with drawn transcriptions."""
     if source is None:
-        utterances = draw_noise(draw_speech_durations(num_utterances))
+        waveforms = (noise for noise, _ in draw_noise(draw_speech_durations(num_utterances)))
     else:
         paths = islice(find_audio_files([source]), num_utterances)
-        utterances = ((decode(path, source=str(path))[0], {}) for path in paths)
+        waveforms = (decode(path, source=str(path))[0] for path in paths)
     rng = Random(0)
-    for number, (samples, metadata) in enumerate(utterances):
-        num_letters = round(NUM_TOKENS_PER_SEC * seconds_from_samples(len(samples)))
-        metadata |= {
-            "key": f"{number:05d}",
-            "num_samples": len(samples),
-            "text": "".join(rng.choices("ETAOINSHRDLU ", k=num_letters)),
-            "speaker": str(number % data_loading.NUM_SPEAKERS),
-        }
-        yield samples, metadata
+    for number, waveform in enumerate(waveforms):
+        num_letters = round(NUM_TOKENS_PER_SEC * seconds_from_samples(len(waveform)))
+        yield (
+            waveform,
+            {
+                "transcription": "".join(rng.choices("ETAOINSHRDLU ", k=num_letters)),
+                "speaker_id": str(number % data_loading.NUM_SPEAKERS),
+            },
+        )
 
 
 def write_audio(folder: Path, source: Path | None, num_utterances: int) -> None:
     """Write utterances as files and as shards of this project, in each format."""
-    described: list[dict[str, Any]] = []
-    kept: list[Utterance] = []
-    for samples, metadata in draw_utterances(source, num_utterances):
-        described.append(
-            {name: metadata[name] for name in ("key", "num_samples", "text", "speaker")}
-        )
-        of_shard = {"transcription": metadata["text"], "speaker_id": metadata["speaker"]}
-        kept.append((samples, of_shard))
-        for audio_format in AUDIO_FORMATS:
-            path = folder / audio_format / f"{metadata['key']}.{audio_format}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, samples, SAMPLE_RATE_HZ, subtype="PCM_16")
-    (folder / "utterances.json").write_text(json.dumps(described))
+    utterances = list(draw_utterances(source, num_utterances))
     for audio_format in AUDIO_FORMATS:
+        files_folder = folder / audio_format
+        files_folder.mkdir(parents=True)
+        for number, (waveform, _) in enumerate(utterances):
+            path = files_folder / f"{number:05d}.{audio_format}"
+            soundfile.write(path, waveform, SAMPLE_RATE_HZ, subtype="PCM_16")
         write_shards(
             folder / f"shards_{audio_format}" / "librispeech_shards" / TRAIN_SET,
-            kept,
+            utterances,
             samples_per_shard=UTTERANCES_PER_SHARD,
             audio_format=audio_format,
         )
+    described = [
+        {
+            "key": f"{number:05d}",
+            "num_samples": len(waveform),
+            "text": labels["transcription"],
+            "speaker": labels["speaker_id"],
+        }
+        for number, (waveform, labels) in enumerate(utterances)
+    ]
+    (folder / "utterances.json").write_text(json.dumps(described))

@@ -94,10 +94,10 @@ def embed(job: Job) -> Round:
 
 def transcribe(job: Job) -> Round:
     """Return the transcripts of the pipeline, with the batch size that is fastest here."""
-    recognizer = pipeline("automatic-speech-recognition", model=job["model"], device="cpu")
+    recognizer: Any = pipeline("automatic-speech-recognition", model=job["model"], device="cpu")
 
     def transcribe_batch(utterances: Sequence[dict[str, Any]]) -> list[str]:
-        inputs: list[Any] = [
+        inputs = [
             {"raw": waveform, "sampling_rate": 16_000}
             for waveform in read_waveforms(job, utterances)
         ]

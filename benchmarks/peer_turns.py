@@ -125,7 +125,7 @@ def in_best_batches(
     utterances = read_utterances(job)
 
     def predict_all(utterances: Sequence[dict[str, Any]], batch_size: int) -> dict[str, Any]:
-        predictions = {}
+        predictions: dict[str, Any] = {}
         for start in range(0, len(utterances), batch_size):
             batch = utterances[start : start + batch_size]
             keys = [utterance["key"] for utterance in batch]
