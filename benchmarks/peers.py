@@ -47,7 +47,7 @@ FORMATS = [{"name": name, "format": name} for name in ("flac", "wav")]
 
 @dataclass(frozen=True)
 class Work:
-    """What all of these sides do; `has_model` is False for work that is the same for all models."""
+    """The work of these sides; `has_model` is False where it is the same for all models."""
 
     title: str
     unit: str
