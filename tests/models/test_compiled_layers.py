@@ -2,6 +2,7 @@
 
 import copy
 
+import jaxtyping
 import pytest
 import torch
 
@@ -22,6 +23,15 @@ def outputs_and_gradients(network, num_samples):
     return outputs["speech"].logits, outputs["speaker"].embeddings, gradients
 
 
+@pytest.fixture(autouse=True)
+def without_type_checks(monkeypatch):
+    """The checks of annotations in tests are not made for what is traced."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
 @pytest.mark.parametrize("keys", [{}, {"use_gradient_checkpointing": True}])
 def test_compiled_layers_are_equal_for_any_lengths_and_compiled_once(tmp_path, keys):
     architecture = save_architecture(tmp_path, "base", num_hidden_layers=3)
@@ -29,7 +39,6 @@ def test_compiled_layers_are_equal_for_any_lengths_and_compiled_once(tmp_path, k
         architecture, use_multi_branch_encoder=True, num_shared_transformers=2, **keys
     )
     compiled = copy.deepcopy(network)
-    torch._dynamo.reset()
     compiled.trunk.encoder.compile_layers()
     assert compiled.state_dict().keys() == network.state_dict().keys()
     num_graphs = []

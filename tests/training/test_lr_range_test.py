@@ -32,7 +32,11 @@ def start(small_config):
 def losses_of(folder: Path) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return [{name: value for name, value in row.items() if "memory" not in name} for row in rows]
+    return [{name: row[name] for name in row if not is_measured(name)} for row in rows]
+
+
+def is_measured(name: str) -> bool:
+    return "memory" in name or (name.startswith("speed_") and name != "speed_padding_share")
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
