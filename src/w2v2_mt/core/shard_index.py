@@ -7,15 +7,14 @@ shard, is ignored, and the audio is read together with a checksum of its headers
 
 import json
 import os
-import secrets
 import tarfile
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from w2v2_mt.core.atomic_output import replace_text
 from w2v2_mt.core.limits import MAX_AUDIO_BYTES, MAX_INDEX_BYTES, MAX_JSON_BYTES
 from w2v2_mt.core.text_files import read_text
 
@@ -159,15 +158,11 @@ def write_index(shard: Path, num_bytes: int, utterances: Sequence[IndexedUtteran
     text = f'{json.dumps(header)[:-1]}, "utterances": [\n{lines}\n]}}\n'
     if len(text) > MAX_INDEX_BYTES or not all(_is_readable(each.place) for each in utterances):
         return False
-    path = index_of(shard)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with part.open("x", encoding="utf-8") as file:
-            file.write(text)
-        part.replace(path)
+        # Of processes that write at the same time, one may put the unfinished file of another in
+        # place, which nobody can parse, until the other has written the rest of the same text.
+        replace_text(index_of(shard), text)
     except OSError:  # A folder of somebody else, or a full disk: reading does not depend on it.
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         return False
     return True
 
