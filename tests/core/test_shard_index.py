@@ -154,7 +154,6 @@ def test_a_folder_that_may_not_be_written_is_read_all_the_same(
 
 
 def test_the_unfinished_index_of_a_killed_process_does_not_stay(shard: Path) -> None:
-    index_of(shard).unlink()
     (shard.parent / f".{index_of(shard).name}.part").write_text('{"format": ')
     _samples(shard)
     assert sorted(os.listdir(shard.parent)) == [shard.name, index_of(shard).name]
