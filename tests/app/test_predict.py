@@ -129,6 +129,25 @@ def test_windows_of_a_long_file_are_joined(both, tmp_path):
     assert np.dot(joined, embedding) / np.linalg.norm(joined) / embedding.norm() > 0.999
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "int8-mixed"])
+def test_fewer_bits_hardly_change_an_answer(both, tmp_path, monkeypatch, precision):
+    features = {"avx512_bf16": True, "avx512_vnni": True}  # Others are emulated.
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    soundfile.write(tmp_path / "a.wav", noise(3), 16_000)
+    embeddings, transcripts = [], []
+    for chosen in ("32-true", precision):
+        options = ["--precision", chosen, "--embeddings", tmp_path / f"{chosen}.npz"]
+        output = tmp_path / f"{chosen}.jsonl"
+        exit_code, (record,) = predict(both, tmp_path / "a.wav", *options, output=output)
+        assert exit_code == 0
+        transcripts.append(record["transcript"])
+        embeddings.append(np.load(tmp_path / f"{chosen}.npz")["embeddings"][0])
+    # Tokens of an untrained network are close to each other.
+    assert error_rate(character_edits(transcripts[:1], transcripts[1:])) < 0.1
+    first, second = (each / np.linalg.norm(each) for each in embeddings)
+    assert 0 < 1 - first @ second < 1e-3
+
+
 def test_8_khz_mp3_and_48_khz_stereo_flac(both, tmp_path):
     soundfile.write(tmp_path / "a.mp3", noise(2, 8000), 8000)
     stereo = np.stack([noise(3, 48_000), noise(3, 48_000, seed=1)], axis=1)
@@ -319,6 +338,21 @@ def test_impossible_options_are_refused_before_the_network_is_loaded(
     assert main(["predict", "no.ckpt", "a.wav", *options.split()]) == 1
     assert re.search(sentence, capsys.readouterr().err)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "int8-mixed"])
+def test_a_precision_that_the_cpu_does_not_have_is_refused(
+    tmp_path, capsys, monkeypatch, precision
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    soundfile.write(tmp_path / "a.wav", noise(1), 16_000)
+    arguments = ["predict", "no.ckpt", str(tmp_path / "a.wav"), "--precision"]
+    assert main([*arguments, precision]) == 1
+    assert f"Error: --precision {precision} needs a" in capsys.readouterr().err
+    assert main([*arguments, "bf16"]) == 2
+    assert "'bf16' is not one of 'auto', '32-true', 'bf16-mixed', 'int8-mixed'" in (
+        " ".join(capsys.readouterr().err.split())
+    )
 
 
 PEAK_MEMORY = """

@@ -20,6 +20,7 @@ from w2v2_mt.models.onednn_linear import MIN_NUM_FEATURES
 from w2v2_mt.settings.environment import PROJECT_FOLDER
 
 TOLERANCE = 1e-4
+INT8_TOLERANCE = 0.03
 NUM_SAMPLES = (777, 12_345, 20_001)
 """None of the lengths that the graph is traced with; the first has two frames."""
 
@@ -32,8 +33,8 @@ def _no_checks_of_types():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-def run_export(checkpoint: Path, target: Path) -> int:
-    return main(["export", "onnx", str(checkpoint), str(target)])
+def run_export(checkpoint: Path, target: Path, *options: str) -> int:
+    return main(["export", "onnx", str(checkpoint), str(target), *options])
 
 
 def raw_waveforms() -> list[np.ndarray]:
@@ -145,6 +146,36 @@ def test_other_ways_to_pool(train, tmp_path, override):
     assert_same_answers(checkpoint, tmp_path / "model.onnx")
 
 
+@pytest.mark.parametrize("kind", ["base", "large", "wavlm-base"])
+def test_int8_is_near_float32_in_any_batch(train, tmp_path, capsys, kind):
+    checkpoint = train(BOTH, kind=kind)
+    assert run_export(checkpoint, tmp_path / "model.onnx", "--precision", "int8-mixed") == 0
+    assert "of torch in int8-mixed." in capsys.readouterr().out
+    nodes = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
+    assert nodes.count("MatMulInteger") == 4 * 6  # Each layer has 4 of attention, 2 after it.
+    waveforms = raw_waveforms()
+    alone = [exported_answers(tmp_path / "model.onnx", [waveform])[0] for waveform in waveforms]
+    together = exported_answers(tmp_path / "model.onnx", waveforms)
+    for waveform, one, other in zip(waveforms, alone, together, strict=True):
+        logits, embedding = our_answer(checkpoint, waveform)
+        assert 0 < np.abs(one["logits"] - logits).max() < INT8_TOLERANCE
+        assert 0 < np.abs(one["embeddings"] - embedding).max() < INT8_TOLERANCE
+        assert np.abs(one["logits"] - other["logits"]).max() < INT8_TOLERANCE / 10
+        assert np.abs(one["embeddings"] - other["embeddings"]).max() < INT8_TOLERANCE / 10
+
+
+def test_int8_is_smaller(train, tmp_path):
+    architecture = save_architecture(
+        str(tmp_path / "wide"), "base", hidden_size=256, intermediate_size=512
+    )
+    checkpoint = train(BOTH, f"network.wav2vec_huggingface_id={architecture}")
+    assert run_export(checkpoint, tmp_path / "32.onnx") == 0
+    assert run_export(checkpoint, tmp_path / "8.onnx", "--precision", "int8-mixed") == 0
+    sizes = [(tmp_path / name).stat().st_size for name in ("32.onnx", "8.onnx")]
+    num_quantized = 4 * (4 * 256**2 + 2 * 256 * 512)  # weights, which take 1 byte instead of 4
+    assert sizes[0] - sizes[1] == pytest.approx(3 * num_quantized, rel=0.05)
+
+
 @pytest.mark.parametrize("config_name", ["train_speech", "train_speaker"])
 def test_a_network_of_one_task_has_its_outputs_and_no_others(train, tmp_path, config_name):
     checkpoint = train(config_name)
@@ -204,9 +235,12 @@ def test_the_exporter_needs_no_package_that_is_not_installed_with_it(train, tmp_
     assert run_export(checkpoint, tmp_path / "model.onnx") == 0
 
 
-@pytest.mark.parametrize("error", [1e-3, float("nan")])
+@pytest.mark.parametrize(
+    ("precision", "error", "tolerance"),
+    [("32-true", 1e-3, "1e-04"), ("32-true", float("nan"), "1e-04"), ("int8-mixed", 1, "2e-02")],
+)
 def test_a_graph_that_answers_one_utterance_otherwise_is_not_kept(
-    train, tmp_path, monkeypatch, capsys, error
+    train, tmp_path, monkeypatch, capsys, precision, error, tolerance
 ):
     checkpoint = train("train_speech")
     alone = onnx_export._answer_alone
@@ -216,8 +250,9 @@ def test_a_graph_that_answers_one_utterance_otherwise_is_not_kept(
         return given if len(waveform) != 16_000 else given | {"logits": given["logits"] + error}
 
     monkeypatch.setattr(onnx_export, "_answer_alone", answered)
-    assert run_export(checkpoint, tmp_path / "new" / "model.onnx") == 1
-    assert "from torch, but 1e-04 is allowed" in capsys.readouterr().err
+    options = ["--precision", precision]
+    assert run_export(checkpoint, tmp_path / "new" / "model.onnx", *options) == 1
+    assert f"from torch, but {tolerance} is allowed" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 

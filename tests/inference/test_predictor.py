@@ -24,8 +24,14 @@ def predictor(tmp_path) -> Predictor:
         step=1,
         metrics={},
     )
-    device = torch.device("cpu")
-    return Predictor(trained, device=device, window_sec=1, overlap_sec=0.4, max_batch_sec=4)
+    return Predictor(
+        trained,
+        device=torch.device("cpu"),
+        precision="32-true",
+        window_sec=1,
+        overlap_sec=0.4,
+        max_batch_sec=4,
+    )
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ matplotlib. The scripts under `scripts/` are these commands under the paths they
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -79,6 +79,10 @@ def export_huggingface(
 def export_onnx(
     checkpoint: Checkpoint,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, such as model.onnx.")],
+    precision: Annotated[
+        Literal["32-true", "int8-mixed"],
+        typer.Option(help="int8-mixed: the linear layers of the transformer in int8."),
+    ] = "32-true",
     trust: Trust = [],  # noqa: B006
 ) -> None:
     """Write an ONNX graph.
@@ -89,8 +93,11 @@ def export_onnx(
     """
     from w2v2_mt.export.onnx import export
 
-    difference = export(checkpoint, file, trust=trust)
-    print_visible(f"The network is in {file}; it is within {difference:.1e} of torch.")
+    difference = export(checkpoint, file, precision=precision, trust=trust)
+    in_precision = "" if precision == "32-true" else f" in {precision}"
+    print_visible(
+        f"The network is in {file}; it is within {difference:.1e} of torch{in_precision}."
+    )
 
 
 class _CommandWithGroup(TyperCommand):

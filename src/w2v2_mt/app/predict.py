@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -76,6 +76,13 @@ def predict(
     max_batch_sec: Annotated[
         float, typer.Option("--max_batch_sec", help="Audio in a batch, padding included.")
     ] = 120,
+    precision: Annotated[
+        Literal["auto", "32-true", "bf16-mixed", "int8-mixed"],
+        typer.Option(
+            help="auto: bf16 where the device computes in it. int8-mixed: the linear layers of the "
+            "transformer in int8, on a CPU."
+        ),
+    ] = "32-true",
     trust: Trust = [],  # noqa: B006
 ) -> None:
     """Transcribe audio files and compare voices.
@@ -102,9 +109,12 @@ def predict(
 
     from w2v2_mt.audio.files import find_audio_files
     from w2v2_mt.core.console import plain_console
+    from w2v2_mt.inference.precision import resolve_inference_precision
     from w2v2_mt.inference.predictor import Predictor
     from w2v2_mt.inference.trained_network import load_trained
 
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    resolved = resolve_inference_precision(precision, device)
     passed_over: list[Path] = []
     files = find_audio_files(paths, on_passed_over=passed_over.append)
     trained = load_trained(checkpoint, trust=trust)
@@ -120,8 +130,7 @@ def predict(
             raise ValueError(
                 f"{checkpoint} does not store the threshold of its dev trials. Give --threshold."
             )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    predictor = Predictor(trained, device=device, **lengths)
+    predictor = Predictor(trained, device=device, precision=resolved, **lengths)
     console = plain_console(stderr=True)
     predictions: list[Prediction] = []
     num_skipped = 0

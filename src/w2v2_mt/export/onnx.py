@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import onnx
 import onnxruntime
@@ -14,13 +15,18 @@ from torch import Tensor, nn
 from w2v2_mt.core.atomic_output import atomic_output, check_is_new
 from w2v2_mt.core.padding import pad_sequences, padding_mask
 from w2v2_mt.core.units import SAMPLE_RATE_HZ
+from w2v2_mt.inference.precision import Int8, set_precision
 from w2v2_mt.inference.trained_network import TrainedNetwork, load_trained
 from w2v2_mt.models.networks import TaskNetwork
 
+GraphPrecision = Literal["32-true", Int8]
+"""The precision of a graph: float32, with the linear layers of the transformer in int8 or not."""
+
 _MAX_BYTES = 2**31
 """Size limit of protobuf, and so of an ONNX file without external data."""
-_TOLERANCE = 1e-4
-"""Largest difference to torch, relative to the largest value if that is above 1."""
+_TOLERANCES = {"32-true": 1e-4, "int8-mixed": 2e-2}
+"""Largest difference to torch in the same precision, relative to the largest value if that is above
+1. In int8, an input that is rounded the other way changes by one of 255 steps."""
 _TRACED_NUM_SAMPLES = (16_000, 12_000)
 """Two lengths, so that the operations on padding are in the graph."""
 _COMPARED_NUM_SAMPLES = (5_001, 16_000, 160_001)
@@ -33,36 +39,60 @@ _DYNAMIC_AXES = {
 }
 
 
-def export(checkpoint: Path, file: Path, *, trust: Sequence[str] = ()) -> float:
+def export(
+    checkpoint: Path, file: Path, *, precision: GraphPrecision, trust: Sequence[str] = ()
+) -> float:
     """Write the network of a checkpoint as ONNX, in a new file.
 
     Returns:
-        The largest difference to torch, relative where values are above 1.
+        The largest difference to torch in the same precision, relative where values are above 1.
 
     Raises:
         ValueError: The file exists or cannot be written, or the network cannot be a graph.
     """
     check_is_new(file, "file")
     trained = load_trained(checkpoint, trust=trust)
+    return write_graph(trained, file, precision=precision, source=checkpoint)
+
+
+def write_graph(
+    trained: TrainedNetwork, file: Path, *, precision: GraphPrecision, source: Path
+) -> float:
+    """Write a loaded network, which int8 changes in place, like `export`.
+
+    Args:
+        trained: The network.
+        file: The new file.
+        precision: The precision of the graph.
+        source: The name of the network in messages.
+
+    Returns:
+        The difference that `export` returns.
+
+    Raises:
+        ValueError: The network cannot be a graph, or its graph differs from it.
+    """
     network = trained.network
     if network.permutation is not None or network.trunk.permutation is not None:
         raise ValueError(
-            f"{checkpoint} cannot be exported: it shuffles frames at random, which a graph cannot. "
+            f"{source} cannot be exported: it shuffles frames at random, which a graph cannot. "
             "Export a network that was trained with network.random_permutation_mode=null."
         )
+    set_precision(network, precision)
     num_bytes = sum(x.numel() * x.element_size() for x in network.state_dict().values())
     if num_bytes >= _MAX_BYTES:
         raise ValueError(
-            f"{checkpoint} cannot be exported: its weights have {num_bytes / 2**30:.1f} GiB, and "
+            f"{source} cannot be exported: its weights have {num_bytes / 2**30:.1f} GiB, and "
             f"an ONNX file holds less than {_MAX_BYTES / 2**30:.0f} GiB. Export a smaller network."
         )
+    tolerance = _TOLERANCES[precision]
     with atomic_output(file) as written:
         names = _write(trained, written)
         difference = _largest_difference(trained, written, names)
-        if not difference <= _TOLERANCE:
+        if not difference <= tolerance:
             raise ValueError(
-                f"{checkpoint} cannot be exported: its graph is up to {difference:.1e} from torch, "
-                f"but {_TOLERANCE:.0e} is allowed. Use the checkpoint itself."
+                f"{source} cannot be exported: its graph is up to {difference:.1e} from torch, "
+                f"but {tolerance:.0e} is allowed. Use the checkpoint itself."
             )
     return difference
 

@@ -26,6 +26,7 @@ from w2v2_mt.core.units import (
 )
 from w2v2_mt.decoding.confidence import greedy_confidence
 from w2v2_mt.decoding.tokenizer import TimedWord
+from w2v2_mt.inference.precision import ResolvedInferencePrecision, compute_in, set_precision
 from w2v2_mt.inference.trained_network import TrainedNetwork
 
 WindowIterator = Iterator[Window]
@@ -133,6 +134,9 @@ class Predictor:
     """A predictor of files, which batches windows of several files.
 
     Args:
+        trained: The network, which int8 changes in place.
+        device: The device to compute on.
+        precision: The precision to compute in, one that the device has.
         window_sec: Files up to this length are one window.
         overlap_sec: The overlap of two windows of a longer file.
         max_batch_sec: A batch holds at most this much audio, padding included, or one window.
@@ -143,13 +147,16 @@ class Predictor:
         trained: TrainedNetwork,
         *,
         device: torch.device,
+        precision: ResolvedInferencePrecision,
         window_sec: float,
         overlap_sec: float,
         max_batch_sec: float,
     ):
         self.trained = trained
         self.device = device
+        self.precision = precision
         self.network = trained.network.to(device)
+        set_precision(self.network, precision)
         frame_samples = trained.network.trunk.backbone.num_samples_per_frame
         self.frame_sec = seconds_from_samples(frame_samples)
         # Frames of two windows must coincide in the overlap, which must have a middle.
@@ -214,7 +221,7 @@ class Predictor:
         """Run the network on a batch, and yield the files whose last window is in it."""
         normalised = [self.trained.normaliser(window.waveform) for _, window in batch]
         waveforms, num_samples = pad_sequences(normalised)
-        with torch.inference_mode():
+        with torch.inference_mode(), compute_in(self.precision, self.device):
             outputs = self.network.answer(waveforms.to(self.device), num_samples.to(self.device))
         rows = set()  # of NaN or infinity, whose decoding would be arbitrary
         tokens = log_probabilities = embeddings = None

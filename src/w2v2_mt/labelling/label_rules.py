@@ -84,7 +84,9 @@ class LabelRules:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        predictor = Predictor(self.trained, device=device, **self.options.windows)
+        predictor = Predictor(
+            self.trained, device=device, precision="32-true", **self.options.windows
+        )
         console = plain_console(stderr=True)
 
         def skip(reason: str) -> None:

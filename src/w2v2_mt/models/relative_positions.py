@@ -92,7 +92,7 @@ class RelativeAttention(WavLMAttention):
         """Attend to the frames where `attention_mask` is True; None attends to all."""
         batch, time, _ = hidden_states.shape
 
-        def heads(projection: nn.Linear) -> Float[Tensor, "batch heads time head_dim"]:
+        def heads(projection: nn.Module) -> Float[Tensor, "batch heads time head_dim"]:
             return projection(hidden_states).view(batch, time, self.num_heads, -1).transpose(1, 2)
 
         query = heads(self.q_proj)
