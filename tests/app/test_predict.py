@@ -429,14 +429,23 @@ def learn_two_voices(checkpoint: Path, utterances: dict[str, list[Path]], writte
     torch.save(content, written)
 
 
-def test_two_known_speakers_of_real_speech(checkpoints, tmp_path, capsys):
+def test_two_known_speakers_of_real_speech(checkpoints, tmp_path, monkeypatch, capsys):
     utterances = beginnings_of_real_utterances(tmp_path)
     learn_two_voices(checkpoints["train_speaker"], utterances, tmp_path / "voices.ckpt")
     paths = [str(path) for of_speaker in utterances.values() for path in of_speaker]
-    assert main(["predict", str(tmp_path / "voices.ckpt"), *paths, "--verify"]) == 0
+    command = ["predict", str(tmp_path / "voices.ckpt"), *paths, "--verify"]
+    assert main(command) == 0
     told = capsys.readouterr()
     verification = json.loads(told.out.splitlines()[-1])
     assert verification["verification"] == paths
     same, different = [True] * 4 + [False] * 4, [False] * 4 + [True] * 4
     assert verification["same_speaker"] == [same] * 4 + [different] * 4
     assert len(re.findall(r"\d\*", told.err)) == 2 * 4 * 4
+    features = {"avx512_bf16": True, "avx512_vnni": True}  # Others are emulated.
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    for precision in ("bf16-mixed", "int8-mixed"):
+        assert main([*command, "--precision", precision]) == 0
+        of_precision = json.loads(capsys.readouterr().out.splitlines()[-1])
+        cosines, others = (each["similarities"] for each in (of_precision, verification))
+        assert cosines != others
+        np.testing.assert_allclose(cosines, others, rtol=0, atol=0.05)

@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -150,7 +151,8 @@ def test_other_ways_to_pool(train, tmp_path, override):
 def test_int8_is_near_float32_in_any_batch(train, tmp_path, capsys, kind):
     checkpoint = train(BOTH, kind=kind)
     assert run_export(checkpoint, tmp_path / "model.onnx", "--precision", "int8-mixed") == 0
-    assert "of torch in int8-mixed." in capsys.readouterr().out
+    difference = re.search(r"is within (\S+) of torch\.", capsys.readouterr().out)[1]
+    assert TOLERANCE < float(difference) < INT8_TOLERANCE
     nodes = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
     assert nodes.count("MatMulInteger") == 4 * 6  # Each layer has 4 of attention, 2 after it.
     waveforms = raw_waveforms()
@@ -237,7 +239,7 @@ def test_the_exporter_needs_no_package_that_is_not_installed_with_it(train, tmp_
 
 @pytest.mark.parametrize(
     ("precision", "error", "tolerance"),
-    [("32-true", 1e-3, "1e-04"), ("32-true", float("nan"), "1e-04"), ("int8-mixed", 1, "2e-02")],
+    [("32-true", 1e-3, "1e-04"), ("32-true", float("nan"), "1e-04"), ("int8-mixed", 1, "1e-01")],
 )
 def test_a_graph_that_answers_one_utterance_otherwise_is_not_kept(
     train, tmp_path, monkeypatch, capsys, precision, error, tolerance

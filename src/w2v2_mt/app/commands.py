@@ -94,10 +94,7 @@ def export_onnx(
     from w2v2_mt.export.onnx import export
 
     difference = export(checkpoint, file, precision=precision, trust=trust)
-    in_precision = "" if precision == "32-true" else f" in {precision}"
-    print_visible(
-        f"The network is in {file}; it is within {difference:.1e} of torch{in_precision}."
-    )
+    print_visible(f"The network is in {file}; it is within {difference:.1e} of torch.")
 
 
 class _CommandWithGroup(TyperCommand):

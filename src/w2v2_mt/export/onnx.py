@@ -24,9 +24,8 @@ GraphPrecision = Literal["32-true", Int8]
 
 _MAX_BYTES = 2**31
 """Size limit of protobuf, and so of an ONNX file without external data."""
-_TOLERANCES = {"32-true": 1e-4, "int8-mixed": 2e-2}
-"""Largest difference to torch in the same precision, relative to the largest value if that is above
-1. In int8, an input that is rounded the other way changes by one of 255 steps."""
+_TOLERANCES = {"32-true": 1e-4, "int8-mixed": 0.1}
+"""Largest difference to torch in float32, relative to the largest value if that is above 1."""
 _TRACED_NUM_SAMPLES = (16_000, 12_000)
 """Two lengths, so that the operations on padding are in the graph."""
 _COMPARED_NUM_SAMPLES = (5_001, 16_000, 160_001)
@@ -45,7 +44,7 @@ def export(
     """Write the network of a checkpoint as ONNX, in a new file.
 
     Returns:
-        The largest difference to torch in the same precision, relative where values are above 1.
+        The largest difference to torch in float32, relative where values are above 1.
 
     Raises:
         ValueError: The file exists or cannot be written, or the network cannot be a graph.
@@ -78,6 +77,8 @@ def write_graph(
             f"{source} cannot be exported: it shuffles frames at random, which a graph cannot. "
             "Export a network that was trained with network.random_permutation_mode=null."
         )
+    waveforms = _compared_waveforms()
+    expected = [_answer_alone(trained, waveform) for waveform in waveforms]
     set_precision(network, precision)
     num_bytes = sum(x.numel() * x.element_size() for x in network.state_dict().values())
     if num_bytes >= _MAX_BYTES:
@@ -88,7 +89,7 @@ def write_graph(
     tolerance = _TOLERANCES[precision]
     with atomic_output(file) as written:
         names = _write(trained, written)
-        difference = _largest_difference(trained, written, names)
+        difference = _largest_difference(waveforms, expected, written, names)
         if not difference <= tolerance:
             raise ValueError(
                 f"{source} cannot be exported: its graph is up to {difference:.1e} from torch, "
@@ -182,12 +183,19 @@ def _metadata(trained: TrainedNetwork) -> dict[str, str]:
     return {name: json.dumps(value, ensure_ascii=False) for name, value in metadata.items()}
 
 
-def _largest_difference(trained: TrainedNetwork, file: Path, names: Sequence[str]) -> float:
-    """Compare utterances alone and in one batch with those that torch answers alone."""
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+def _compared_waveforms() -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
-    waveforms = [0.1 * torch.randn(n, generator=generator) + 0.02 for n in _COMPARED_NUM_SAMPLES]
-    expected = [_answer_alone(trained, waveform) for waveform in waveforms]
+    return [0.1 * torch.randn(n, generator=generator) + 0.02 for n in _COMPARED_NUM_SAMPLES]
+
+
+def _largest_difference(
+    waveforms: Sequence[Tensor],
+    expected: Sequence[dict[str, Tensor]],
+    file: Path,
+    names: Sequence[str],
+) -> float:
+    """Compare utterances alone and in one batch with those that torch answered alone."""
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     all_rows = list(range(len(waveforms)))
     differences = []
     for rows in [*([row] for row in all_rows), all_rows]:
