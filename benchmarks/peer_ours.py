@@ -38,7 +38,12 @@ from w2v2_mt.inference.trained_network import TrainedNetwork
 from w2v2_mt.models.networks import MultiTaskNetwork, TaskNetwork
 from w2v2_mt.settings.instantiation import instantiate
 
-PREDICT_SETTINGS = {"window_sec": 30, "overlap_sec": 6, "max_batch_sec": 120}
+PREDICT_SETTINGS: dict[str, Any] = {
+    "window_sec": 30,
+    "overlap_sec": 6,
+    "max_batch_sec": 120,
+    "precision": "32-true",
+}
 """The defaults of `w2v2-mt predict`."""
 
 
