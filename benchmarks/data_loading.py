@@ -8,6 +8,7 @@ durations spread as in LibriSpeech and VoxCeleb; they are read from the page cac
 
 import argparse
 import json
+import os
 import statistics
 import tarfile
 import tempfile
@@ -16,9 +17,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import count, islice
+from multiprocessing import active_children
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from default_settings import default_settings
@@ -42,6 +44,18 @@ NUM_SPEAKERS = 100
 
 Utterance = tuple[Int16[np.ndarray, " samples"], dict[str, str]]
 """Audio at 16 kHz and its labels."""
+
+
+class Speed(NamedTuple):
+    """Seconds of audio per second, and per second of CPU time of all processes."""
+
+    per_sec: float
+    per_cpu_sec: float
+
+
+def median(speeds: Iterable[Speed]) -> Speed:
+    """Return the medians of both."""
+    return Speed(*map(statistics.median, zip(*speeds, strict=True)))
 
 
 def cut_whole_file(
@@ -131,14 +145,24 @@ def training_loader(task: str, settings: dict[str, Any]) -> DataLoader[Any]:
     return kind(seed=settings["seed"], **parts).train_dataloader()
 
 
-def read(loader: DataLoader[Any], *, num_batches: int) -> tuple[float, list[list[int]]]:
-    """Seconds of audio per second after the first batch, and the lengths of each batch."""
+def cpu_sec() -> float:
+    """Return the CPU time of this process and of its DataLoader workers."""
+    num_ticks = 0
+    for worker in active_children():
+        fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
+        num_ticks += int(fields[11]) + int(fields[12])
+    return time.process_time() + num_ticks / os.sysconf("SC_CLK_TCK")
+
+
+def read(loader: DataLoader[Any], *, num_batches: int) -> tuple[Speed, list[list[int]]]:
+    """Return the speed after the first batch, and the lengths of each batch."""
     batches = iter(loader)
     next(batches)
-    start = time.perf_counter()
+    start, start_of_cpu = time.perf_counter(), cpu_sec()
     lengths = [next(batches).num_samples.tolist() for _ in range(num_batches)]
-    duration_sec = time.perf_counter() - start
-    return seconds_from_samples(sum(map(sum, lengths))) / duration_sec, lengths
+    duration_sec = seconds_from_samples(sum(map(sum, lengths)))
+    per_sec = duration_sec / (time.perf_counter() - start)
+    return Speed(per_sec, duration_sec / (cpu_sec() - start_of_cpu)), lengths
 
 
 def padding_share(lengths: Iterable[Sequence[int]]) -> float:
@@ -167,7 +191,12 @@ def measure_speech(settings: dict[str, Any], *, num_batches: int) -> list[list[i
     for _ in range(NUM_PASSES):
         speed, lengths = read(training_loader("speech", settings), num_batches=num_batches)
         speeds.append(speed)
-    print(f"  speech   {statistics.median(speeds):7.0f} s of audio per second", flush=True)
+    speed = median(speeds)
+    print(
+        f"  speech   {speed.per_sec:7.0f} s of audio per second, {speed.per_cpu_sec:.0f} per "
+        "second of CPU time",
+        flush=True,
+    )
     return lengths
 
 
@@ -189,11 +218,12 @@ def measure_speaker(settings: dict[str, Any], *, num_batches: int) -> None:
         loader.dataset.choosing = []
         loader.dataset.make_sample = decode_whole
         baseline_speeds.append(read(loader, num_batches=num_batches)[0])
-    ratios = [ours / whole for ours, whole in zip(speeds, baseline_speeds, strict=True)]
+    speed, baseline = median(speeds), median(baseline_speeds)
     print(
-        f"  speaker  {statistics.median(speeds):7.0f} s of audio per second; "
-        f"whole files decoded: {statistics.median(baseline_speeds):.0f}; "
-        f"{statistics.median(ratios):.2f} times as fast",
+        f"  speaker  {speed.per_sec:7.0f} s of audio per second, {speed.per_cpu_sec:.0f} per "
+        f"second of CPU time; whole files decoded: {baseline.per_sec:.0f}, "
+        f"{baseline.per_cpu_sec:.0f}; "
+        f"{speed.per_cpu_sec / baseline.per_cpu_sec:.2f} times as fast in CPU time",
         flush=True,
     )
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from w2v2_mt.core.padding import (
+    MAX_BYTES_BY_VALUE,
     frames_from_samples,
     is_known_unpadded,
     pad_sequences,
@@ -18,6 +19,16 @@ def test_sequences_are_padded_at_the_end_and_keep_their_lengths():
     padded, lengths = pad_sequences([torch.tensor([1.0, 2.0]), torch.tensor([3.0])])
     assert padded.tolist() == [[1.0, 2.0], [3.0, 0.0]]
     assert lengths.tolist() == [2, 1]
+
+
+def test_padding_in_shared_memory_is_the_same_for_small_and_large_tensors():
+    for longest in (10, MAX_BYTES_BY_VALUE):
+        sequences = [torch.arange(1.0, length + 1) for length in (3, longest, 7)]
+        shared, lengths = pad_sequences(sequences, in_shared_memory=True)
+        expected, _ = pad_sequences(sequences)
+        assert torch.equal(shared, expected)
+        assert lengths.tolist() == [3, longest, 7]
+        assert shared.is_shared() == (longest > 10)
 
 
 def test_only_full_rows_are_known_to_be_unpadded():

@@ -99,6 +99,19 @@ def test_a_shard_that_was_written_again_has_a_new_index(shard: Path) -> None:
     assert [each.key for each in read_shard(shard)] == expected
 
 
+def test_a_shard_that_replaces_another_is_read_itself(shard: Path, tmp_path: Path) -> None:
+    (old, *_) = read_shard(shard, with_audio=False)
+    content = old.audio_file()
+    other = tmp_path / "other.tar"
+    write_shard(other, librispeech_utterances(num_utterances=5, first_reader=94, seed=1))
+    expected = _samples(other)
+    other.replace(shard)
+    assert _samples(shard, with_audio=False) == expected
+    assert expected[0][1] != content
+    with pytest.raises(ValueError, match="must have utterance .* but has changed"):
+        old.audio_file()
+
+
 def test_an_older_index_is_made_again(shard: Path) -> None:
     list(read_shard(shard))
     text = index_of(shard).read_text()

@@ -22,6 +22,7 @@ from w2v2_mt.data.transforms import (
     select_chunks,
 )
 from w2v2_mt.decoding.tokenizer import LetterTokenizer
+from w2v2_mt.prepare.audio import encode
 
 SAMPLE_RATE_HZ = 16_000
 RAMP = np.arange(100_000, dtype=np.int16) % 30_000
@@ -102,9 +103,11 @@ def test_a_file_shorter_than_the_drawn_length_is_repeated(strategy: str) -> None
     selector = _selector(strategy)
     assert selector.chunks(499, Random(0), [1200]) == [range(1200)]
     assert len(selector.chunks(501, Random(0), [500])[0]) == 500
-    repeated = decode(replace(_encoded(encoded_audio(RAMP[:499])), chunk=range(1200)))
     expected = np.concatenate([RAMP[:499], RAMP[:499], RAMP[:202]])
-    assert torch.equal(repeated * 32_768, torch.from_numpy(expected).float())
+    for metadata in ({}, {"num_frames": 499}):
+        short = _encoded(encoded_audio(RAMP[:499]), **metadata)
+        repeated = decode(replace(short, chunk=range(1200)))
+        assert torch.equal(repeated * 32_768, torch.from_numpy(expected).float())
 
 
 def test_each_of_the_contiguous_chunks_of_a_file_has_a_drawn_length() -> None:
@@ -138,21 +141,32 @@ def test_random_contiguous_chunks_are_the_contiguous_ones_in_a_drawn_order() -> 
 
 @pytest.mark.parametrize("strategy", ["start", "end", "random"])
 def test_only_the_chunk_is_decoded(num_frames_read: list[int], strategy: str) -> None:
-    (waveform,) = _decode_chunks(_encoded(encoded_audio(RAMP)), _selector(strategy))
+    flac = _encoded(encoded_audio(RAMP, format="FLAC"))
+    (waveform,) = _decode_chunks(flac, _selector(strategy))
     assert num_frames_read == [48_000]
     assert waveform.shape == (48_000,)
 
 
+def test_a_plain_wav_file_is_read_without_a_decoder(num_frames_read: list[int]) -> None:
+    samples = np.array([-32_768, -1, 0, 1, 32_767], dtype=np.int16)
+    waveform = decode(_encoded(encode(samples, "wav"), num_frames=5))
+    assert torch.equal(waveform, torch.from_numpy(samples).float() / 32_768)
+    assert num_frames_read == []
+
+
 @pytest.mark.parametrize("audio_format", ["WAV", "FLAC"])
-def test_a_chunk_holds_the_samples_of_its_place(audio_format: str) -> None:
-    encoded = _encoded(encoded_audio(RAMP, format=audio_format))
+@pytest.mark.parametrize("metadata", [{}, {"num_frames": len(RAMP)}])
+def test_a_chunk_holds_the_samples_of_its_place(
+    audio_format: str, metadata: dict[str, int]
+) -> None:
+    encoded = _encoded(encoded_audio(RAMP, format=audio_format), **metadata)
     first, second = _decode_chunks(encoded, _selector("contiguous"))
     assert torch.equal(first * 32_768, torch.from_numpy(RAMP[:48_000]).float())
     assert torch.equal(second * 32_768, torch.from_numpy(RAMP[48_000:96_000]).float())
 
 
 def test_a_whole_file_is_decoded_in_one_read(num_frames_read: list[int]) -> None:
-    waveform = decode(_encoded(encoded_audio(RAMP), num_frames=100_000))
+    waveform = decode(_encoded(encoded_audio(RAMP, format="FLAC"), num_frames=100_000))
     assert num_frames_read == [100_000]
     assert waveform.dtype == torch.float32
 
@@ -163,6 +177,12 @@ def test_a_whole_file_is_decoded_in_one_read(num_frames_read: list[int]) -> None
         (encoded_audio(RAMP, sample_rate_hz=8_000), {}, "must have 16000 Hz, not 8000"),
         (encoded_audio(np.zeros((50, 2))), {}, "must have 1 channel, not 2"),
         (encoded_audio(np.zeros(0)), {}, "must not be empty"),
+        (encoded_audio(np.zeros(0)), {"num_frames": 0}, "must not be empty"),
+        (
+            encoded_audio(RAMP, sample_rate_hz=8_000),
+            {"num_frames": 100_000},
+            "must have 16000 Hz, not 8000",
+        ),
         (
             encoded_audio(np.array([0, np.nan]), subtype="FLOAT"),
             {},
@@ -191,6 +211,8 @@ def test_a_whole_file_is_decoded_in_one_read(num_frames_read: list[int]) -> None
         "another rate",
         "two channels",
         "no samples",
+        "no samples, as stated",
+        "another rate, as long as stated",
         "not a number",
         "infinite",
         "text",
@@ -209,7 +231,7 @@ def test_unusable_audio_is_named(audio: bytes, metadata: dict[str, Any], problem
 def test_the_chunks_of_a_file_are_shuffled_among_those_of_others(
     num_frames_read: list[int], strategy: str
 ) -> None:
-    audio = encoded_audio(RAMP)
+    audio = encoded_audio(RAMP, format="FLAC")
     files = [
         EncodedSample(
             key=str(number), audio=audio, metadata={"num_frames": len(RAMP)}, shard="x.tar"

@@ -17,8 +17,8 @@ def test_the_demand_counts_batches_that_wait_or_are_in_use():
     # Two workers with two batches each, and two batches that have arrived; 4 bytes per sample.
     assert DEMAND.train_bytes == 6 * 4 * (1 << 20)
     assert DEMAND.eval_bytes == 6 * 4 * (1 << 18)
-    # 4 DataLoaders with one pipe, and for each worker a pipe and a sign of its end; 6 x 4 tensors.
-    assert DEMAND.num_files == 4 * (2 + 2 * 3) + 24
+    # 4 DataLoaders with one pipe, and for each worker a pipe and a sign of its end; 6 waveforms.
+    assert DEMAND.num_files == 4 * (2 + 2 * 3) + 6
 
 
 def test_a_shared_memory_that_is_too_small_is_reported_with_both_sizes(monkeypatch, tmp_path):
@@ -34,9 +34,9 @@ def test_a_shared_memory_that_is_too_small_is_reported_with_both_sizes(monkeypat
 
 def test_a_limit_of_open_files_that_is_too_low_is_reported():
     find = partial(find_shortages, [DEMAND], num_processes=1)
-    assert list(find(max_num_files=156)) == []
-    (sentence,) = find(max_num_files=155)
-    assert sentence.startswith("DataLoader workers may need 156 open files, but this process may ")
+    assert list(find(max_num_files=138)) == []
+    (sentence,) = find(max_num_files=137)
+    assert sentence.startswith("DataLoader workers may need 138 open files, but this process may ")
     assert "`ulimit -n 65536`" in sentence
 
 

@@ -99,9 +99,7 @@ NEEDS_GPU = [
 ]
 
 
-@pytest.mark.parametrize(
-    "change", ["share_memory", "to", pytest.param("pin_memory", marks=NEEDS_GPU)]
-)
+@pytest.mark.parametrize("change", ["to", pytest.param("pin_memory", marks=NEEDS_GPU)])
 def test_a_joint_batch_is_moved_with_all_its_parts(change):
     batch = joint_batch([*MIXED, SPEAKER])
     moved = batch.to("cpu") if change == "to" else getattr(batch, change)()

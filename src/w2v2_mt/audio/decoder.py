@@ -138,13 +138,14 @@ def _is_for_soundfile(file: BinaryFile) -> bool:
     return not info.subtype.startswith("MPEG")  # whose number of samples is a guess
 
 
-class _ForwardSoundFile(soundfile.SoundFile):
-    """A file that is read from its beginning to its end.
+class ForwardSoundFile(soundfile.SoundFile):
+    """A file that is read from its beginning, or from where `seek` has moved to, to its end.
 
     soundfile seeks to the end of each block in a seekable file, which takes longer than decoding.
     """
 
     def seekable(self) -> bool:
+        """Return False."""
         return False
 
 
@@ -154,7 +155,7 @@ def _open_soundfile(
 ) -> Iterator[AudioStream]:
     try:
         # libsndfile reads a file on disk itself, which is faster than through Python.
-        sound = _ForwardSoundFile(file.name if isinstance(file, BufferedReader) else file)
+        sound = ForwardSoundFile(file.name if isinstance(file, BufferedReader) else file)
     except (soundfile.SoundFileError, OSError) as error:
         raise _cannot_be_decoded(name, error) from error
     with sound:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from w2v2_mt.core.padding import pad_sequences
 from w2v2_mt.core.samples import JointSample, SpeakerSample, SpeechSample, speaker_of
@@ -83,8 +84,15 @@ class WaveformBatch:
 
     @classmethod
     def pad(cls: type[SomeBatch], samples: Sequence[Any], **fields: Any) -> SomeBatch:
-        """Pad utterances to one batch with these further fields."""
-        waveforms, num_samples = pad_sequences([sample.waveform for sample in samples])
+        """Pad utterances to one batch with these further fields.
+
+        A DataLoader worker writes the waveforms into shared memory, before a thread of it that
+        passes them on would do so, whose errors leave the run waiting forever.
+        """
+        waveforms, num_samples = pad_sequences(
+            [sample.waveform for sample in samples],
+            in_shared_memory=get_worker_info() is not None,
+        )
         keys = [sample.key for sample in samples]
         fields |= {"keys": keys, "waveforms": waveforms, "num_samples": num_samples}
         fields["host_lengths"] = tuple(num_samples.tolist())
@@ -106,10 +114,6 @@ class WaveformBatch:
     def pin_memory(self: SomeBatch) -> SomeBatch:
         """Return the batch with every tensor copied to page-locked memory."""
         return self._map(Tensor.pin_memory)
-
-    def share_memory(self: SomeBatch) -> SomeBatch:
-        """Return the batch with every tensor in shared memory; a RuntimeError says it is full."""
-        return self._map(Tensor.share_memory_)
 
     def _map(self: SomeBatch, change: Callable[[Tensor], Tensor]) -> SomeBatch:
         tensors = {name: each for name, each in vars(self).items() if isinstance(each, Tensor)}

@@ -1,8 +1,10 @@
 """An utterance from the shard to the batch: encoded, then decoded for its task."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +16,9 @@ from w2v2_mt.core.remote_files import fetch
 from w2v2_mt.core.shard_index import StoredAudio, index_of
 from w2v2_mt.core.speakers import labelled_speaker
 from w2v2_mt.core.text_files import check_is_file
+
+_NUM_SHARDS_KEPT_OPEN = 32
+"""More than one worker reads at the same time, but far fewer files than a process may open."""
 
 
 def speaker_of(key: str, named: Mapping[str, str] | None = None) -> str:
@@ -32,14 +37,46 @@ def open_shard(shard: Path) -> Iterator[BinaryIO]:
     """
     fetch(shard)
     check_is_file(shard)
+    with _explain_refusal(shard), shard.open("rb") as stream:
+        yield stream
+
+
+@contextmanager
+def _explain_refusal(shard: Path) -> Iterator[None]:
     try:
-        with shard.open("rb") as stream:
-            yield stream
+        yield
     except OSError as error:
         raise ValueError(
             f"shard {shard} cannot be read ({error.strerror or error}): bring it back and start "
             "again; a run resumes in its folder"
         ) from error
+
+
+class _OpenShard:
+    """A shard that is read at any place, and closed when nobody uses it any more."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+def _open_once(shard: str) -> _OpenShard:
+    """Return an open shard, which stays open: thousands of utterances are read of it one by one."""
+    try:
+        status = os.stat(shard)
+    except FileNotFoundError:
+        fetch(Path(shard))
+        status = os.stat(shard)
+    return _keep_open(shard, status.st_dev, status.st_ino)
+
+
+@lru_cache(maxsize=_NUM_SHARDS_KEPT_OPEN)
+def _keep_open(shard: str, device: int, number: int) -> _OpenShard:
+    """Return an open shard; another file of its name has other numbers of device and file."""
+    with open_shard(Path(shard)) as stream:
+        return _OpenShard(os.dup(stream.fileno()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,27 +101,30 @@ class EncodedSample:
 
     def audio_file(self) -> bytes:
         """Return the content of the audio file; a ValueError says that the shard has changed."""
-        if isinstance(self.audio, bytes):
-            return self.audio
-        with open_shard(Path(self.shard)) as file:
-            return self.read_audio(self.audio, file)
+        (content,) = self.read_audio(range(len(self.audio)))
+        return content
 
-    def read_audio(self, place: StoredAudio, stream: BinaryIO) -> bytes:
-        """Return the audio file at a place of the open shard."""
+    def read_audio(self, *parts: range) -> list[bytes]:
+        """Return the bytes at positions in the audio file; raise ValueError as `audio_file`."""
+        place = self.audio
+        if isinstance(place, bytes):
+            return [place[part.start : part.stop] for part in parts]
         if len(place) > MAX_AUDIO_BYTES:
             raise ValueError(
                 f"The audio of utterance {self.key} in shard {self.shard} has {len(place)} "
                 f"bytes, more than {size_in_mib(MAX_AUDIO_BYTES)}. Write the shard again."
             )
-        try:
-            return place.read(stream)
-        except ValueError as error:
-            raise ValueError(
-                f"Shard {self.shard} must have utterance {self.key} where it was when the shard "
-                f"was listed, but has changed. If the shard is as it should be, remove "
-                f"{index_of(Path(self.shard))}, which is then made again; otherwise write the "
-                "shard again."
-            ) from error
+        with _explain_refusal(Path(self.shard)):
+            opened = _open_once(self.shard)
+            try:
+                return place.read(opened.descriptor, *parts)
+            except ValueError as error:
+                raise ValueError(
+                    f"Shard {self.shard} must have utterance {self.key} where it was when the "
+                    "shard was listed, but has changed. If the shard is as it should be, remove "
+                    f"{index_of(Path(self.shard))}, which is then made again; otherwise write the "
+                    "shard again."
+                ) from error
 
     @property
     def named_speaker(self) -> str | None:

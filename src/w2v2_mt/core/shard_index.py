@@ -11,6 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import eq
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,26 +42,34 @@ class StoredAudio:
     def __len__(self) -> int:
         return len(self.audio)
 
-    def read(self, stream: BinaryIO) -> bytes:
-        """Return the content of the audio file.
+    def read(self, descriptor: int, *parts: range) -> list[bytes]:
+        """Return parts of the audio file.
+
+        Args:
+            descriptor: That of the open shard, whose position does not change.
+            parts: Positions of bytes in the audio file.
 
         Raises:
             ValueError: Something else is at this place.
         """
-        start = min(self.audio.start, self.json.start) - tarfile.BLOCKSIZE
-        stream.seek(start)
-        content = stream.read(max(self.audio.stop, self.json.stop) - start)
-        audio, text = (
-            slice(place.start - start, place.stop - start) for place in (self.audio, self.json)
-        )
-        found = _checksum(
-            content[audio.start - tarfile.BLOCKSIZE : audio.start],
-            content[text.start - tarfile.BLOCKSIZE : text.start],
-            content[text],
-        )
-        if found != self.checksum or len(content[audio]) != len(self.audio):
+
+        def read_with_header(place: range, num_bytes: int) -> bytes:
+            start = place.start - tarfile.BLOCKSIZE
+            return os.pread(descriptor, tarfile.BLOCKSIZE + num_bytes, start)
+
+        header, text = read_with_header(self.audio, 0), read_with_header(self.json, len(self.json))
+        places = [self.audio[part.start : part.stop] for part in parts]
+        content = [os.pread(descriptor, len(place), place.start) for place in places]
+        is_whole = all(map(eq, map(len, content), map(len, parts)))
+        if _checksum(header, text) != self.checksum or not is_whole:
             raise ValueError("another file is at the place of this utterance")
-        return content[audio]
+        return content
+
+    def read_ahead(self, descriptor: int) -> None:
+        """Ask the operating system to read the audio file into its cache, without waiting."""
+        if hasattr(os, "posix_fadvise"):  # not on macOS
+            advice = os.POSIX_FADV_WILLNEED
+            os.posix_fadvise(descriptor, self.audio.start, len(self.audio), advice)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +137,7 @@ def read_index(shard: Path, stream: BinaryIO) -> list[IndexedUtterance] | None:
             return None
         utterances = [_utterance(*row, num_bytes=status.st_size) for row in content["utterances"]]
         for utterance in utterances[:1] + utterances[-1:]:
-            utterance.place.read(stream)
+            utterance.place.read(stream.fileno())
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return utterances

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch.utils.data import IterableDataset, get_worker_info
 
-from w2v2_mt.core.batches import WaveformBatch
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.data.transforms import Stage
 
@@ -47,18 +46,5 @@ class BatchStream(IterableDataset[Any]):
     world_size: int
 
     def make_batch(self, samples: list[Any]) -> Any:
-        """Decode and collate samples; a worker puts the batch into shared memory.
-
-        A DataLoader would do so later, in a thread whose errors leave the run waiting forever.
-        """
-        batch = self.collate([self.make_sample(sample) for sample in samples])
-        if get_worker_info() is None or not isinstance(batch, WaveformBatch):
-            return batch
-        try:
-            return batch.share_memory()
-        except RuntimeError as error:
-            raise ValueError(
-                f"a batch of {len(batch)} utterances does not fit into the shared memory "
-                "(/dev/shm), through which DataLoader workers pass it. Enlarge it, in a container "
-                "with --shm-size=8g, or set num_workers=0."
-            ) from error
+        """Decode and collate samples."""
+        return self.collate([self.make_sample(sample) for sample in samples])

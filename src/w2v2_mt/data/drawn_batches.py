@@ -25,7 +25,7 @@ class DrawnBatches:
     Args:
         make_batches: Returns the batches from the position in a memory on; its keyword arguments
             are `memory` and `read`.
-        makes_all: True if this worker makes all of its batches, and so needs all of the audio.
+        makes_all: True if this worker makes all of its batches, and so reads all of the audio.
     """
 
     def __init__(
@@ -43,14 +43,15 @@ class DrawnBatches:
         self.num_reported = self.num_drawn
         self.is_restored = position is not None
         self.makes_all = makes_all
-        self.reads_audio = False
+        self.reads_ahead = False
         with self._explain_position():
             self.memory = {} if position is None else read_memory(position.memory, self.shards)
             self.batches = make_batches(memory=self.memory, read=self._read)
 
     def _read(self, shard: Path, start: int) -> Iterator[EncodedSample]:
-        # The audio of a shard that is opened without it is read where it is decoded.
-        return read_shard(shard, with_audio=self.reads_audio, start=start)
+        # Audio is read where it is decoded, so that none waits in the memory of a worker; the order
+        # in which a disk reads it stays that of the shard.
+        return read_shard(shard, with_audio=False, start=start, reads_ahead=self.reads_ahead)
 
     def draw(self, index: int) -> list[Any]:
         """Return the samples of a batch, after drawing those before it without their audio."""
@@ -59,7 +60,7 @@ class DrawnBatches:
                 raise IndexError("it is after the batches that were consumed")
             for _ in islice(self.batches, index - self.num_drawn):
                 pass
-            self.reads_audio = self.makes_all
+            self.reads_ahead = self.makes_all
             samples = next(self.batches)
         self.num_drawn = index + 1
         self.is_restored = False

@@ -15,7 +15,7 @@ from w2v2_mt.core.batches import JointBatch
 from w2v2_mt.core.constraints import PositiveFloat
 from w2v2_mt.core.samples import EncodedSample, JointSample
 from w2v2_mt.data.loading import TaskData
-from w2v2_mt.data.transforms import NormaliseWaveform, decode
+from w2v2_mt.data.transforms import decode
 from w2v2_mt.data.worker_resources import WorkerDemand
 
 
@@ -94,7 +94,6 @@ class JointSampleMaker:
 
     labelling: Labelling
     makers: Mapping[str, Callable[[EncodedSample], Any]]
-    normaliser: NormaliseWaveform
 
     def __call__(self, sample: EncodedSample) -> JointSample:
         """Decode a sample once, and make those of its tasks."""
@@ -106,11 +105,12 @@ class JointSampleMaker:
                 f"{sample.shard}, whose json has {sorted(sample.metadata)}. Choose other sets."
             )
         sample = replace(sample, decoded=decode(sample))
+        labelled = {task: self.makers[task](sample) for task in tasks}
         return JointSample(
             key=sample.key,
-            waveform=self.normaliser(decode(sample)),
+            waveform=labelled[tasks[0]].waveform,
             speaker_id=sample.speaker,
-            labelled={task: self.makers[task](sample) for task in tasks},
+            labelled=labelled,
         )
 
 
@@ -230,7 +230,6 @@ class JointData(LightningDataModule):
                     task: data.sample_maker(is_training=True)
                     for task, data in self.data_of_task.items()
                 },
-                normaliser=normalisers.pop(),
             ),
             collate=partial(
                 JointBatch.collate,

@@ -14,7 +14,10 @@ from w2v2_mt.core.stop_signals import hold_stop_signals, leave_stop_signals_to_p
 from w2v2_mt.data.batch_stream import BatchStream
 from w2v2_mt.data.positions import PositionRecord, ShardNames
 from w2v2_mt.data.streams import TrainingStream
-from w2v2_mt.data.worker_resources import end_worker_that_cannot_pass_on
+from w2v2_mt.data.worker_resources import (
+    end_worker_that_cannot_pass_on,
+    pass_small_tensors_by_value,
+)
 
 _START_METHOD = "fork" if "fork" in get_all_start_methods() else "spawn"
 """A worker that is forked has imported everything already, and needs no memory for it."""
@@ -77,3 +80,4 @@ def _start_worker(of_parent: Mapping[Path, RemoteFolder], _: int) -> None:
     share_mirrors(of_parent)
     leave_stop_signals_to_parent()
     end_worker_that_cannot_pass_on()
+    pass_small_tensors_by_value()

@@ -8,7 +8,7 @@ import fnmatch
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from w2v2_mt.core.remote_files import announced_size
 from w2v2_mt.core.samples import EncodedSample, open_shard
 from w2v2_mt.core.shard_index import (
     IndexedUtterance,
+    StoredAudio,
     place_of,
     read_file,
     read_index,
@@ -62,7 +63,12 @@ def shard_size(shard: Path) -> int:
 
 
 def read_shard(
-    shard: Path, *, with_audio: bool = True, start: int = 0, trusts_index: bool = True
+    shard: Path,
+    *,
+    with_audio: bool = True,
+    start: int = 0,
+    trusts_index: bool = True,
+    reads_ahead: bool = False,
 ) -> Iterator[EncodedSample]:
     """Yield the samples of a shard in order, with their audio or only its place.
 
@@ -72,21 +78,23 @@ def read_shard(
     Args:
         start: The number of samples that are skipped.
         trusts_index: False reads the headers in any case.
+        reads_ahead: Let the operating system begin to read the audio, which is needed later.
 
     Raises:
         ValueError: The shard is truncated or corrupt, as far as it is read, or lacks a member of an
             utterance.
     """
     with open_shard(shard) as stream:
+        samples: Iterator[EncodedSample]
         indexed = read_index(shard, stream) if trusts_index else None
         if indexed is None:
-            samples = _scan_shard(shard, stream, with_audio=with_audio)
-            yield from islice(samples, start, None)
-            return
-        for number in range(start, len(indexed)):
-            sample = _make_sample(indexed[number], shard, number)
-            if with_audio:
-                sample = replace(sample, audio=sample.read_audio(indexed[number].place, stream))
+            scanned = _scan_shard(shard, stream, with_audio=with_audio)
+            samples = islice(scanned, start, None)
+        else:
+            samples = _make_samples(indexed, shard, start=start, with_audio=with_audio)
+        for sample in samples:
+            if reads_ahead and isinstance(sample.audio, StoredAudio):
+                sample.audio.read_ahead(stream.fileno())
             yield sample
 
 
@@ -169,6 +177,14 @@ def _describe(members: dict[str, Any], shard: Path) -> tuple[IndexedUtterance, b
         ) from error
     place = place_of(audio[0], text)
     return IndexedUtterance(key=key, place=place, metadata=metadata), audio[0].content
+
+
+def _make_samples(
+    indexed: Sequence[IndexedUtterance], shard: Path, *, start: int, with_audio: bool
+) -> Iterator[EncodedSample]:
+    for number in range(start, len(indexed)):
+        sample = _make_sample(indexed[number], shard, number)
+        yield replace(sample, audio=sample.audio_file()) if with_audio else sample
 
 
 def _make_sample(utterance: IndexedUtterance, shard: Path, number: int) -> EncodedSample:

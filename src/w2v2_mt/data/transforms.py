@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from w2v2_mt.audio import plain_wav
+from w2v2_mt.audio.decoder import ForwardSoundFile
 from w2v2_mt.core.constraints import PositiveFloat
 from w2v2_mt.core.registry import loadable
 from w2v2_mt.core.samples import EncodedSample, SpeakerSample, SpeechSample
@@ -242,26 +244,53 @@ def decode(sample: EncodedSample) -> Float[Tensor, " samples"]:
     """
     if sample.decoded is not None:
         return sample.decoded
+    waveform = _read_plain_wav(sample)
+    if waveform is not None:
+        return waveform
     with _open(sample) as file:
-        whole = range(file.frames)
-        chunk = whole if sample.chunk is None else sample.chunk
-        part = chunk if chunk.stop <= whole.stop else whole
-        file.seek(part.start)
+        part = _part_in_file(sample.chunk, file.frames)
+        if part.start > 0:
+            file.seek(part.start)
         waveform = torch.from_numpy(file.read(len(part), dtype="float32"))
     if len(waveform) != len(part):
         raise _bad_audio(sample, f"must not end before sample {part.stop}")
-    if part is not chunk:
-        waveform = waveform[torch.arange(chunk.start, chunk.stop) % len(whole)]
-    # A sum of finite samples is finite unless it overflows, and is cheaper to test than each.
-    if not torch.isfinite(waveform.sum()) and not torch.isfinite(waveform).all():
+    if not file.subtype.startswith("PCM") and not torch.isfinite(waveform).all():
         raise _bad_audio(sample, "must not hold NaN or infinite values")
-    return waveform
+    return _repeat(waveform, sample.chunk, file.frames)
+
+
+def _read_plain_wav(sample: EncodedSample) -> Float[Tensor, " samples"] | None:
+    """Decode a plain wav file as long as its metadata state; return None for any other file."""
+    num_samples = sample.metadata.get("num_frames")
+    if type(num_samples) is not int or num_samples < 1:
+        return None
+    if len(sample.audio) != plain_wav.bytes_of(range(num_samples)).stop:
+        return None
+    part = _part_in_file(sample.chunk, num_samples)
+    header, content = sample.read_audio(plain_wav.HEADER, plain_wav.bytes_of(part))
+    if header != plain_wav.header_of(num_samples):
+        return None
+    return _repeat(torch.from_numpy(plain_wav.samples_of(content)), sample.chunk, num_samples)
+
+
+def _part_in_file(chunk: range | None, num_samples: int) -> range:
+    """Return the positions of a chunk, or of the whole file if the chunk ends after it."""
+    return range(num_samples) if chunk is None or chunk.stop > num_samples else chunk
+
+
+def _repeat(
+    waveform: Float[Tensor, " _"], chunk: range | None, num_samples: int
+) -> Float[Tensor, " samples"]:
+    """Repeat a whole file up to the end of a chunk that ends after it."""
+    if chunk is None or chunk.stop <= num_samples:
+        return waveform
+    return waveform[torch.arange(chunk.start, chunk.stop) % num_samples]
 
 
 @contextmanager
-def _open(sample: EncodedSample) -> Iterator[soundfile.SoundFile]:
+def _open(sample: EncodedSample) -> Iterator[ForwardSoundFile]:
     try:
-        with soundfile.SoundFile(BytesIO(sample.audio_file())) as file:
+        with ForwardSoundFile(BytesIO(sample.audio_file())) as file:
             if file.samplerate != SAMPLE_RATE_HZ:
                 raise _bad_audio(sample, f"must have {SAMPLE_RATE_HZ} Hz, not {file.samplerate}")
             if file.channels != 1:

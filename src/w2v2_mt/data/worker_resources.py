@@ -7,10 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import queues
 from multiprocessing.connection import Listener
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+from torch.multiprocessing import reductions
+
 from w2v2_mt.core.limits import size_in_mib
+from w2v2_mt.core.padding import MAX_BYTES_BY_VALUE
 from w2v2_mt.core.terminal import print_visible
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -19,8 +25,8 @@ _NUM_PREFETCHED = 2
 """The batches that a DataLoader requests of each worker in advance."""
 _NUM_IN_USE = 2
 """The batch of the present step, and the next one, which Lightning has fetched."""
-_NUM_TENSORS = 4
-"""The tensors of a batch, each of which is an open file as long as it exists."""
+_NUM_TENSORS = 1
+"""The tensors of a batch in shared memory, each of which is an open file as long as it exists."""
 _NUM_OTHER_FILES = 100
 """Libraries, logs, the network connections of loggers, and shards."""
 _BYTES_OF_SAMPLE = 4
@@ -122,6 +128,20 @@ def _check_temporary_folder() -> None:
             f"the folder of temporary files ({folder}) cannot be used ({error}). Set TMPDIR to a "
             "folder with a short path and some free space, such as /tmp, or set num_workers=0."
         ) from error
+
+
+def pass_small_tensors_by_value() -> None:
+    """Let this DataLoader worker copy small tensors into the pipe through which it passes batches.
+
+    A tensor in shared memory takes a file, and a connection over which the file is passed.
+    """
+    ForkingPickler.register(Tensor, _reduce_tensor)
+
+
+def _reduce_tensor(tensor: Tensor) -> tuple[Any, ...]:
+    if tensor.nbytes > MAX_BYTES_BY_VALUE:
+        return reductions.reduce_tensor(tensor)
+    return torch.from_numpy, (tensor.numpy(),)
 
 
 def end_worker_that_cannot_pass_on() -> None:
