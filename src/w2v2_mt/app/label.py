@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from w2v2_mt.app.predict import Checkpoint, Trust
+from w2v2_mt.app.predict import Checkpoint, MaxBatchSec, Trust
 from w2v2_mt.core.errors import exit_with_sentence
 
 
@@ -69,9 +69,7 @@ def label(
     overlap_sec: Annotated[
         float, typer.Option("--overlap_sec", help="Overlap of two windows of an utterance.")
     ] = 6,
-    max_batch_sec: Annotated[
-        float, typer.Option("--max_batch_sec", help="Audio in a batch, padding included.")
-    ] = 120,
+    max_batch_sec: MaxBatchSec = None,
     trust: Trust = [],  # noqa: B006
 ) -> None:
     """Label utterances with a trained network.
@@ -83,7 +81,7 @@ def label(
     """
     windows = {"window_sec": window_sec, "overlap_sec": overlap_sec, "max_batch_sec": max_batch_sec}
     for name, seconds in windows.items():
-        if not 0 < seconds < math.inf:
+        if seconds is not None and not 0 < seconds < math.inf:
             raise ValueError(f"--{name} ({seconds:g}) must be a finite number above 0.")
 
     from w2v2_mt.labelling.label import label as write_labels

@@ -28,6 +28,12 @@ Checkpoint = Annotated[
         metavar="CHECKPOINT", readable=False, help="A checkpoint, such as .../best.ckpt."
     ),
 ]
+MaxBatchSec = Annotated[
+    float | None,
+    typer.Option(
+        "--max_batch_sec", help="Audio in a batch, padding included (120 on a GPU, 10 on a CPU)."
+    ),
+]
 Trust = Annotated[
     list[str],
     typer.Option(help="A package, such as my_lab, whose classes the checkpoint may name."),
@@ -73,9 +79,7 @@ def predict(
     overlap_sec: Annotated[
         float, typer.Option("--overlap_sec", help="Overlap of two windows of a file.")
     ] = 6,
-    max_batch_sec: Annotated[
-        float, typer.Option("--max_batch_sec", help="Audio in a batch, padding included.")
-    ] = 120,
+    max_batch_sec: MaxBatchSec = None,
     precision: Annotated[
         Literal["auto", "32-true", "bf16-mixed", "int8-mixed"],
         typer.Option(
@@ -90,9 +94,13 @@ def predict(
     Each result is written when it is known. A file that cannot be read is reported on stderr and
     skipped; the exit code is then 1, although the results of the other files are complete.
     """
-    lengths = {"window_sec": window_sec, "overlap_sec": overlap_sec, "max_batch_sec": max_batch_sec}
+    lengths: dict[str, Any] = {
+        "window_sec": window_sec,
+        "overlap_sec": overlap_sec,
+        "max_batch_sec": max_batch_sec,
+    }
     for name, seconds in lengths.items():
-        if not 0 < seconds < math.inf:
+        if seconds is not None and not 0 < seconds < math.inf:
             raise ValueError(f"--{name} ({seconds:g}) must be a finite number above 0.")
     if threshold is not None and not verify:
         raise ValueError("--threshold needs --verify. Give both or neither.")

@@ -139,7 +139,8 @@ class Predictor:
         precision: The precision to compute in, one that the device has.
         window_sec: Files up to this length are one window.
         overlap_sec: The overlap of two windows of a longer file.
-        max_batch_sec: A batch holds at most this much audio, padding included, or one window.
+        max_batch_sec: A batch holds at most this much audio, padding included, or one window. None:
+            120 s on a GPU, 10 s on a CPU, whose caches hold no more.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class Predictor:
         precision: ResolvedInferencePrecision,
         window_sec: float,
         overlap_sec: float,
-        max_batch_sec: float,
+        max_batch_sec: float | None,
     ):
         self.trained = trained
         self.device = device
@@ -170,6 +171,8 @@ class Predictor:
             )
         self.window_samples = num_window_frames * frame_samples
         self.hop_samples = self.hop_frames * frame_samples
+        if max_batch_sec is None:
+            max_batch_sec = 10 if device.type == "cpu" else 120
         self.max_batch_samples = samples_from_seconds(max_batch_sec)
 
     def predict(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class LabelOptions:
     min_confidence: float
     min_sec: float
     max_sec: float
-    windows: Mapping[str, float]
+    windows: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_confidence <= 1:
