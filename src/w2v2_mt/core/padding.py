@@ -29,8 +29,9 @@ def pad_sequences(
     Raises:
         ValueError: It does not fit into the shared memory.
     """
-    lengths = torch.tensor([len(sequence) for sequence in sequences])
-    shape, like = (len(sequences), int(lengths.max())), sequences[0]
+    numbers = [len(sequence) for sequence in sequences]
+    lengths = torch.tensor(numbers)
+    shape, like = (len(sequences), max(numbers)), sequences[0]
     num_bytes = math.prod(shape) * like.itemsize
     if not in_shared_memory or num_bytes <= MAX_BYTES_BY_VALUE:
         return torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True), lengths
