@@ -64,7 +64,7 @@ def run_with_worker(smoke_data_folder, tmp_path):
 
 
 def test_workers_without_shared_memory_end_the_run_with_the_remedy(run_with_worker):
-    mount = 'ulimit -n 120; mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"'
+    mount = 'ulimit -n 110; mount -t tmpfs -o size=64k tmpfs /dev/shm && exec "$@"'
     private = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh")
     if subprocess.run([*private, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this system allows no private mounts")
@@ -75,7 +75,7 @@ def test_workers_without_shared_memory_end_the_run_with_the_remedy(run_with_work
     assert (
         "Note: DataLoader workers may need 63 MiB of shared memory, but /dev/shm has 0 MiB left."
     ) in before_training
-    assert "open files, but this process may open 120. Raise the limit with" in before_training
+    assert "open files, but this process may open 110. Raise the limit with" in before_training
     assert finished.stderr.startswith("ValueError: a batch of ")
     assert "--shm-size=8g" in finished.stderr
 
