@@ -30,10 +30,11 @@ from torch.utils.data import DataLoader
 from w2v2_mt.core.samples import EncodedSample, SpeakerSample
 from w2v2_mt.core.units import SAMPLE_RATE_HZ, samples_from_seconds, seconds_from_samples
 from w2v2_mt.data.batching import equal_size_batches
+from w2v2_mt.data.encoded_audio import decode
 from w2v2_mt.data.speaker import SpeakerData
 from w2v2_mt.data.speech import SpeechData
 from w2v2_mt.data.streams import TrainingStream
-from w2v2_mt.data.transforms import ChunkSelector, NormaliseWaveform, decode
+from w2v2_mt.data.transforms import ChunkSelector, NormaliseWaveform
 from w2v2_mt.prepare.audio import encode
 from w2v2_mt.prepare.options import AudioFormat
 from w2v2_mt.settings.instantiation import instantiate

@@ -33,8 +33,9 @@ from w2v2_mt.core.batches import SpeakerBatch
 from w2v2_mt.core.samples import speaker_of
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.data.batching import similar_length_batches
+from w2v2_mt.data.encoded_audio import sample_length
 from w2v2_mt.data.evaluation_stream import EvaluationStream
-from w2v2_mt.data.transforms import NormaliseWaveform, make_speaker_sample, sample_length
+from w2v2_mt.data.transforms import NormaliseWaveform, make_speaker_sample
 from w2v2_mt.data.trials import keys_of_trials, read_trials
 from w2v2_mt.metrics.bootstrap import NUM_RESAMPLES, equal_error_rate_interval
 from w2v2_mt.metrics.verification import equal_error_rate, min_dcf, trial_scores

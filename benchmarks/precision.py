@@ -23,8 +23,9 @@ from torch import Tensor
 
 from w2v2_mt.core.padding import pad_sequences
 from w2v2_mt.core.units import SAMPLE_RATE_HZ
+from w2v2_mt.data.encoded_audio import decode
 from w2v2_mt.data.shards import find_shards, read_shard
-from w2v2_mt.data.transforms import NormaliseWaveform, decode
+from w2v2_mt.data.transforms import NormaliseWaveform
 from w2v2_mt.data.trials import read_trials
 from w2v2_mt.decoding.tokenizer import LetterTokenizer
 from w2v2_mt.export.onnx import GraphPrecision, write_graph

@@ -27,11 +27,11 @@ import torch
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.core.shard_index import index_of
 from w2v2_mt.data.batching import dynamic_batches
+from w2v2_mt.data.encoded_audio import decode, sample_length
 from w2v2_mt.data.loaders import TrainingLoader
 from w2v2_mt.data.positions import RunPosition
 from w2v2_mt.data.shards import find_shards, read_shard
 from w2v2_mt.data.streams import TrainingStream
-from w2v2_mt.data.transforms import decode, sample_length
 
 MAX_STEPS_OF_REPLAY = 10_000
 """Drawing more batches again takes minutes."""

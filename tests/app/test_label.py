@@ -16,8 +16,8 @@ from w2v2_mt.app.commands import main
 from w2v2_mt.app.run import run
 from w2v2_mt.core.atomic_output import replace_text
 from w2v2_mt.core.samples import EncodedSample
+from w2v2_mt.data.encoded_audio import decode
 from w2v2_mt.data.shards import find_shards, read_shard
-from w2v2_mt.data.transforms import decode
 from w2v2_mt.labelling import network_labels
 from w2v2_mt.manifests.manifest import read_manifest
 from w2v2_mt.settings.environment import PROJECT_FOLDER

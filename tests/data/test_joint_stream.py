@@ -13,7 +13,7 @@ import torch
 
 from tests.helpers.shard_files import Utterance, spoken, write_set
 from w2v2_mt.core.batches import JointBatch
-from w2v2_mt.data import transforms
+from w2v2_mt.data import encoded_audio
 from w2v2_mt.data.joint import JointData, Mixture
 from w2v2_mt.data.speaker import SpeakerData
 from w2v2_mt.data.speech import SpeechData
@@ -150,7 +150,7 @@ def test_an_utterance_is_decoded_once_for_all_tasks(
     own: Callable[..., JointData], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: Counter[str] = Counter()
-    decode = transforms.decode
+    decode = encoded_audio.decode
 
     def counted(sample: Any) -> Any:
         decoded[sample.key] += sample.decoded is None

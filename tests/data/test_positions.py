@@ -20,6 +20,7 @@ from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.core.shard_index import index_of
 from w2v2_mt.data import drawn_batches
 from w2v2_mt.data.batching import dynamic_batches, equal_size_batches
+from w2v2_mt.data.encoded_audio import decode, sample_length
 from w2v2_mt.data.loaders import TrainingLoader
 from w2v2_mt.data.positions import (
     BatchOrder,
@@ -30,7 +31,7 @@ from w2v2_mt.data.positions import (
 )
 from w2v2_mt.data.shards import find_shards, read_shard
 from w2v2_mt.data.streams import TrainingStream, read_from
-from w2v2_mt.data.transforms import ChunkSelector, decode, sample_length, select_chunks
+from w2v2_mt.data.transforms import ChunkSelector, select_chunks
 
 SETS = {"small": 2, "medium": 6, "large": 8}
 """The number of shards of each set."""

@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader
 from tests.helpers.shard_files import Utterance, write_shard
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.data.batching import Memory, dynamic_batches, equal_size_batches
+from w2v2_mt.data.encoded_audio import decode, sample_length
 from w2v2_mt.data.evaluation_stream import EvaluationStream
 from w2v2_mt.data.shards import find_shards
 from w2v2_mt.data.streams import TrainingStream
-from w2v2_mt.data.transforms import ChunkSelector, decode, sample_length, select_chunks
+from w2v2_mt.data.transforms import ChunkSelector, select_chunks
 
 NUM_SHARDS, NUM_IN_SHARD = 4, 6
 KEYS = [f"{shard}/v/{number}" for shard in range(NUM_SHARDS) for number in range(NUM_IN_SHARD)]

@@ -13,10 +13,10 @@ import torch
 
 from tests.helpers.shard_files import encoded_audio, voice
 from w2v2_mt.core.samples import EncodedSample, SpeakerSample, SpeechSample
+from w2v2_mt.data.encoded_audio import decode
 from w2v2_mt.data.transforms import (
     ChunkSelector,
     NormaliseWaveform,
-    decode,
     make_speaker_sample,
     make_speech_sample,
     select_chunks,

@@ -12,7 +12,7 @@ def depends_on_machine(name: str) -> bool:
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
-    """What was logged, except for the memory and the time of the run."""
+    """Return the logged metrics without those of memory and time."""
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return [

@@ -12,10 +12,10 @@ import pytest
 
 from tests.helpers.shard_files import Utterance, write_shard
 from w2v2_mt.data.batching import dynamic_batches
+from w2v2_mt.data.encoded_audio import sample_length
 from w2v2_mt.data.loaders import TrainingLoader
 from w2v2_mt.data.positions import RunPosition
 from w2v2_mt.data.streams import TrainingStream
-from w2v2_mt.data.transforms import sample_length
 
 RANDOM = list(Random(0).getstate())
 

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 from w2v2_mt.core.batches import JointBatch
 from w2v2_mt.core.constraints import PositiveFloat
 from w2v2_mt.core.samples import EncodedSample, JointSample
+from w2v2_mt.data.encoded_audio import decode
 from w2v2_mt.data.loading import TaskData
-from w2v2_mt.data.transforms import decode
 from w2v2_mt.data.worker_resources import WorkerDemand
 
 

@@ -15,12 +15,13 @@ from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.core.text_files import read_json_object
 from w2v2_mt.data.batch_stream import is_any
 from w2v2_mt.data.batching import similar_length_batches
+from w2v2_mt.data.encoded_audio import sample_length
 from w2v2_mt.data.evaluation_stream import EvaluationStream
 from w2v2_mt.data.loaders import StreamLoader, TrainingLoader
 from w2v2_mt.data.positions import RunPosition
 from w2v2_mt.data.remote_sets import RemoteAccess, ShardStore
 from w2v2_mt.data.streams import TrainingStream
-from w2v2_mt.data.transforms import NormaliseWaveform, Stage, sample_length
+from w2v2_mt.data.transforms import NormaliseWaveform, Stage
 from w2v2_mt.data.worker_resources import WorkerDemand
 from w2v2_mt.decoding.tokenizer import Tokenizer
 

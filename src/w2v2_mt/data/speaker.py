@@ -16,6 +16,7 @@ from w2v2_mt.core.text_files import read_text, split_lines
 from w2v2_mt.core.trials import ScoreNormalisation, Trial
 from w2v2_mt.core.units import samples_from_seconds
 from w2v2_mt.data.batching import dynamic_batches, equal_size_batches
+from w2v2_mt.data.encoded_audio import sample_length
 from w2v2_mt.data.loading import Corpus, SpeakerLoading, TaskData
 from w2v2_mt.data.shards import read_shard
 from w2v2_mt.data.transforms import (
@@ -24,7 +25,6 @@ from w2v2_mt.data.transforms import (
     Stage,
     keep_beginnings,
     make_speaker_sample,
-    sample_length,
     select_chunks,
 )
 from w2v2_mt.data.trials import keys_of_trials, limit_trials, read_trials

@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 from w2v2_mt.core.batches import SpeechBatch
 from w2v2_mt.core.samples import EncodedSample, SpeechSample, TokenStatistics
 from w2v2_mt.data.batching import dynamic_batches
+from w2v2_mt.data.encoded_audio import sample_length
 from w2v2_mt.data.loading import Corpus, SpeechLoading, TaskData
 from w2v2_mt.data.shards import read_shard
-from w2v2_mt.data.transforms import NormaliseWaveform, make_speech_sample, sample_length
+from w2v2_mt.data.transforms import NormaliseWaveform, make_speech_sample
 from w2v2_mt.decoding.tokenizer import Tokenizer
 
 _NUM_SHARDS_SAMPLED = 8

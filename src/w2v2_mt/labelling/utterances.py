@@ -15,8 +15,8 @@ from jaxtyping import Float
 from w2v2_mt.core.atomic_output import atomic_replacement
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.core.speakers import SPEAKER_ENTRIES
+from w2v2_mt.data.encoded_audio import decode
 from w2v2_mt.data.shards import SHARD_PATTERN, find_shards, read_shard
-from w2v2_mt.data.transforms import decode
 from w2v2_mt.manifests.columns import COMPUTED
 from w2v2_mt.manifests.manifest import read_manifest
 from w2v2_mt.manifests.recordings import Recording, recording_key
