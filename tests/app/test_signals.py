@@ -9,6 +9,7 @@ import textwrap
 import pytest
 
 from tests.helpers.pause import PAUSED
+from tests.helpers.running import running
 from w2v2_mt.training.checkpoints import read_checkpoint
 
 HOOKS = {
@@ -109,7 +110,7 @@ UNTIL_ASKED_TWICE = """
 def test_timeout_sends_one_request():
     command = ["timeout", "-s", "TERM", "600", sys.executable, "-c"]
     command.append(textwrap.dedent(UNTIL_ASKED_TWICE))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "training\n"
         process.send_signal(signal.SIGTERM)

@@ -21,6 +21,7 @@ from tests.golden.runs import (
     write_data,
     write_json,
 )
+from tests.helpers.running import running
 
 ARCHIVE_FILE = GOLDEN_FOLDER / "old_runs.tar.xz"
 UNINTERRUPTED_FILE = GOLDEN_FOLDER / "old_runs.json"
@@ -83,7 +84,7 @@ def write_old_runs(folder: Path) -> None:
 
 def _interrupt_second_job(command: list[str], variables: dict[str, str]) -> None:
     """Send SIGTERM to a sweep when its second job has done a few steps."""
-    with subprocess.Popen(
+    with running(
         [sys.executable, *command],
         cwd=PROJECT_FOLDER,
         env=variables,

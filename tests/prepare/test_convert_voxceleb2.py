@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from tests.helpers.archive_files import file_contents, noise
+from tests.helpers.running import running
 from tests.helpers.shard_files import encoded_audio
 from w2v2_mt.app.commands import main
 from w2v2_mt.prepare.audio import decode, encode
@@ -163,7 +164,7 @@ def test_a_killed_run_leaves_a_folder_that_the_next_one_takes_over(folder: Path)
     assert run(undisturbed) == 0
     script = PROJECT / "scripts" / "voxceleb2_convert_to_wav.py"
     command = [sys.executable, str(script), str(folder), "--num_workers", "2"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with running(command, stderr=subprocess.DEVNULL) as process:
         while not list(folder.rglob("*.wav")):
             assert process.poll() is None
         process.kill()

@@ -22,6 +22,7 @@ from tests.helpers.archive_files import (
     write_voxceleb2,
 )
 from tests.helpers.manifests import write_table
+from tests.helpers.running import running
 from w2v2_mt.app.commands import main
 
 NUM_KILLS = 7
@@ -145,7 +146,7 @@ def test_a_run_with_workers_that_is_killed_resumes(tmp_path: Path) -> None:
     data_folder = copied(tmp_path / "archives", tmp_path / "killed")
     command = [sys.executable, "-m", "w2v2_mt", "prepare", "voxceleb1", "--data_folder"]
     command += [str(data_folder), "--num_workers", "2"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with running(command, stderr=subprocess.DEVNULL) as process:
         # Killed as soon as the first shard is there.
         while not list(data_folder.glob(".*partial/vox1_shards/*/*.tar")):
             assert process.poll() is None

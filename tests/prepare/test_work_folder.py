@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.running import running
 from w2v2_mt.prepare.work_folder import RECORD_FILE, produce, temporary
 
 RECORD = {"record": "first"}
@@ -47,7 +48,7 @@ def killed_run(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[str]
     os.mkfifo(folder / "fifo")
     (folder / "run.py").write_text(RUN_WITH_A_WORKER)
     command = [sys.executable, "run.py", ".partial", "fifo", *arguments]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as run:
+    with running(command, cwd=folder, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "waits\n"
         run.kill()

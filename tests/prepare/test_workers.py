@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.helpers.running import running
 from w2v2_mt.prepare.workers import Workers
 
 PARENT = """
@@ -13,7 +14,7 @@ import os
 from w2v2_mt.prepare.workers import Workers
 
 def wait(number):
-    print(os.getpid(), flush=True)
+    print(f"{os.getpid()}\\n", end="", flush=True)
     open(os.environ["FIFO"], "rb").read()  # no one ever writes there
 
 if __name__ == "__main__":
@@ -28,13 +29,16 @@ from w2v2_mt.prepare.workers import Workers
 
 def wait(number):
     os.mkfifo(f"fifo{number}")
-    print("waiting", flush=True)
+    print("waiting\\n", end="", flush=True)
     open(f"fifo{number}", "rb").read()
     return number
 
 if __name__ == "__main__":
+    def receive(number, _):
+        os.write(1, f"received {number}\\n".encode())  # print() may be interrupted by the next one
+
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, lambda number, _: print("received", number, flush=True))
+        signal.signal(number, receive)
     with Workers(2) as workers:
         print(*sorted(workers.answers(wait, [1, 2])))
 """
@@ -43,7 +47,7 @@ if __name__ == "__main__":
 @pytest.fixture
 def signalled(tmp_path):
     (tmp_path / "parent.py").write_text(SIGNALLED)
-    with subprocess.Popen(
+    with running(
         [sys.executable, "parent.py"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
@@ -125,7 +129,7 @@ def test_tasks_are_made_as_workers_get_free() -> None:
 def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "parent.py").write_text(PARENT)
-    with subprocess.Popen(
+    with running(
         [sys.executable, tmp_path / "parent.py"],
         env={**os.environ, "FIFO": str(tmp_path / "fifo")},
         stdout=subprocess.PIPE,

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from tests.helpers.running import running
 from w2v2_mt.core.errors import OutputExistsError
 from w2v2_mt.runs import folder_lock
 from w2v2_mt.runs.folder_lock import LOCK_FILE, Holder, locked
@@ -30,7 +31,7 @@ def other_process(tmp_path):
     """A process that holds the lock until it is killed or its standard input is closed."""
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+    with running(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout.readline() == "locked\n"
         yield process
         process.kill()

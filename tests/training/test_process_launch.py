@@ -7,6 +7,7 @@ import textwrap
 import pytest
 from pytorch_lightning.utilities import rank_zero_only
 
+from tests.helpers.running import running
 from w2v2_mt.training.process_launch import run_in_processes
 
 
@@ -108,7 +109,7 @@ WAITS_FOR_A_SIGNAL = """
 )
 def test_a_signal_reaches_all_processes_before_the_handler_of_the_parent(number, how, last):
     command = [sys.executable, "-c", textwrap.dedent(WAITS_FOR_A_SIGNAL), how]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
         process.send_signal(number)
@@ -119,7 +120,7 @@ def test_a_signal_reaches_all_processes_before_the_handler_of_the_parent(number,
 
 def test_processes_do_not_outlive_their_parent():
     command = [sys.executable, "-c", textwrap.dedent(WAITS_FOR_A_SIGNAL), "default"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
         process.kill()
