@@ -6,11 +6,11 @@ import pytest
 import soundfile
 from rich.progress import Progress
 
+from w2v2_mt.core.workers import Workers
 from w2v2_mt.manifests.recordings import Recording, recording_key
 from w2v2_mt.prepare.audio import decode, decode_segment
 from w2v2_mt.prepare.audio_sources import OpenFiles
 from w2v2_mt.prepare.recorded_audio import RecordedFiles, open_recorded_files
-from w2v2_mt.prepare.workers import Workers
 
 DURATION_SEC = 20.5
 SEGMENTS_SEC = ((0.0, 0.5), (0.03, 1.37), (7.9, 8.2), (9.1234, 15.0), (19.0, 20.5))

@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from tests.helpers.archive_files import file_contents, noise, options
 from tests.helpers.shard_files import encoded_audio
+from w2v2_mt.core.workers import Workers
 from w2v2_mt.data.shards import find_shards, read_shard
 from w2v2_mt.manifests.rejections import RejectionAccount
 from w2v2_mt.prepare.archives import Piece
@@ -21,7 +22,6 @@ from w2v2_mt.prepare.shard_sets import (
     write_metadata,
 )
 from w2v2_mt.prepare.shard_writer import Utterance
-from w2v2_mt.prepare.workers import Workers
 
 # printf 'reader0/chapter/00000\nreader1/chapter/00001' | sha256sum
 SHA256_OF_TWO_KEYS = "af210893f004230cfcc72f7a9b975cefdfa8e86de334f5402836e9bab617cecf"

@@ -1,3 +1,6 @@
+from contextlib import closing
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -37,12 +40,15 @@ def test_a_test_is_decoded_by_the_beam_and_a_validation_greedily(tmp_path):
     )
     output = SpeechOutput(logits=logits[None], num_frames=torch.tensor([5]))
 
-    for beam, text in ((None, "A KAT"), (beam_search, "A CAT")):
+    others = BeamSearch(settings=replace(settings, num_processes=2), tokenizer=tokenizer)
+    for beam, text in ((None, "A KAT"), (beam_search, "A CAT"), (others, "A CAT")):
         evaluation = SpeechEvaluation(
             loss=CtcLoss(blank_index=0), tokenizer=tokenizer, beam_search=beam
         )
         evaluation.add_validated(output, batch)
-        evaluation.add_tested(output, batch)
+        with closing(evaluation):
+            evaluation.add_tested(output, batch)
+            evaluation.gather()
         validated, tested = evaluation.transcripts["clean"]
         assert (validated.hypothesis, tested.hypothesis) == ("A KAT", text)
         assert validated.num_samples == tested.num_samples == 2000

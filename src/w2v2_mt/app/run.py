@@ -4,6 +4,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -265,7 +266,8 @@ def _test(
     loop.epoch_progress.current.completed = loop.epoch_progress.current.ready
     # A checkpoint that is only tested is loaded already, and may hold more tasks than the test.
     loaded_by_trainer = checkpoint if trained_here else None
-    trainer.test(job.task, job.data, ckpt_path=loaded_by_trainer, verbose=False)
+    with closing(job.task.evaluation):
+        trainer.test(job.task, job.data, ckpt_path=loaded_by_trainer, verbose=False)
     for name, value in trainer.callback_metrics.items():
         if name.startswith("test_"):
             number = float(value)

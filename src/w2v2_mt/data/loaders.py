@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
-from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from w2v2_mt.core.remote_files import RemoteFolder, mirrors, share_mirrors
 from w2v2_mt.core.stop_signals import hold_stop_signals, leave_stop_signals_to_parent
+from w2v2_mt.core.workers import FORK_IF_POSSIBLE
 from w2v2_mt.data.batch_stream import BatchStream
 from w2v2_mt.data.positions import PositionRecord, ShardNames
 from w2v2_mt.data.streams import TrainingStream
@@ -18,9 +18,6 @@ from w2v2_mt.data.worker_resources import (
     end_worker_that_cannot_pass_on,
     pass_small_tensors_by_value,
 )
-
-_START_METHOD = "fork" if "fork" in get_all_start_methods() else "spawn"
-"""A worker that is forked has imported everything already, and needs no memory for it."""
 
 
 class StreamLoader(DataLoader[Any]):
@@ -35,7 +32,7 @@ class StreamLoader(DataLoader[Any]):
             batch_size=None,
             num_workers=num_workers,
             # Other launchers replace the default, and that of Python 3.14 is another one.
-            multiprocessing_context=_START_METHOD if num_workers else None,
+            multiprocessing_context=FORK_IF_POSSIBLE if num_workers else None,
             pin_memory=pin_memory and torch.cuda.is_available(),
             persistent_workers=num_workers > 0,
             # A DataLoader draws a seed when it starts; the network's random state stays untouched.

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from jaxtyping import Float, Int
-from torch import Tensor
+import numpy as np
+from jaxtyping import Float
 
-from w2v2_mt.core.constraints import NonNegativeFloat, PositiveInt, Probability
-from w2v2_mt.core.finite import check_finite
+from w2v2_mt.core.constraints import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from w2v2_mt.decoding.language_model import SENTENCE_END, UNKNOWN, Context, NgramModel
 from w2v2_mt.decoding.tokenizer import Tokenizer
 from w2v2_mt.decoding.vocabulary import describe_letters
@@ -66,6 +65,7 @@ class BeamSearchSettings:
     language_model_path: str | None
     language_model_weight: NonNegativeFloat
     word_bonus: float
+    num_processes: NonNegativeInt = 0
 
 
 class BeamSearch:
@@ -136,23 +136,12 @@ class BeamSearch:
             raise ValueError(problem)
         log.warning(f"{problem} All other words count as {UNKNOWN}.")
 
-    def decode_batch(
-        self, logits: Float[Tensor, "batch frames tokens"], num_frames: Int[Tensor, " batch"]
-    ) -> list[str]:
-        """Return the text of each row, of which the first `num_frames[i]` frames are valid.
+    def decode(self, log_probabilities: Float[np.ndarray, "frames tokens"]) -> str:
+        """Return the text of an utterance from ln p of each token in each frame.
 
-        Raises:
-            ValueError: A logit of a valid frame is NaN or infinite.
+        Threads of PyTorch would not work in a forked process, so NumPy computes.
         """
-        rows_as_keys = [f"row {row}" for row in range(len(logits))]
-        check_finite(logits, num_frames, what="CTC logits", keys=rows_as_keys)
-        log_probabilities = logits.float().log_softmax(dim=-1).cpu()
-        rows = zip(log_probabilities, num_frames.tolist(), strict=True)
-        return [self.decode(row[:length]) for row, length in rows]
-
-    def decode(self, log_probabilities: Float[Tensor, "frames tokens"]) -> str:
-        """Return the text of an utterance from ln p of each token in each frame."""
-        if log_probabilities.isnan().any():
+        if np.isnan(log_probabilities).any():
             raise ValueError(
                 "The log probabilities of an utterance contain NaN and cannot be decoded. Look for "
                 "NaN in the logits of the network."

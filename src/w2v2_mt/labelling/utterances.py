@@ -15,6 +15,7 @@ from jaxtyping import Float
 from w2v2_mt.core.atomic_output import atomic_replacement
 from w2v2_mt.core.samples import EncodedSample
 from w2v2_mt.core.speakers import SPEAKER_ENTRIES
+from w2v2_mt.core.workers import Workers
 from w2v2_mt.data.encoded_audio import decode
 from w2v2_mt.data.shards import SHARD_PATTERN, find_shards, read_shard
 from w2v2_mt.manifests.columns import COMPUTED
@@ -25,7 +26,6 @@ from w2v2_mt.prepare.audio import FULL_SCALE
 from w2v2_mt.prepare.audio_sources import OpenFiles
 from w2v2_mt.prepare.progress import stage_bars
 from w2v2_mt.prepare.recorded_audio import RecordedFiles, open_recorded_files
-from w2v2_mt.prepare.workers import Workers
 
 _LABELS = ("transcription", *SPEAKER_ENTRIES, "session_id")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from w2v2_mt.audio.file_names import files_below, is_audio_name
 from w2v2_mt.core.units import count
+from w2v2_mt.core.workers import Workers
 from w2v2_mt.manifests.rejections import REJECTED_FILE, Rejection, write_rejections
 from w2v2_mt.prepare.audio import decode, encode
 from w2v2_mt.prepare.progress import stage_bars
 from w2v2_mt.prepare.work_folder import at_work, temporary
-from w2v2_mt.prepare.workers import Workers
 
 FILES_PER_TASK = 64
 

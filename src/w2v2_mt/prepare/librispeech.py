@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from w2v2_mt.audio.file_names import AUDIO_SUFFIXES
+from w2v2_mt.core.workers import Workers
 from w2v2_mt.manifests.rejections import REJECTED_FILE, RejectionAccount, write_rejections
 from w2v2_mt.prepare.archives import archive_metadata, no_audio_error
 from w2v2_mt.prepare.buckets import Buckets
@@ -19,7 +20,6 @@ from w2v2_mt.prepare.progress import BYTES_PER_MB, print_passed_over, print_summ
 from w2v2_mt.prepare.shard_sets import SetWriter, ShardSet, check_readable, place, write_metadata
 from w2v2_mt.prepare.statistics import write_statistics
 from w2v2_mt.prepare.work_folder import produce
-from w2v2_mt.prepare.workers import Workers
 
 
 def prepare_librispeech(options: LibriSpeechOptions) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from w2v2_mt.core.terminal import print_visible
 from w2v2_mt.core.units import count
+from w2v2_mt.core.workers import Workers
 from w2v2_mt.manifests.manifest import Manifest, read_manifest
 from w2v2_mt.manifests.recordings import Recording
 from w2v2_mt.manifests.rejections import RejectionAccount
@@ -20,7 +21,6 @@ from w2v2_mt.prepare.progress import print_summary, stage_bars
 from w2v2_mt.prepare.recorded_audio import open_recorded_files
 from w2v2_mt.prepare.shard_sets import SetWriter, ShardSet
 from w2v2_mt.prepare.work_folder import produce
-from w2v2_mt.prepare.workers import Workers
 
 CONFIG_FOLDER = "config"
 """The folder of the data configs next to the sets."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.progress import Progress
 
 from w2v2_mt.core.atomic_output import atomic_replacement, replace_text
+from w2v2_mt.core.workers import Workers
 from w2v2_mt.manifests.recordings import Recording
 from w2v2_mt.prepare.audio import can_seek, decode, decode_segment, decode_to_file
 from w2v2_mt.prepare.audio_sources import AudioSource, DecodedAudio, OpenFiles
 from w2v2_mt.prepare.work_folder import at_work
-from w2v2_mt.prepare.workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

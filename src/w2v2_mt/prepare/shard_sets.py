@@ -12,11 +12,11 @@ from typing import Any
 from rich.progress import Progress
 
 from w2v2_mt.core.units import SAMPLE_RATE_HZ, count, seconds_from_samples
+from w2v2_mt.core.workers import Workers
 from w2v2_mt.manifests.rejections import Rejection, RejectionAccount
 from w2v2_mt.prepare.options import Options
 from w2v2_mt.prepare.shard_writer import ShardReport, ShardTask, Utterance, write_shard
 from w2v2_mt.prepare.statistics import UTTERANCES_FILE
-from w2v2_mt.prepare.workers import Workers
 
 PLACE_BYTES = 8
 MIN_NUM_SHARDS = 8

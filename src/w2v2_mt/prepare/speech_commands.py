@@ -6,6 +6,7 @@ from pathlib import Path
 from w2v2_mt.core.atomic_output import atomic_replacement
 from w2v2_mt.core.terminal import print_visible
 from w2v2_mt.core.units import count
+from w2v2_mt.core.workers import Workers
 from w2v2_mt.manifests.rejections import RejectionAccount
 from w2v2_mt.prepare.archives import StoredFile, archive_metadata
 from w2v2_mt.prepare.buckets import Buckets
@@ -17,7 +18,6 @@ from w2v2_mt.prepare.shard_sets import SetWriter, ShardSet, check_readable, plac
 from w2v2_mt.prepare.speech_commands_archive import read_speech_commands
 from w2v2_mt.prepare.speech_commands_options import SpeechCommandsOptions
 from w2v2_mt.prepare.work_folder import produce
-from w2v2_mt.prepare.workers import Workers
 
 NAME, TITLE = "speech_commands", "Speech Commands"
 ARCHIVES = ("speech_commands_v0.02.tar.gz", "mini_speech_commands.zip")

@@ -11,6 +11,7 @@ from pathlib import Path
 from w2v2_mt.core.terminal import print_visible
 from w2v2_mt.core.trials import Trial
 from w2v2_mt.core.units import count
+from w2v2_mt.core.workers import Workers
 from w2v2_mt.manifests.recordings import Sex
 from w2v2_mt.manifests.rejections import REJECTED_FILE, RejectionAccount, write_rejections
 from w2v2_mt.prepare.archives import archive_metadata
@@ -35,7 +36,6 @@ from w2v2_mt.prepare.voxceleb_utterances import (
     read_sexes,
 )
 from w2v2_mt.prepare.work_folder import produce
-from w2v2_mt.prepare.workers import Workers
 
 VOXCELEB1_ARCHIVES = ("vox1_dev_wav.zip", "vox1_test_wav.zip")
 VOXCELEB2_TESTS = {

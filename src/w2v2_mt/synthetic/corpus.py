@@ -136,7 +136,7 @@ def write_synthetic_corpus(
         unfinished = Path(stack.enter_context(temporary))
         map_each: Callable[..., Any] = map
         if num_workers > 1:  # Not forked: the calling process may have threads.
-            with hold_stop_signals():  # See `Workers` of `prepare`.
+            with hold_stop_signals():  # See `Workers`.
                 resource_tracker.ensure_running()
             with hold_stop_signals():
                 context = multiprocessing.get_context("spawn")

@@ -52,6 +52,10 @@ class Evaluation(Protocol):
         """Return the lines of each file that a test writes, by the file's name."""
         return {}
 
+    def close(self) -> None:
+        """End the processes that a test has started, also after an error."""
+        return
+
 
 def merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return the entries of all parts."""
@@ -97,3 +101,8 @@ class RunEvaluation:
 
     def test_files(self) -> dict[str, list[str]]:
         return merge(evaluation.test_files() for evaluation in self.by_task.values())
+
+    def close(self) -> None:
+        """End the processes that a test has started."""
+        for evaluation in self.by_task.values():
+            evaluation.close()

@@ -1,14 +1,15 @@
 """Speech recognition results on evaluation sets: transcripts, losses and error rates."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import starmap
 from statistics import mean
 
 from w2v2_mt.core.batches import SpeechBatch
 from w2v2_mt.core.distributed import gather_from_processes
 from w2v2_mt.core.finite import check_finite
+from w2v2_mt.decoding.background_search import BackgroundSearch
 from w2v2_mt.decoding.beam_search import BeamSearch
 from w2v2_mt.decoding.tokenizer import Tokenizer
 from w2v2_mt.losses.ctc import CtcLoss
@@ -36,11 +37,13 @@ class SpeechEvaluation(Evaluation):
     beam_search: BeamSearch | None = None
 
     def __post_init__(self) -> None:
+        self._background: BackgroundSearch | None = None
         self.reset()
 
     def reset(self) -> None:
         self.transcripts: dict[str, list[Transcript]] = {}
         self._summed_losses: dict[str, float] = defaultdict(float)
+        self._searched: deque[tuple[str, list[Transcript], Callable[[], list[str]]]] = deque()
 
     def decode_greedily(self, output: SpeechOutput) -> list[str]:
         """Return the text of the best token at each frame."""
@@ -51,30 +54,40 @@ class SpeechEvaluation(Evaluation):
         """Add greedy transcripts and the loss of a batch."""
         self._check_logits(output, batch)
         result = self.loss(output.logits, output.num_frames, batch.tokens, batch.num_tokens)
-        self._add_transcripts(batch, self.decode_greedily(output))
+        self._add_greedy(output, batch)
         self._summed_losses[batch.set_name] += float(result.loss) * len(batch)
 
     def add_tested(self, output: SpeechOutput, batch: SpeechBatch) -> None:
         """Add the transcripts of the chosen decoder."""
         self._check_logits(output, batch)
         if self.beam_search is None:
-            texts = self.decode_greedily(output)
-        else:
-            texts = self.beam_search.decode_batch(output.logits, output.num_frames)
-        self._add_transcripts(batch, texts)
+            self._add_greedy(output, batch)
+            return
+        if self._background is None:
+            self._background = BackgroundSearch(self.beam_search)
+        texts = self._background.begin_batch(output.logits, output.num_frames)
+        self._searched.append((batch.set_name, _transcripts(batch, [""] * len(batch)), texts))
+        while len(self._searched) > self._background.num_workers:
+            self._add_searched()
+
+    def _add_searched(self) -> None:
+        set_name, unknown, texts = self._searched.popleft()
+        pairs = zip(unknown, texts(), strict=True)
+        known = [replace(transcript, hypothesis=text) for transcript, text in pairs]
+        self.transcripts.setdefault(set_name, []).extend(known)
 
     def _check_logits(self, output: SpeechOutput, batch: SpeechBatch) -> None:
         # The best token of a frame without numbers is an arbitrary one.
         check_finite(output.logits, output.num_frames, what="CTC logits", keys=batch.keys)
 
-    def _add_transcripts(self, batch: SpeechBatch, hypotheses: Sequence[str]) -> None:
-        lengths = batch.num_samples.tolist()
-        columns = (batch.keys, batch.transcriptions, hypotheses, lengths, batch.speakers)
-        rows = starmap(Transcript, zip(*columns, strict=True))
-        self.transcripts.setdefault(batch.set_name, []).extend(rows)
+    def _add_greedy(self, output: SpeechOutput, batch: SpeechBatch) -> None:
+        found = _transcripts(batch, self.decode_greedily(output))
+        self.transcripts.setdefault(batch.set_name, []).extend(found)
 
     def gather(self) -> None:
         """Merge the results of all processes, ordered by key; every process calls it."""
+        while self._searched:
+            self._add_searched()
         parts = gather_from_processes((self.transcripts, self._summed_losses))
         self.reset()
         for transcripts, summed_losses in parts:
@@ -84,6 +97,12 @@ class SpeechEvaluation(Evaluation):
                 self._summed_losses[set_name] += summed
         for of_set in self.transcripts.values():
             of_set.sort(key=lambda transcript: transcript.key)
+
+    def close(self) -> None:
+        """End the processes that search beams."""
+        if self._background is not None:
+            self._background.close()
+            self._background = None
 
     def validation_names(self, *, is_only_task: bool) -> list[str]:
         prefixes = (_loss_prefix(is_only_task), "val_wer")
@@ -132,6 +151,12 @@ class SpeechEvaluation(Evaluation):
 
     def test_files(self) -> dict[str, list[str]]:
         return merge(transcript_files(*each) for each in self.transcripts.items())
+
+
+def _transcripts(batch: SpeechBatch, hypotheses: Sequence[str]) -> list[Transcript]:
+    lengths = batch.num_samples.tolist()
+    columns = (batch.keys, batch.transcriptions, hypotheses, lengths, batch.speakers)
+    return list(starmap(Transcript, zip(*columns, strict=True)))
 
 
 def _loss_prefix(is_only_task: bool) -> str:

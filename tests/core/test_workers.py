@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.helpers.running import running
-from w2v2_mt.prepare.workers import Workers
+from w2v2_mt.core.workers import Workers
 
 PARENT = """
 import os
-from w2v2_mt.prepare.workers import Workers
+from w2v2_mt.core.workers import Workers
 
 def wait(number):
     print(f"{os.getpid()}\\n", end="", flush=True)
@@ -25,7 +25,7 @@ if __name__ == "__main__":
 
 SIGNALLED = """
 import os, signal
-from w2v2_mt.prepare.workers import Workers
+from w2v2_mt.core.workers import Workers
 
 def wait(number):
     os.mkfifo(f"fifo{number}")
