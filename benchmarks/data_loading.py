@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--num-utterances", type=int, default=800, help="of noise, in each corpus")
     parser.add_argument("--num-batches", type=int, default=100, help="in each of three passes")
     parser.add_argument("overrides", nargs="*", help="settings, such as data=mt_vox1_libri")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     overrides = list(arguments.overrides)
     with tempfile.TemporaryDirectory() as temporary_folder:
         if arguments.data_folder is None:

@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--max_wer", type=float, default=1.0)
     parser.add_argument("--max_eer", type=float, default=1.0)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     folder = options.folder.resolve()
     subprocess.run(
         [

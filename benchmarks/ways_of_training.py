@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", help="settings of all runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, of one thread")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     corpus = CORPORA[options.corpus]
     folders = {
         way: [options.folder.resolve() / _file_name(way) / str(seed) for seed in options.seeds]
