@@ -108,7 +108,7 @@ def _explain_death() -> Iterator[None]:
     except BrokenProcessPool as error:
         raise OSError(
             "a worker was killed from outside, perhaps for want of memory; run the same command "
-            "again, with fewer num_workers if there are many."
+            "again, with a smaller num_workers if there are many."
         ) from error
 
 
